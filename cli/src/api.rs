@@ -1,0 +1,149 @@
+//! What the management API answers, as far as the commands read it. Fields that a node of another
+//! version does not send keep their defaults.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// `GET /api/v1/status`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Status {
+    /// `running` or `draining`
+    pub(crate) status: String,
+    pub(crate) version: String,
+    pub(crate) uptime_seconds: u64,
+    pub(crate) active_connections: u64,
+    pub(crate) max_connections: u64,
+    pub(crate) generation: u64,
+    pub(crate) environment: String,
+    pub(crate) deployment_id: String,
+    pub(crate) region: String,
+    pub(crate) mode: String,
+    pub(crate) config_files: Vec<String>,
+    pub(crate) config_loaded_at: Value,
+    pub(crate) config_reload_failed: bool,
+    pub(crate) config_error: Option<String>,
+    pub(crate) listeners: Vec<ListenerStatus>,
+    pub(crate) metrics_address: Option<String>,
+    pub(crate) routes: u64,
+    pub(crate) certificates: u64,
+    pub(crate) pid: i32,
+}
+
+/// One listener.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ListenerStatus {
+    pub(crate) scheme: String,
+    pub(crate) address: String,
+}
+
+/// `GET /api/v1/stats`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Stats {
+    pub(crate) uptime_seconds: u64,
+    pub(crate) requests_total: u64,
+    /// `2xx` and so on.
+    pub(crate) requests_by_status: Map<String, Value>,
+    pub(crate) active_connections: u64,
+    pub(crate) websocket_active: u64,
+    pub(crate) upstream_errors_total: u64,
+    pub(crate) limit_hits: Map<String, Value>,
+    pub(crate) audit: AuditStats,
+    pub(crate) routes: Vec<RouteStats>,
+    pub(crate) latency_ms: Quantiles,
+    pub(crate) added_latency_ms: Quantiles,
+}
+
+/// Lines of the audit log.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct AuditStats {
+    pub(crate) written: u64,
+    pub(crate) dropped: u64,
+    pub(crate) failed: u64,
+}
+
+/// One route.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RouteStats {
+    pub(crate) name: String,
+    pub(crate) requests_total: u64,
+    pub(crate) errors_total: u64,
+}
+
+/// Milliseconds; absent while nothing was measured.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Quantiles {
+    pub(crate) p50: Option<f64>,
+    pub(crate) p90: Option<f64>,
+    pub(crate) p99: Option<f64>,
+}
+
+/// `GET /api/v1/config`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RunningConfig {
+    pub(crate) toml: String,
+}
+
+/// What an accepted (or tried) change did.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Change {
+    pub(crate) message: String,
+    pub(crate) generation: u64,
+    pub(crate) changes: Vec<String>,
+    pub(crate) warnings: Vec<Value>,
+    pub(crate) undo: Option<String>,
+}
+
+/// One line of `GET /api/v1/config/history`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct HistoryEntry {
+    pub(crate) id: Value,
+    pub(crate) at: Value,
+    pub(crate) files: Vec<String>,
+    pub(crate) current: bool,
+    pub(crate) note: Option<String>,
+}
+
+/// One line of `GET /api/v1/certificates`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Certificate {
+    pub(crate) names: Vec<String>,
+    pub(crate) issuer: String,
+    pub(crate) serial: String,
+    pub(crate) not_after: Value,
+    pub(crate) days_left: i64,
+    pub(crate) path: String,
+}
+
+/// What `tail` shows of an audit record.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Request {
+    pub(crate) timestamp: String,
+    pub(crate) method: String,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) client_ip: String,
+    pub(crate) status: u16,
+    pub(crate) duration_ms: u64,
+    pub(crate) route: String,
+    pub(crate) error: Option<String>,
+}
+
+/// A value as text: strings without quotes, nothing as nothing.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => crate::output::escape(text),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,238 @@
+//! Talks to the management API of a node.
+
+use std::io;
+
+use http::{Method, Request, StatusCode, header};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use crate::cli::GlobalArgs;
+use crate::discover::{self, NodeAddress};
+use crate::exit::{CliError, ExitCode};
+use crate::http1;
+use crate::output::escape;
+
+/// A node and the right to talk to it.
+#[derive(Debug)]
+pub(crate) struct Client {
+    runtime: Runtime,
+    address: NodeAddress,
+}
+
+impl Client {
+    /// Bytes that an answer may have; the effective configuration is the largest.
+    const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+    /// Finds the node that the options mean.
+    ///
+    /// # Errors
+    /// When there is none, or its token cannot be read.
+    pub(crate) fn connect(global: &GlobalArgs) -> Result<Self, CliError> {
+        let address = discover::find(global)?;
+        let runtime =
+            http1::runtime().map_err(|error| CliError::failed(format!("failed to start a runtime: {error}")))?;
+        Ok(Self { runtime, address })
+    }
+
+    /// As [`Client::connect`], when something else can be done without a node: `None` if there is none.
+    pub(crate) fn connect_if_running(global: &GlobalArgs) -> Result<Option<Self>, CliError> {
+        let client = match Self::connect(global) {
+            Ok(client) => client,
+            Err(error) if error.code == ExitCode::Unreachable => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        match client.get("/health") {
+            Err(error) if error.code == ExitCode::Unreachable => Ok(None),
+            _ => Ok(Some(client)),
+        }
+    }
+
+    /// The node's API, for messages.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address.authority)
+    }
+
+    /// GET of a JSON document.
+    pub(crate) fn get(&self, path: &str) -> Result<Value, CliError> {
+        self.call(Method::GET, path, String::new())
+    }
+
+    /// POST of `body`, which may be empty.
+    pub(crate) fn post(&self, path: &str, body: String) -> Result<Value, CliError> {
+        self.call(Method::POST, path, body)
+    }
+
+    /// Calls `each` with the data of every server-sent event, until it fails or the node goes away.
+    pub(crate) fn events(
+        &self,
+        path: &str,
+        mut each: impl FnMut(&str) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        self.runtime.block_on(async {
+            let request = self.request(Method::GET, path, String::new())?;
+            let answer = self.send(request).await?;
+            let status = answer.status();
+            let mut body = answer.into_body();
+            if !status.is_success() {
+                let text = http1::whole(body, Self::ANSWER_BYTES_MAX).await.map_err(|error| self.lost(&error))?;
+                return Err(refused(status, &text));
+            }
+            let mut events = Events::default();
+            while let Some(data) = http1::piece(&mut body).await.map_err(|error| self.lost(&error))? {
+                events.feed(&data, &mut each)?;
+            }
+            Err(CliError::unreachable(format!("the node at {} went away", self.url())))
+        })
+    }
+
+    fn call(&self, method: Method, path: &str, body: String) -> Result<Value, CliError> {
+        let request = self.request(method, path, body)?;
+        let (status, text) = self.runtime.block_on(async {
+            let answer = self.send(request).await?;
+            let status = answer.status();
+            let text = http1::whole(answer.into_body(), Self::ANSWER_BYTES_MAX).await;
+            text.map(|text| (status, text)).map_err(|error| self.lost(&error))
+        })?;
+        if !status.is_success() {
+            return Err(refused(status, &text));
+        }
+        serde_json::from_slice(&text).map_err(|error| {
+            CliError::failed(format!("{}{path} did not answer JSON: {error}", self.url()))
+                .hint("is another program listening there? `--node URL` names the node")
+        })
+    }
+
+    fn request(&self, method: Method, path: &str, body: String) -> Result<Request<String>, CliError> {
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, &self.address.authority)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.address.token))
+            .header(header::CONTENT_TYPE, "application/toml")
+            .header(header::USER_AGENT, concat!("sunbeam/", env!("CARGO_PKG_VERSION")))
+            .body(body)
+            .map_err(|error| CliError::usage(format!("not a request that can be sent: {error}")))
+    }
+
+    async fn send(&self, request: Request<String>) -> Result<http::Response<hyper::body::Incoming>, CliError> {
+        http1::send(&self.address.authority, request, http1::TIMEOUT).await.map_err(|error| self.lost(&error))
+    }
+
+    fn lost(&self, error: &io::Error) -> CliError {
+        CliError::unreachable(format!("failed to reach the node at {}: {error}", self.url()))
+            .hint("is it running? `sunbeam doctor` looks around; `--node URL` names another one")
+    }
+}
+
+/// Reads an answer into a type.
+pub(crate) fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, CliError> {
+    serde_json::from_value(value.clone())
+        .map_err(|error| CliError::failed(format!("the node answered something unexpected: {error}"))
+            .hint("is it of another version? `sunbeam version` shows this one, `sunbeam status` the node's"))
+}
+
+/// What a refusal means for the exit code, in one line, and a line a problem.
+fn refused(status: StatusCode, text: &[u8]) -> CliError {
+    let answer: Value = serde_json::from_slice(text).unwrap_or_default();
+    let mut message = match answer.get("error").and_then(Value::as_str) {
+        Some(error) => escape(error),
+        None => format!("the node answered {status}"),
+    };
+    for problem in answer.get("problems").and_then(Value::as_array).into_iter().flatten() {
+        message.push_str("\n  ");
+        message.push_str(&problem_line(problem));
+    }
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => CliError::not_permitted(message)
+            .hint("the token is wrong or missing: give `--token-file FILE`, or run as the node's user"),
+        StatusCode::UNPROCESSABLE_ENTITY => CliError::usage(message),
+        StatusCode::NOT_FOUND => CliError::failed(message),
+        _ => CliError::failed(message),
+    }
+}
+
+/// A problem of the API as `validate` prints it.
+pub(crate) fn problem_line(problem: &Value) -> String {
+    if let Some(text) = problem.as_str() {
+        return escape(text);
+    }
+    let text = |key: &str| problem.get(key).and_then(Value::as_str).unwrap_or_default();
+    let number = |key: &str| problem.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let severity = if text("severity") == "warning" { "warning: " } else { "" };
+    let key = if text("key").is_empty() { String::new() } else { format!("`{}`: ", text("key")) };
+    escape(&format!("{}:{}:{}: {severity}{key}{}", text("file"), number("line"), number("column"), text("message")))
+}
+
+/// The server-sent events in a stream of bytes.
+#[derive(Debug, Default)]
+struct Events {
+    line: Vec<u8>,
+    data: String,
+}
+
+impl Events {
+    /// Bytes of one line and of one event; a longer one is left out.
+    const BYTES_MAX: usize = 1024 * 1024;
+
+    fn feed(&mut self, bytes: &[u8], each: &mut impl FnMut(&str) -> Result<(), CliError>) -> Result<(), CliError> {
+        for byte in bytes {
+            match byte {
+                b'\n' => {
+                    let line = std::mem::take(&mut self.line);
+                    self.take(String::from_utf8_lossy(&line).trim_end_matches('\r'), each)?;
+                }
+                _ if self.line.len() < Self::BYTES_MAX => self.line.push(*byte),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, line: &str, each: &mut impl FnMut(&str) -> Result<(), CliError>) -> Result<(), CliError> {
+        if line.is_empty() {
+            let data = std::mem::take(&mut self.data);
+            return if data.is_empty() { Ok(()) } else { each(&data) };
+        }
+        if let Some(data) = line.strip_prefix("data:") {
+            if !self.data.is_empty() {
+                self.data.push('\n');
+            }
+            if self.data.len() + data.len() <= Self::BYTES_MAX {
+                self.data.push_str(data.strip_prefix(' ').unwrap_or(data));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn events_are_found_however_the_bytes_are_cut() {
+        let stream = b": hello\n\nevent: request\ndata: {\"a\":1}\n\ndata:x\r\ndata: y\r\n\r\ndata: unfinished\n";
+        for size in [1, 3, stream.len()] {
+            let (mut events, mut seen) = (Events::default(), Vec::new());
+            for piece in stream.chunks(size) {
+                events.feed(piece, &mut |data| { seen.push(data.to_owned()); Ok(()) }).unwrap();
+            }
+            assert_eq!(seen, ["{\"a\":1}", "x\ny"], "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_has_the_right_code_and_all_its_problems() {
+        let problem = json!({"file": "c.toml", "line": 1, "column": 2, "key": "a.b", "message": "no", "severity": "error"});
+        let body = json!({"error": "2 problems", "problems": [problem, "plain"]}).to_string();
+        for (status, code) in [(401, ExitCode::NotPermitted), (403, ExitCode::NotPermitted), (422, ExitCode::Usage), (404, ExitCode::Findings)] {
+            let error = refused(StatusCode::from_u16(status).unwrap(), body.as_bytes());
+            assert_eq!(error.code, code);
+            assert_eq!(error.message, "2 problems\n  c.toml:1:2: `a.b`: no\n  plain");
+        }
+        assert!(refused(StatusCode::BAD_GATEWAY, b"<html>").message.contains("502"));
+    }
+}

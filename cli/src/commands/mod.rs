@@ -1,0 +1,78 @@
+//! The commands. One file each, one line each in [`COMMANDS`].
+
+mod cert;
+mod completions;
+mod config;
+mod doctor;
+mod man;
+mod privacy;
+mod reload;
+mod rollback;
+mod serve;
+mod status;
+mod tail;
+mod top;
+mod up;
+mod validate;
+mod version;
+
+use clap::{ArgMatches, Args, FromArgMatches as _};
+
+use crate::cli::GlobalArgs;
+use crate::exit::{CliError, ExitCode};
+
+/// A command: its options are its fields, its help their doc comments.
+pub(crate) trait Run: Args {
+    /// What is typed.
+    const NAME: &'static str;
+
+    /// Does it.
+    fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError>;
+}
+
+/// A line of [`COMMANDS`].
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// What is typed.
+    pub(crate) name: &'static str,
+    /// Its parser.
+    pub(crate) build: fn() -> clap::Command,
+    /// Does it.
+    pub(crate) run: fn(&GlobalArgs, &ArgMatches) -> Result<ExitCode, CliError>,
+}
+
+/// Every command, in the order of the help.
+pub(crate) const COMMANDS: &[Entry] = &[
+    entry::<up::Up>(),
+    entry::<serve::Serve>(),
+    entry::<validate::Validate>(),
+    entry::<config::Config>(),
+    entry::<reload::Reload>(),
+    entry::<rollback::Rollback>(),
+    entry::<status::Status>(),
+    entry::<top::Top>(),
+    entry::<tail::Tail>(),
+    entry::<doctor::Doctor>(),
+    entry::<privacy::Privacy>(),
+    entry::<cert::Cert>(),
+    entry::<completions::Completions>(),
+    entry::<man::Man>(),
+    entry::<version::Version>(),
+];
+
+/// What runs when no command is named.
+pub(crate) const DEFAULT_COMMAND: &str = serve::Serve::NAME;
+
+const fn entry<C: Run>() -> Entry {
+    Entry { name: C::NAME, build: build::<C>, run: run::<C> }
+}
+
+fn build<C: Run>() -> clap::Command {
+    C::augment_args(clap::Command::new(C::NAME))
+}
+
+fn run<C: Run>(global: &GlobalArgs, matches: &ArgMatches) -> Result<ExitCode, CliError> {
+    // The parser was made from the same type.
+    let command = C::from_arg_matches(matches).map_err(|error| CliError::usage(error.to_string()))?;
+    command.run(global)
+}

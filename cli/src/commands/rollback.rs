@@ -1,0 +1,85 @@
+//! `sunbeam rollback`
+
+use super::Run;
+use super::reload::print_change;
+use crate::api::{HistoryEntry, plain};
+use crate::cli::GlobalArgs;
+use crate::client::{Client, typed};
+use crate::exit::{CliError, ExitCode};
+use crate::output::escape;
+
+/// Return to an earlier configuration: the one before the running one, or the one named
+///
+/// The last 10 good configurations are kept. The files are left as they are: the next reload reads them again.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Rollback {
+    /// The configuration with this id, as `--list` shows it
+    #[arg(long, value_name = "ID")]
+    to: Option<u64>,
+    /// List the configurations that are kept
+    #[arg(long, conflicts_with_all = ["to", "dry_run"])]
+    list: bool,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Run for Rollback {
+    const NAME: &'static str = "rollback";
+
+    fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        let client = Client::connect(global)?;
+        if self.list {
+            list(global, &client)?;
+        } else {
+            let answer = client.post(&self.path(), String::new())?;
+            print_change(global.printer(), &answer, self.dry_run)?;
+        }
+        Ok(ExitCode::Done)
+    }
+}
+
+impl Rollback {
+    fn path(self) -> String {
+        let mut query: Vec<String> = self.to.map(|id| format!("to={id}")).into_iter().collect();
+        if self.dry_run {
+            query.push("dry_run=true".to_owned());
+        }
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("/api/v1/config/rollback{mark}{}", query.join("&"))
+    }
+}
+
+fn list(global: &GlobalArgs, client: &Client) -> Result<(), CliError> {
+    let answer = client.get("/api/v1/config/history")?;
+    let printer = global.printer();
+    if printer.is_json() {
+        return printer.json(&answer);
+    }
+    let entries: Vec<HistoryEntry> = typed(&answer)?;
+    let rows: Vec<Vec<String>> = entries
+        .iter()
+        .map(|entry| {
+            let files = if entry.files.is_empty() { "(none)".to_owned() } else { escape(&entry.files.join(", ")) };
+            let current = if entry.current { "running" } else { "" };
+            vec![plain(&entry.id), plain(&entry.at), escape(entry.note.as_deref().unwrap_or_default()), files, current.to_owned()]
+        })
+        .collect();
+    printer.table(&["ID", "SINCE", "BY", "FILES", ""], &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_become_the_query() {
+        for (to, dry_run, want) in [
+            (None, false, "/api/v1/config/rollback"),
+            (None, true, "/api/v1/config/rollback?dry_run=true"),
+            (Some(3), true, "/api/v1/config/rollback?to=3&dry_run=true"),
+        ] {
+            assert_eq!(Rollback { to, list: false, dry_run }.path(), want);
+        }
+    }
+}

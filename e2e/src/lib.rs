@@ -1,0 +1,1 @@
+//! Whole nodes between real clients and real backends: see `tests/`.

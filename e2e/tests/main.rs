@@ -1,0 +1,3 @@
+//! End-to-end tests, one module a subject, one binary.
+
+mod routing;

@@ -1,0 +1,9 @@
+//! The words that every part speaks about a request: who sent it, and the record that is kept of it.
+
+mod audit;
+mod client;
+mod redact;
+
+pub use audit::{AuditRecord, AuditTarget, ReadAuditError};
+pub use client::client_address;
+pub use redact::{Redaction, truncated_address};

@@ -1,0 +1,124 @@
+//! `[ssh]`: bytes go through as they are, whatever they mean.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tracing::{Instrument as _, debug, info_span, warn};
+
+use crate::guard::ConnectionGuard;
+use crate::metrics::ListenerMetrics;
+
+/// A running passthrough. Dropping it stops accepting; connections go on.
+#[derive(Debug)]
+pub struct Passthrough {
+    address: SocketAddr,
+    target: Arc<ArcSwap<Target>>,
+    task: JoinHandle<()>,
+}
+
+/// Why the passthrough cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to start the passthrough: {0}")]
+pub struct PassthroughError(#[from] io::Error);
+
+#[derive(Clone)]
+struct Gate {
+    target: Arc<ArcSwap<Target>>,
+    guard: Arc<ConnectionGuard>,
+    metrics: ListenerMetrics,
+}
+
+/// Where connections go; a reload swaps it.
+#[derive(Debug)]
+struct Target {
+    backend: String,
+    connect_timeout: Duration,
+}
+
+impl Passthrough {
+    /// Accepts on `listener`; [`Passthrough::route_to`] says where connections go. Must be called
+    /// inside a runtime.
+    ///
+    /// A backend that cannot be reached within the connect timeout closes the client's connection, is
+    /// logged and counted. An established connection has no deadline: an SSH session may rest for days.
+    ///
+    /// # Errors
+    /// When the socket cannot be registered with the runtime.
+    pub fn start(
+        listener: std::net::TcpListener,
+        guard: Arc<ConnectionGuard>,
+        metrics: ListenerMetrics,
+    ) -> Result<Self, PassthroughError> {
+        let listener = TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        let nowhere = Target { backend: String::new(), connect_timeout: Duration::from_secs(1) };
+        let target = Arc::new(ArcSwap::from_pointee(nowhere));
+        let gate = Gate { target: Arc::clone(&target), guard, metrics };
+        Ok(Self { address, target, task: tokio::spawn(accept(listener, gate)) })
+    }
+
+    /// Sends new connections to `backend` (`name:port`, resolved for each connection).
+    pub fn route_to(&self, backend: &str, connect_timeout: Duration) {
+        self.target.store(Arc::new(Target { backend: backend.to_owned(), connect_timeout }));
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Passthrough {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, gate: Gate) {
+    /// Wait after a refused accept: without descriptors it would be refused again at once.
+    const PAUSE: Duration = Duration::from_millis(50);
+    loop {
+        match listener.accept().await {
+            Ok((client, peer)) => {
+                let span = info_span!("passthrough", %peer);
+                tokio::spawn(connect(client, gate.clone()).instrument(span));
+            }
+            Err(error) => {
+                gate.metrics.limit_hits("file_descriptors").inc();
+                warn!(%error, "failed to accept a passthrough connection");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connect(mut client: TcpStream, gate: Gate) {
+    let Some(_permit) = gate.guard.admit() else {
+        gate.metrics.passthrough("refused").inc();
+        return;
+    };
+    let target = gate.target.load_full();
+    let backend = timeout(target.connect_timeout, TcpStream::connect(&*target.backend)).await;
+    let mut backend = match backend.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+        Ok(backend) => backend,
+        Err(error) => {
+            gate.metrics.passthrough("unreachable").inc();
+            warn!(%error, backend = %target.backend, "passthrough backend unreachable");
+            return;
+        }
+    };
+    gate.metrics.passthrough("ok").inc();
+    // Interactive sessions feel Nagle's algorithm; a socket that refuses the option still works.
+    drop((client.set_nodelay(true), backend.set_nodelay(true)));
+    match copy_bidirectional(&mut client, &mut backend).await {
+        Ok((up, down)) => debug!(up, down, "passthrough closed"),
+        Err(error) => debug!(%error, "passthrough broke off"),
+    }
+}

@@ -1,0 +1,231 @@
+//! The API's pages under `/api/v1`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sunbeam_config::{LoadError, Problem, Section as _, Severity, Source, Sources, load_sources, render};
+
+use super::stats;
+use crate::config::Config;
+use crate::node::{Core, ReloadError, ReloadReport};
+
+/// A page and what answers it.
+pub(super) struct Endpoint {
+    pub(super) path: &'static str,
+    pub(super) handler: fn() -> MethodRouter<Arc<Core>>,
+}
+
+/// All of them; `openapi.json` describes each (a test compares).
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint { path: "/api/v1/status", handler: || get(status) },
+    Endpoint { path: "/api/v1/stats", handler: || get(statistics) },
+    Endpoint { path: "/api/v1/certificates", handler: || get(certificates) },
+    Endpoint { path: "/api/v1/config", handler: || get(config) },
+    Endpoint { path: "/api/v1/config/validate", handler: || post(validate) },
+    Endpoint { path: "/api/v1/config/apply", handler: || post(apply) },
+    Endpoint { path: "/api/v1/config/reload", handler: || post(reload) },
+    Endpoint { path: "/api/v1/config/rollback", handler: || post(rollback) },
+    Endpoint { path: "/api/v1/config/history", handler: || get(history) },
+];
+
+/// `{"error": …}`
+pub(super) fn failure(status: StatusCode, why: &str) -> Response {
+    (status, Json(json!({"error": why}))).into_response()
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ChangeQuery {
+    dry_run: bool,
+    to: Option<u64>,
+}
+
+async fn status(State(core): State<Arc<Core>>) -> Json<Value> {
+    let shared = &core.shared;
+    let snapshot = shared.snapshot();
+    let platform = &snapshot.config.platform;
+    let listeners = core.listeners();
+    let last_error = core.last_error();
+    Json(json!({
+        "status": if shared.is_draining() { "draining" } else { "running" },
+        "version": env!("CARGO_PKG_VERSION"),
+        "uptime_seconds": shared.started.elapsed().as_secs(),
+        "active_connections": shared.guard.active(),
+        "max_connections": snapshot.config.limits.max_connections,
+        "generation": snapshot.generation,
+        "environment": platform.environment,
+        "deployment_id": snapshot.config.node_name(),
+        "region": platform.region,
+        "mode": platform.mode.to_string(),
+        "config_files": file_names(&snapshot.sources),
+        "config_loaded_at": format!("{:.0}", snapshot.loaded_at),
+        "config_reload_failed": last_error.is_some(),
+        "config_error": last_error,
+        "listeners": listeners.iter().map(|(scheme, address)| {
+            json!({"scheme": scheme.as_str(), "address": address.to_string()})
+        }).collect::<Vec<_>>(),
+        "metrics_address": core.metrics_address().map(|address| address.to_string()),
+        "routes": snapshot.table.routes().len(),
+        "certificates": shared.tls.infos().len(),
+        "pid": std::process::id(),
+    }))
+}
+
+async fn statistics(State(core): State<Arc<Core>>) -> Json<Value> {
+    Json(stats::stats(&core.shared))
+}
+
+async fn certificates(State(core): State<Arc<Core>>) -> Json<Value> {
+    const DAY_SECS: i64 = 86_400;
+    let now = Timestamp::now().as_second();
+    let text = |seconds| Timestamp::from_second(seconds).map(|at| at.to_string()).unwrap_or_default();
+    let infos = core.shared.tls.infos();
+    let certificates = infos.iter().map(|info| {
+        json!({
+            "names": info.names,
+            "issuer": info.issuer,
+            "serial": info.serial,
+            "not_before": text(info.not_before),
+            "not_after": text(info.not_after),
+            "days_left": (info.not_after - now).div_euclid(DAY_SECS),
+            "path": info.path,
+        })
+    });
+    Json(certificates.collect())
+}
+
+async fn config(State(core): State<Arc<Core>>) -> Json<Value> {
+    let snapshot = core.shared.snapshot();
+    Json(json!({
+        "generation": snapshot.generation,
+        "files": file_names(&snapshot.sources),
+        "loaded_at": format!("{:.0}", snapshot.loaded_at),
+        "toml": render(&snapshot.config.shown()),
+    }))
+}
+
+async fn validate(body: String) -> Json<Value> {
+    let checked = blocking(move || {
+        let source = Source { name: "request".into(), path: None, text: body };
+        load_sources::<Config>(Sources(vec![source]), Config::check)
+    })
+    .await;
+    let (valid, problems) = match checked {
+        Ok(Ok(loaded)) => (true, loaded.warnings),
+        Ok(Err(LoadError::Problems { problems })) => (false, problems),
+        Ok(Err(LoadError::Read { .. })) | Err(_) => (false, Vec::new()),
+    };
+    Json(json!({"valid": valid, "problems": problems_json(&problems)}))
+}
+
+async fn apply(State(core): State<Arc<Core>>, Query(query): Query<ChangeQuery>, body: String) -> Response {
+    changed(blocking(move || core.apply(&body, query.dry_run)).await)
+}
+
+async fn reload(State(core): State<Arc<Core>>, Query(query): Query<ChangeQuery>) -> Response {
+    changed(blocking(move || core.reload(query.dry_run)).await)
+}
+
+async fn rollback(State(core): State<Arc<Core>>, Query(query): Query<ChangeQuery>) -> Response {
+    changed(blocking(move || core.rollback(query.to, query.dry_run)).await)
+}
+
+async fn history(State(core): State<Arc<Core>>) -> Response {
+    let running = core.shared.snapshot();
+    let kept = match core.state.history() {
+        Ok(kept) => kept,
+        Err(error) => return failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    };
+    let current = kept.iter().rposition(|kept| {
+        kept.sources().0.iter().map(|source| &source.text).eq(running
+            .sources
+            .0
+            .iter()
+            .map(|source| &source.text))
+    });
+    let entries = kept.iter().enumerate().map(|(index, kept)| {
+        json!({
+            "id": kept.id,
+            "at": kept.at,
+            "note": kept.note,
+            "files": file_names(&kept.sources()),
+            "current": Some(index) == current,
+        })
+    });
+    Json(entries.collect::<Value>()).into_response()
+}
+
+/// Reloads read files, bind sockets and write the state: not on the threads that answer.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    tokio::task::spawn_blocking(work).await
+}
+
+fn changed(result: Result<Result<ReloadReport, ReloadError>, tokio::task::JoinError>) -> Response {
+    match result {
+        Ok(Ok(report)) => Json(json!({
+            "success": true,
+            "message": report.to_string(),
+            "generation": report.generation,
+            "changes": report.changes,
+            "warnings": report.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "undo": "sunbeam rollback",
+        }))
+        .into_response(),
+        Ok(Err(error)) => {
+            let status = match error {
+                ReloadError::NoFiles | ReloadError::NoHistory { .. } => StatusCode::NOT_FOUND,
+                _ => StatusCode::UNPROCESSABLE_ENTITY,
+            };
+            let body = json!({"error": error.to_string(), "problems": problems_json(error.problems())});
+            (status, Json(body)).into_response()
+        }
+        Err(_) => failure(StatusCode::INTERNAL_SERVER_ERROR, "the change failed; the log says why"),
+    }
+}
+
+fn problems_json(problems: &[Problem]) -> Vec<Value> {
+    let one = |problem: &Problem| {
+        json!({
+            "file": problem.file,
+            "line": problem.line,
+            "column": problem.column,
+            "key": problem.key,
+            "message": problem.message,
+            "severity": match problem.severity {
+                Severity::Error => "error",
+                Severity::Warning => "warning",
+            },
+        })
+    };
+    problems.iter().map(one).collect()
+}
+
+fn file_names(sources: &Sources) -> Vec<String> {
+    sources.0.iter().map(|source| source.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_description_has_every_page_and_no_other() {
+        let description: Value = serde_json::from_str(crate::OPENAPI).unwrap();
+        let described: BTreeSet<&str> =
+            description["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut served: BTreeSet<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
+        served.extend(["/health", "/live", "/ready", "/openapi.json", "/api/v1/events"]);
+        assert_eq!(described, served);
+    }
+}

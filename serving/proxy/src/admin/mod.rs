@@ -1,0 +1,133 @@
+//! The node's own pages: metrics and probes on one port, the management API on another.
+
+mod api;
+mod guard;
+mod stats;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Json, Response};
+use axum::routing::get;
+use futures_util::Stream;
+use serde_json::json;
+use tokio::sync::broadcast;
+use tokio::task::JoinHandle;
+
+use crate::node::Core;
+
+/// The API's description, served at `/openapi.json`.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// Bytes of a request's body: a configuration.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A running server; dropping it stops it.
+#[derive(Debug)]
+pub(crate) struct AdminServer {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl AdminServer {
+    /// Must be called inside a runtime.
+    pub(crate) fn start(listener: std::net::TcpListener, router: Router) -> io::Result<Self> {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        let task = tokio::spawn(async move {
+            if let Err(error) = axum::serve(listener, router).await {
+                tracing::error!(%error, "a server of the node's own pages ended");
+            }
+        });
+        Ok(Self { address, task })
+    }
+
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for AdminServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// `/metrics`, `/health`, `/ready`, `/live`.
+pub(crate) fn metrics_router(core: &Arc<Core>) -> Router {
+    probes().route("/metrics", get(metrics)).with_state(Arc::clone(core))
+}
+
+/// The API. Probes and the description are open, everything else needs the token; Host and Origin are
+/// checked on all.
+pub(crate) fn management_router(core: &Arc<Core>) -> Router {
+    let mut api = Router::new();
+    for endpoint in api::ENDPOINTS {
+        api = api.route(endpoint.path, (endpoint.handler)());
+    }
+    let api = api
+        .route("/api/v1/events", get(events))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(core), guard::require_token));
+    probes()
+        .route("/openapi.json", get(openapi))
+        .merge(api)
+        .fallback(async || api::failure(StatusCode::NOT_FOUND, "no such page"))
+        .layer(axum::middleware::from_fn(guard::require_own_host))
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(Arc::clone(core))
+}
+
+fn probes() -> Router<Arc<Core>> {
+    Router::new()
+        .route(
+            "/health",
+            get(async || Json(json!({"status": "healthy", "version": env!("CARGO_PKG_VERSION")}))),
+        )
+        .route("/live", get(async || Json(json!({"live": true}))))
+        .route("/ready", get(ready))
+}
+
+async fn ready(State(core): State<Arc<Core>>) -> Response {
+    let is_ready = !core.shared.is_draining() && !core.listeners().is_empty();
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({"ready": is_ready}))).into_response()
+}
+
+async fn metrics(State(core): State<Arc<Core>>) -> Response {
+    let compat = core.shared.snapshot().config.telemetry.compat_metrics;
+    let uptime = i64::try_from(core.shared.started.elapsed().as_secs()).unwrap_or(i64::MAX);
+    core.shared.metrics.uptime_seconds().set(uptime);
+    let mut headers = HeaderMap::new();
+    headers.insert(
+        header::CONTENT_TYPE,
+        header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    );
+    (headers, core.shared.registry.render(compat)).into_response()
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+/// Audit records as they happen. A watcher that is too slow is told how many it missed.
+async fn events(State(core): State<Arc<Core>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let receiver = core.shared.events.watch();
+    let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
+        let event = match receiver.recv().await {
+            Ok(record) => Event::default().event("request").data(record),
+            Err(broadcast::error::RecvError::Lagged(missed)) => {
+                Event::default().event("missed").data(missed.to_string())
+            }
+            Err(broadcast::error::RecvError::Closed) => return None,
+        };
+        Some((Ok(event), receiver))
+    });
+    Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
+}

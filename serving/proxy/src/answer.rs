@@ -1,0 +1,111 @@
+//! The last steps of an answer: the request's id, the route's headers, the count of its bytes.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Response};
+use http_body::{Body, Frame, SizeHint};
+
+use crate::body::{AnswerBody, BoxError, empty};
+use crate::context::RequestContext;
+
+/// An answer, and when its request is over.
+pub(crate) struct Answer {
+    pub(crate) response: Response<AnswerBody>,
+    pub(crate) finish: Finish,
+}
+
+/// When a request is over.
+pub(crate) enum Finish {
+    /// With the answer's last byte.
+    WithBody,
+    /// When the tunnel closes that takes the context.
+    Tunnel(Box<dyn FnOnce(RequestContext)>),
+}
+
+impl From<Response<AnswerBody>> for Answer {
+    fn from(response: Response<AnswerBody>) -> Self {
+        Self { response, finish: Finish::WithBody }
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("status", &self.response.status()).finish_non_exhaustive()
+    }
+}
+
+/// The body that hyper sends: counts its bytes and carries the context to the end.
+pub(crate) struct AuditedBody {
+    inner: AnswerBody,
+    context: Option<Box<RequestContext>>,
+}
+
+/// Completes an answer. From here on the context lives in the body (or the tunnel), and its record is
+/// written when that ends.
+pub(crate) fn complete(
+    mut context: RequestContext,
+    answer: Answer,
+    method: &Method,
+) -> Response<AuditedBody> {
+    let mut response = answer.response;
+    if *method == Method::HEAD {
+        *response.body_mut() = empty();
+    }
+    let headers = response.headers_mut();
+    if let Some(route) = &context.route {
+        for (name, value) in &route.response_headers {
+            headers.insert(name, value.clone());
+        }
+    }
+    let id = HeaderValue::from_str(context.id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
+    if let Ok(id) = id {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    context.status = response.status().as_u16();
+    let elapsed = u64::try_from(context.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    context.added_us = elapsed.saturating_sub(context.upstream_us);
+    #[expect(clippy::cast_precision_loss, reason = "microseconds of a request are far below 2^53")]
+    context.shared.metrics.added_seconds().observe(context.added_us as f64 / 1e6);
+    let context = match answer.finish {
+        Finish::WithBody => Some(Box::new(context)),
+        Finish::Tunnel(start) => {
+            start(context);
+            None
+        }
+    };
+    response.map(|inner| AuditedBody { inner, context })
+}
+
+impl Body for AuditedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let body = &mut *self;
+        let frame = ready!(body.inner.as_mut().poll_frame(cx));
+        match (&frame, &mut body.context) {
+            (Some(Ok(frame)), Some(context)) => {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                context.response_bytes = context.response_bytes.saturating_add(bytes);
+            }
+            (Some(Err(error)), Some(context)) => context.note_error(format!("the answer broke off: {error}")),
+            (None, context) => *context = None,
+            _ => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,108 @@
+//! The auth subrequest: another server says whether a request may pass. Whatever goes wrong, it may not.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use sunbeam_routing::AuthRequest;
+use tokio::time::timeout;
+
+use crate::body::RequestBody;
+use crate::context::RequestContext;
+use crate::error_page::Denial;
+use crate::upstream::{self, Pool, UpstreamHead};
+
+/// Bytes of an auth answer's body that are read (and thrown away) so that its connection can be kept.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Asks, and puts the captured headers on the request for the backend.
+///
+/// # Errors
+/// 403 when the answer is not 2xx, 502 when there is none within `auth_timeout_secs`.
+pub(crate) async fn authorise(
+    pool: &Rc<Pool>,
+    context: &mut RequestContext,
+    auth: &AuthRequest,
+    parts: &Parts,
+    headers: &mut HeaderMap,
+) -> Result<(), Denial> {
+    // A client must not be able to bring what only the auth server may say.
+    for name in &auth.capture {
+        headers.remove(name);
+    }
+    let head = UpstreamHead {
+        method: Method::GET,
+        path_and_query: auth.path_and_query.clone(),
+        headers: question(context, parts, headers),
+        authority: auth.backend.url.authority(),
+        wants_trailers: false,
+    };
+    let (body, watch) = RequestBody::new(None, 0);
+    let asked = tokio::time::Instant::now();
+    let sending = upstream::send(pool, context, &auth.backend, head, body, &watch);
+    let answer = timeout(auth.timeout, sending).await;
+    let waited = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
+    context.upstream_us = context.upstream_us.saturating_add(waited);
+    let count = |result| context.shared.metrics.auth_requests(result).inc();
+    let unreachable = |why: String| {
+        count("unreachable");
+        Err(Denial::new(StatusCode::BAD_GATEWAY, format!("auth server unreachable: {why}")))
+    };
+    let response = match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => return unreachable(error.to_string()),
+        Err(_) => return unreachable("no answer in time".to_owned()),
+    };
+    let (answer, body) = response.into_parts();
+    #[expect(clippy::disallowed_methods, reason = "bounded by Limited and by time")]
+    let drained = timeout(Duration::from_secs(1), Limited::new(body, BODY_BYTES_MAX).collect());
+    // A body that is too long or too slow costs its connection, nothing else.
+    drop(drained.await);
+    if !answer.status.is_success() {
+        count("denied");
+        return Err(Denial::new(
+            StatusCode::FORBIDDEN,
+            format!("auth server answered {}", answer.status.as_u16()),
+        ));
+    }
+    count("allowed");
+    for name in &auth.capture {
+        for value in answer.headers.get_all(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    Ok(())
+}
+
+fn question(context: &RequestContext, parts: &Parts, headers: &HeaderMap) -> HeaderMap {
+    const PASSED: [HeaderName; 8] = [
+        header::COOKIE,
+        header::AUTHORIZATION,
+        HeaderName::from_static("x-forwarded-for"),
+        HeaderName::from_static("x-forwarded-proto"),
+        HeaderName::from_static("x-forwarded-host"),
+        HeaderName::from_static("x-real-ip"),
+        HeaderName::from_static("x-request-id"),
+        HeaderName::from_static("traceparent"),
+    ];
+    let mut question = HeaderMap::new();
+    for name in &PASSED {
+        for value in headers.get_all(name) {
+            question.append(name.clone(), value.clone());
+        }
+    }
+    // Captured names were removed from `headers`; what the client sent in them is still what it asks with.
+    if let Some(authorization) = parts.headers.get(header::AUTHORIZATION) {
+        question.insert(header::AUTHORIZATION, authorization.clone());
+    }
+    let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    for (name, text) in [("x-original-uri", target), ("x-original-method", context.method())] {
+        if let Ok(value) = HeaderValue::from_str(text) {
+            question.insert(HeaderName::from_static(name), value);
+        }
+    }
+    question
+}

@@ -1,0 +1,302 @@
+//! The whole configuration: one line a section.
+
+use std::net::IpAddr;
+
+use sunbeam_config::{Reader, Secret, choice, section};
+use sunbeam_listeners::{LimitsSection, ListenAddress, ListenSection, SshSection, TlsSection, TlsStore};
+use sunbeam_routing::{RouteSection, Scheme, Table};
+
+use crate::snapshot::Snapshot;
+
+choice! {
+    /// What the node is.
+    pub enum Mode {
+        /// As l7, and the L4 filter if permitted (once there is one).
+        Auto = "auto",
+        /// The HTTP proxy.
+        L7 = "l7",
+    }
+}
+
+choice! {
+    /// How log lines look.
+    pub enum LogFormat {
+        /// Human on a terminal, JSON otherwise.
+        Auto = "auto",
+        /// For people.
+        Human = "human",
+        /// For machines.
+        Json = "json",
+    }
+}
+
+choice! {
+    /// How much of a client's address the audit log keeps.
+    pub enum ClientIp {
+        /// All of it.
+        Full = "full",
+        /// /24, /48.
+        Truncated = "truncated",
+        /// Keyed hash; the key rotates daily and is never written.
+        Hashed = "hashed",
+    }
+}
+
+section! {
+    /// The node itself.
+    pub struct PlatformSection {
+        /// Label for logs, metrics and the fleet; `sunbeam serve --profile dev` layers config.dev.toml
+        /// over config.toml.
+        environment: String = "production".to_owned(),
+        /// This node's name; "" = host name.
+        deployment_id: String = String::new(),
+        /// Where it stands.
+        region: String = String::new(),
+        /// [restart] auto | l7. (tcp and syn are not supported yet.)
+        mode: Mode = Mode::Auto,
+    }
+}
+
+section! {
+    /// What the node tells about itself.
+    pub struct TelemetrySection {
+        /// OpenTelemetry OTLP/gRPC, `http://collector:4317`; "" = off.
+        otlp_endpoint: String = String::new(),
+        /// Share of requests that are traced.
+        trace_sample_ratio: f64 = 1.0 => 0.0..=1.0,
+        /// GET /metrics, /health, /ready, /live; 0 = off.
+        metrics_port: u16 = 9090,
+        /// Containers and k8s: "0.0.0.0".
+        metrics_bind: String = "127.0.0.1".to_owned(),
+        /// Also serve the second seed's metric names.
+        compat_metrics: bool = true,
+        /// error | warn | info | debug | trace, or directives as in RUST_LOG; RUST_LOG wins.
+        log_level: String = "info".to_owned(),
+        /// auto: human on a terminal, JSON otherwise | human | json
+        log_format: LogFormat = LogFormat::Auto,
+    }
+}
+
+section! {
+    /// One JSON line per request: the training data.
+    pub struct AuditSection {
+        /// Write it.
+        enabled: bool = true,
+        /// "" = standard output.
+        path: String = String::new(),
+        /// A larger file is renamed and a new one begun.
+        rotate_bytes: u64 = 268_435_456 => 4_096..=1_099_511_627_776,
+        /// Renamed files that are kept.
+        keep_files: usize = 8 => 0..=1_000,
+        /// Lines waiting to be written; past it a line is dropped and counted, a request never waits.
+        queue: usize = 65_536 => 16..=16_777_216,
+        /// Query keys whose values are redacted.
+        redact_query_keys: Vec<String> = [
+            "password", "passwd", "token", "access_token", "secret", "api_key", "code", "session",
+        ].map(String::from).to_vec(),
+        /// full | truncated (/24, /48) | hashed (keyed, the key rotates daily)
+        client_ip: ClientIp = ClientIp::Full,
+    }
+    later { features }
+}
+
+section! {
+    /// The node's own API.
+    pub struct ManagementSection {
+        /// "" = off.
+        bind: Option<ListenAddress> = "127.0.0.1:9999".parse().ok(),
+        /// "" = made at first start, in a file that only the owner reads; Authorization: Bearer
+        token: Secret = Secret::default(),
+    }
+    later { console, exempt_operator_hours }
+}
+
+section! {
+    /// What lives through restarts.
+    pub struct StateSection {
+        /// The good configurations (and later blocks, exceptions, labels, learned thresholds).
+        path: String = "/var/lib/sunbeam/state.redb".to_owned(),
+    }
+}
+
+section! {
+    /// The configuration of a node.
+    pub struct Config {
+        /// The node itself.
+        platform: PlatformSection = PlatformSection::default(),
+        /// Where it listens.
+        listen: ListenSection = ListenSection::default(),
+        /// Bounds.
+        limits: LimitsSection = LimitsSection::default(),
+        /// TLS towards clients.
+        tls: TlsSection = TlsSection::default(),
+        /// What it tells about itself.
+        telemetry: TelemetrySection = TelemetrySection::default(),
+        /// The audit log.
+        audit: AuditSection = AuditSection::default(),
+        /// Its own API.
+        management: ManagementSection = ManagementSection::default(),
+        /// Hosts.
+        routes: Vec<RouteSection> = Vec::new(),
+        /// TCP passthrough.
+        ssh: SshSection = SshSection::default(),
+        /// What lives through restarts.
+        state: StateSection = StateSection::default(),
+    }
+    later {
+        cache, tcp, detection, decisions, challenge, bots, ddos, scanner, rate_limit, waf, lists, l4, sandbox,
+        kubernetes, cluster, fleet, orchestrator,
+    }
+}
+
+impl Config {
+    /// Reports everything that is wrong between keys, and everything that will bite. The same for
+    /// `validate`, start and reload.
+    pub fn check(&self, reader: &mut Reader) {
+        let table = Table::compile(&self.routes, &mut |at, message| reader.error(at, message));
+        Snapshot::check_files(&table, reader);
+        match TlsStore::inspect(&self.tls) {
+            Ok((_, missing)) => {
+                for (key, path) in missing {
+                    reader
+                        .warning(&key, format!("`{path}` does not exist yet: handshakes fail until it does"));
+                }
+            }
+            Err(error) => {
+                for (key, message) in error.problems {
+                    reader.error(&key, message);
+                }
+            }
+        }
+        self.check_listeners(reader);
+        self.check_telemetry(reader);
+        self.check_backends(reader);
+    }
+
+    /// This node's name: configured, else the host's.
+    pub fn node_name(&self) -> String {
+        if !self.platform.deployment_id.is_empty() {
+            return self.platform.deployment_id.clone();
+        }
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        name.trim().to_owned()
+    }
+
+    /// Where `/metrics` is served; `None`: nowhere.
+    pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
+        let port = Some(self.telemetry.metrics_port).filter(|port| *port != 0)?;
+        Some((self.telemetry.metrics_bind.parse::<IpAddr>().ok()?, port).into())
+    }
+
+    /// The port that redirects name: that of the first HTTPS listener.
+    pub fn https_port(&self) -> Option<u16> {
+        self.listen.https.0.first().map(|address| address.0.port())
+    }
+
+    fn check_listeners(&self, reader: &mut Reader) {
+        let mut all: Vec<_> = self.listen.http.0.iter().map(|address| ("listen.http", *address)).collect();
+        all.extend(self.listen.https.0.iter().map(|address| ("listen.https", *address)));
+        all.extend(self.ssh.listen.map(|address| ("ssh.listen", address)));
+        all.extend(self.management.bind.map(|address| ("management.bind", address)));
+        let mut seen = std::collections::BTreeMap::new();
+        for (key, address) in all {
+            if address.0.port() != 0
+                && let Some(first) = seen.insert(address, key)
+            {
+                reader.error(key, format!("{address} is taken by `{first}` already"));
+            }
+        }
+        if self.listen.http.0.is_empty() && self.listen.https.0.is_empty() {
+            reader.error("listen", "neither `http` nor `https` has an address");
+        }
+        if self.listen.https.0.is_empty() {
+            for (index, route) in
+                self.routes.iter().enumerate().filter(|(_, route)| !route.disable_secure_redirection)
+            {
+                let name = if route.host.is_empty() { &route.host_prefix } else { &route.host };
+                let message = format!(
+                    "`{name}` redirects to https, but `listen.https` is empty; \
+                    set `disable_secure_redirection = true` to serve it in the clear"
+                );
+                reader.error(&format!("routes[{index}]"), message);
+            }
+        } else if self.tls.cert_path.is_empty() && self.tls.certificates.is_empty() {
+            reader.warning(
+                "tls",
+                "no certificate is configured: every HTTPS handshake fails, plain HTTP only redirects",
+            );
+        }
+        if self.ssh.listen.is_some() != !self.ssh.backend.is_empty() {
+            reader.error("ssh", "`listen` and `backend` belong together");
+        }
+        let port = self.ssh.backend.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if !self.ssh.backend.is_empty() && port.is_none_or(|port| port == 0) {
+            reader.error("ssh.backend", format!("`{}` is not `name:port`", self.ssh.backend));
+        }
+        if let Some(address) = self.management.bind
+            && !address.0.ip().is_loopback()
+        {
+            reader.warning("management.bind", "the management API can be reached from outside this host");
+        }
+        if !self.management.token.is_empty() && self.management.token.expose().len() < 16 {
+            reader.error("management.token", "is shorter than 16 characters");
+        }
+    }
+
+    fn check_telemetry(&self, reader: &mut Reader) {
+        if self.telemetry.metrics_bind.parse::<IpAddr>().is_err() {
+            let message = format!("`{}` is not an address", self.telemetry.metrics_bind);
+            reader.error("telemetry.metrics_bind", message);
+        }
+        let endpoint = &self.telemetry.otlp_endpoint;
+        if !endpoint.is_empty() && endpoint.parse::<sunbeam_routing::BackendUrl>().is_err() {
+            reader.error(
+                "telemetry.otlp_endpoint",
+                format!("`{endpoint}` is not a URL like `http://collector:4317`"),
+            );
+        }
+        if let Err(error) = self.telemetry.log_level.parse::<tracing_subscriber::filter::Targets>() {
+            reader.error("telemetry.log_level", format!("`{}`: {error}", self.telemetry.log_level));
+        }
+    }
+
+    fn check_backends(&self, reader: &mut Reader) {
+        for (index, route) in self.routes.iter().enumerate() {
+            let own = route.backend.iter().map(|url| (format!("routes[{index}].backend"), url));
+            let paths = route.paths.iter().enumerate().flat_map(|(n, path)| {
+                let at = format!("routes[{index}].paths[{n}]");
+                let auth = path.auth_request.iter().map({
+                    let at = at.clone();
+                    move |url| (format!("{at}.auth_request"), url)
+                });
+                path.backend.iter().map(move |url| (format!("{at}.backend"), url)).chain(auth)
+            });
+            for (at, url) in own.chain(paths) {
+                if self.is_management(url) {
+                    reader.error(
+                        &at,
+                        "is this node's management address: its API would be open to every client",
+                    );
+                }
+                if url.scheme == Scheme::Https && !route.backend_verify {
+                    reader.warning(
+                        &at,
+                        "`backend_verify = false`: whoever sits between can read and change everything",
+                    );
+                }
+            }
+        }
+        if self.routes.is_empty() {
+            reader.warning("routes", "no routes: every request is answered 421");
+        }
+    }
+
+    /// Whether a URL leads to our own management API.
+    fn is_management(&self, url: &sunbeam_routing::BackendUrl) -> bool {
+        let Some(bind) = self.management.bind else { return false };
+        let is_here = url.host.parse::<IpAddr>().map_or(url.host == "localhost", |address| {
+            address == bind.0.ip() || address.is_loopback() || address.is_unspecified()
+        });
+        is_here && url.port == bind.0.port() && url.port != 0
+    }
+}

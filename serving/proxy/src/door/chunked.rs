@@ -1,0 +1,177 @@
+//! The strict reading of chunked framing (RFC 9112 §7.1): bytes are checked and passed on unchanged.
+
+/// Where in the framing the stream stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Chunked {
+    state: State,
+    /// Bytes of framing (sizes, extensions, trailers) since the last data byte.
+    overhead: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Size {
+        value: u64,
+        digits: u8,
+    },
+    SizeLf {
+        value: u64,
+    },
+    Data {
+        left: u64,
+    },
+    DataCr,
+    DataLf,
+    /// At the beginning of a trailer line.
+    Trailer,
+    TrailerLine,
+    TrailerLf,
+    LastLf,
+    Done,
+}
+
+/// Framing bytes between two data bytes: enough for any extension or trailer seen in the wild, too few
+/// to keep a connection busy with nothing.
+const OVERHEAD_MAX: usize = 4096;
+
+/// Hexadecimal digits of a size: 15 fit every reader's signed 64-bit integer.
+const DIGITS_MAX: u8 = 15;
+
+impl Chunked {
+    pub(crate) const fn new() -> Self {
+        Self { state: State::Size { value: 0, digits: 0 }, overhead: 0 }
+    }
+
+    pub(crate) const fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    /// How many of `bytes` belong to this body; the rest is the next request's.
+    ///
+    /// # Errors
+    /// When the framing is not exactly as the RFC says.
+    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
+        let mut used = 0;
+        while let Some(byte) = bytes.get(used) {
+            if let State::Data { left } = self.state {
+                let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - used);
+                used += here;
+                let left = left - here as u64;
+                self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+                self.overhead = 0;
+                continue;
+            }
+            if self.is_done() {
+                break;
+            }
+            self.state = self.step(*byte)?;
+            used += 1;
+            self.overhead += 1;
+            if self.overhead > OVERHEAD_MAX {
+                return Err("too much chunk framing");
+            }
+        }
+        Ok(used)
+    }
+
+    fn step(&self, byte: u8) -> Result<State, &'static str> {
+        match (self.state, byte) {
+            (State::Size { value, digits }, _) if byte.is_ascii_hexdigit() => {
+                if digits == DIGITS_MAX {
+                    return Err("a chunk size is too long");
+                }
+                let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
+                Ok(State::Size { value: value * 16 + digit, digits: digits + 1 })
+            }
+            (State::Size { digits: 0, .. }, _) => Err("a chunk size is not hexadecimal"),
+            (State::Size { value, .. }, b'\r') => Ok(State::SizeLf { value }),
+            // Extensions are refused: nobody uses them, and readers differ in where they end.
+            (State::Size { .. }, _) => Err("a chunk size is not hexadecimal"),
+            (State::SizeLf { value: 0 }, b'\n') => Ok(State::Trailer),
+            (State::SizeLf { value }, b'\n') => Ok(State::Data { left: value }),
+            (State::DataCr, b'\r') => Ok(State::DataLf),
+            (State::DataLf, b'\n') => Ok(State::Size { value: 0, digits: 0 }),
+            (State::Trailer, b'\r') => Ok(State::LastLf),
+            (State::Trailer, b' ' | b'\t' | b':') => Err("a trailer line is folded or has no name"),
+            (State::Trailer | State::TrailerLine, b'\n') => Err("a trailer line ends without CR"),
+            (State::TrailerLine, b'\r') => Ok(State::TrailerLf),
+            (State::Trailer | State::TrailerLine, 0) => Err("a trailer holds a NUL"),
+            (State::Trailer | State::TrailerLine, _) => Ok(State::TrailerLine),
+            (State::TrailerLf, b'\n') => Ok(State::Trailer),
+            (State::LastLf, b'\n') => Ok(State::Done),
+            _ => Err("chunk framing is broken"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn read(bytes: &[u8]) -> Result<(usize, bool), &'static str> {
+        let mut chunked = Chunked::new();
+        let used = chunked.take(bytes)?;
+        Ok((used, chunked.is_done()))
+    }
+
+    #[test]
+    fn only_exact_framing_passes() {
+        for (bytes, want) in [
+            (&b"3\r\nabc\r\n0\r\n\r\nNEXT"[..], Ok((13, true))),
+            (b"0\r\nX: y\r\n\r\n", Ok((11, true))),
+            (b"A\r\n0123456789\r\n", Ok((15, false))),
+            (b"3\r\nab", Ok((5, false))),
+        ] {
+            assert_eq!(read(bytes), want, "{:?}", String::from_utf8_lossy(bytes));
+        }
+        for bytes in [
+            &b"3;ext=1\r\nabc\r\n"[..],
+            b"3 \r\nabc",
+            b" 3\r\nabc",
+            b"0x3\r\nabc",
+            b"-1\r\n",
+            b"g\r\n",
+            b"\r\n",
+            b"3\nabc",
+            b"3\r\nabcX",
+            b"3\r\nabc\n",
+            b"0000000000000003\r\nabc",
+            b"ffffffffffffffff\r\n",
+            b"0\r\n\n",
+            b"0\r\nX: y\n",
+            b"0\r\n X: y\r\n",
+        ] {
+            assert!(read(bytes).is_err(), "{:?}", String::from_utf8_lossy(bytes));
+        }
+        let endless = [&b"0\r\n"[..], &b"X: y\r\n".repeat(1000)].concat();
+        assert!(read(&endless).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_are_read_as_the_whole(
+            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..30), 0..5),
+            piece in 1usize..7,
+        ) {
+            let mut bytes = Vec::new();
+            for chunk in &chunks {
+                bytes.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
+                bytes.extend(chunk);
+                bytes.extend(b"\r\n");
+            }
+            bytes.extend(b"0\r\n\r\n");
+            let mut chunked = Chunked::new();
+            for part in bytes.chunks(piece) {
+                prop_assert_eq!(chunked.take(part), Ok(part.len()));
+            }
+            prop_assert!(chunked.is_done());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            drop(read(&bytes));
+        }
+    }
+}

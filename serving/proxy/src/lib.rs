@@ -1,0 +1,38 @@
+//! The request path of a node, and the node around it.
+//!
+//! Start at [`Node`]; a request's way is `service.rs`, top to bottom.
+
+mod admin;
+mod answer;
+mod audit_log;
+mod auth_request;
+mod body;
+mod config;
+mod connection;
+mod context;
+mod door;
+mod error_page;
+mod executor;
+mod metrics;
+mod node;
+mod request;
+mod service;
+mod shared;
+mod snapshot;
+mod state;
+mod telemetry;
+mod upgrade;
+mod upstream;
+mod worker;
+
+pub use admin::OPENAPI;
+pub use audit_log::AuditLogError;
+pub use config::{
+    AuditSection, ClientIp, Config, LogFormat, ManagementSection, Mode, PlatformSection, StateSection,
+    TelemetrySection,
+};
+pub use metrics::ProxyMetrics;
+pub use node::{Node, NodeOptions, ReloadError, ReloadReport, StartError};
+pub use snapshot::CompileError;
+pub use state::{KeptConfiguration, StateError};
+pub use telemetry::TelemetryError;

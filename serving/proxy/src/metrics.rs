@@ -1,0 +1,42 @@
+//! What the request path counts.
+
+use sunbeam_metrics::{OWN_SECONDS, REQUEST_SECONDS, declare_metrics};
+
+declare_metrics! {
+    /// Requests and what became of them.
+    pub struct ProxyMetrics {
+        /// Requests answered; host is the route's configured name or `other`, backend a configured URL,
+        /// `static` or empty.
+        requests: Counter["sunbeam_requests_total", method, host, status, backend],
+        /// Requests received, by scheme.
+        requests_received: Counter["sunbeam_requests_received_total", scheme],
+        /// Time from a request's head to its answer's last byte.
+        request_seconds: Histogram["sunbeam_request_duration_seconds"; REQUEST_SECONDS],
+        /// Our own time until the answer's head, the backend's excluded.
+        added_seconds: Histogram["sunbeam_added_latency_seconds"; OWN_SECONDS],
+        /// Requests sent to a backend, retries included.
+        upstream_requests: Counter["sunbeam_upstream_requests_total", backend],
+        /// Failed requests to a backend, by kind: connect, dns, tls, timeout, reset, protocol.
+        upstream_errors: Counter["sunbeam_upstream_errors_total", backend, kind],
+        /// Auth subrequests, by result: allowed, denied, unreachable.
+        auth_requests: Counter["sunbeam_auth_requests_total", result],
+        /// Look-ups of files, by result: found, missing, refused, denied, failed.
+        static_files: Counter["sunbeam_static_files_total", result],
+        /// Body rewrites, by outcome: rewritten, no_match, too_large, undecodable.
+        body_rewrites: Counter["sunbeam_body_rewrites_total", outcome],
+        /// WebSocket tunnels that are open.
+        websocket_active: Gauge["sunbeam_websocket_active"],
+        /// Audit lines, by result: written, dropped (queue full), failed (disk).
+        audit_lines: Counter["sunbeam_audit_lines_total", result],
+        /// Panics caught; each is a defect.
+        panics: Counter["sunbeam_panics_total"],
+        /// Configuration reloads, by result: ok, failed.
+        config_reloads: Counter["sunbeam_config_reloads_total", result],
+        /// 1 while the files hold a configuration that was refused.
+        config_reload_failed: Gauge["sunbeam_config_reload_failed"],
+        /// Seconds since the start.
+        uptime_seconds: Gauge["sunbeam_uptime_seconds"],
+        /// 1, by version.
+        build_info: Gauge["sunbeam_build_info", version],
+    }
+}

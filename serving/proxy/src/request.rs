@@ -1,0 +1,179 @@
+//! The request's head on its way to the backend: one authority, no hop-by-hop fields, honest forwarding.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{Method, StatusCode, Version};
+use sunbeam_routing::host_of;
+
+use crate::context::RequestContext;
+use crate::error_page::Denial;
+
+/// Fields that belong to one connection (RFC 9110 §7.6.1) or that we set anew.
+const DROPPED: [HeaderName; 14] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::EXPECT,
+    header::HOST,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("x-real-ip"),
+];
+
+/// Fields by which a proxy in front speaks; from anybody else they are lies.
+const PROXY_ONLY: [HeaderName; 12] = [
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("cf-connecting-ip"),
+    HeaderName::from_static("cf-ipcountry"),
+    HeaderName::from_static("true-client-ip"),
+    HeaderName::from_static("x-client-ip"),
+    HeaderName::from_static("x-original-url"),
+    HeaderName::from_static("x-rewrite-url"),
+];
+
+/// Notes the one authority of a request in the context.
+///
+/// # Errors
+/// 400 when two places name different ones; a request without any (HTTP/1.0) has an empty host.
+pub(crate) fn read_authority(context: &mut RequestContext, parts: &Parts) -> Result<(), Denial> {
+    let refuse = |why| Err(Denial::new(StatusCode::BAD_REQUEST, why).closing());
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let host = match (hosts.next(), hosts.next()) {
+        (None, _) => None,
+        (Some(host), None) => match host.to_str() {
+            Ok(host) => Some(host),
+            Err(_) => return refuse("Host is not text"),
+        },
+        (Some(_), Some(_)) => return refuse("Host stands more than once"),
+    };
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    let authority = match (authority, host) {
+        (Some(one), Some(two)) if !one.eq_ignore_ascii_case(two) => {
+            return refuse("Host differs from the target's authority");
+        }
+        (Some(authority), _) | (None, Some(authority)) => authority,
+        (None, None) if parts.version == Version::HTTP_2 => return refuse("the authority is missing"),
+        (None, None) => "",
+    };
+    if authority.contains(['@', '/', '\\', ' ']) {
+        return refuse("the authority is not a name or address");
+    }
+    context.authority = authority.to_owned();
+    context.host = host_of(authority);
+    Ok(())
+}
+
+/// Methods that a reverse proxy never passes on.
+pub(crate) fn check_method(parts: &Parts) -> Result<(), Denial> {
+    let is_websocket_over_http2 = parts.extensions.get::<hyper::ext::Protocol>().is_some();
+    match parts.method {
+        Method::CONNECT if is_websocket_over_http2 => Ok(()),
+        Method::CONNECT | Method::TRACE => {
+            let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            Err(Denial::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")
+                .header(header::ALLOW, allow))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The header fields for the backend, without Host (which depends on the HTTP version).
+pub(crate) fn upstream_headers(context: &RequestContext, from: &HeaderMap) -> HeaderMap {
+    let nominated = nominated(from);
+    let mut headers = HeaderMap::with_capacity(from.len() + 6);
+    let mut cookies: Vec<&HeaderValue> = Vec::new();
+    for (name, value) in from {
+        let is_dropped = DROPPED.contains(name)
+            || nominated.contains(name)
+            || (!context.from_trusted_proxy && PROXY_ONLY.contains(name))
+            // `x_real_ip` and `x-real-ip` are one name to CGI-like backends; nginx drops them too.
+            || name.as_str().contains('_');
+        if *name == header::COOKIE {
+            cookies.push(value);
+        } else if !is_dropped {
+            headers.append(name, value.clone());
+        }
+    }
+    if let Some(cookie) = joined(&cookies) {
+        headers.insert(header::COOKIE, cookie);
+    }
+    forwarded(context, &mut headers);
+    headers
+}
+
+/// What tells the backend who asks and how.
+fn forwarded(context: &RequestContext, headers: &mut HeaderMap) {
+    let peer = context.connection.peer.ip().to_canonical().to_string();
+    let earlier: Vec<String> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .map(str::to_owned)
+        .chain([peer])
+        .collect();
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("x-forwarded-for", &earlier.join(", "));
+    set("x-forwarded-proto", context.scheme.as_str());
+    set("x-real-ip", &context.client.to_string());
+    set("x-request-id", context.id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
+    if let Some(traceparent) = context.span.traceparent() {
+        set("traceparent", &traceparent);
+    }
+    if !headers.contains_key("x-forwarded-host")
+        && let Ok(authority) = HeaderValue::from_str(&context.authority)
+    {
+        headers.insert(HeaderName::from_static("x-forwarded-host"), authority);
+    }
+}
+
+/// HTTP/2 splits cookies over several fields; HTTP/1 backends read one (RFC 9113 §8.2.3).
+fn joined(cookies: &[&HeaderValue]) -> Option<HeaderValue> {
+    match cookies {
+        [] => None,
+        [one] => Some((*one).clone()),
+        several => {
+            let bytes: Vec<&[u8]> = several.iter().map(|value| value.as_bytes()).collect();
+            HeaderValue::from_bytes(&bytes.join(&b"; "[..])).ok()
+        }
+    }
+}
+
+/// The fields that `Connection` names. Those that carry identity stay: a client must not be able to
+/// strip them (`Connection: X-Real-IP`), and ours are set afterwards anyway.
+fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| {
+            *name != header::COOKIE && *name != header::AUTHORIZATION && *name != header::CONTENT_LENGTH
+        })
+        .collect()
+}
+
+/// Removes what belongs to the backend's connection from an answer.
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    for name in nominated(headers) {
+        headers.remove(name);
+    }
+    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"] {
+        headers.remove(name);
+    }
+}

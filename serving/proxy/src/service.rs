@@ -1,0 +1,404 @@
+//! THE request path. Read it from top to bottom: each function is one step, in the order in which a
+//! request takes them (docs/request-path.md draws it).
+
+use std::borrow::Cow;
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use futures_util::FutureExt as _;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+use sunbeam_encoding::{Accepted, Outcome, compress_response, rewrite_response};
+use sunbeam_listeners::Scheme;
+use sunbeam_routing::{Backend, PathRoute, Route, normalise, rewrite};
+use sunbeam_static_files::Lookup;
+use tracing::{Instrument as _, error, info_span, warn};
+
+use crate::answer::{Answer, AuditedBody, complete};
+use crate::auth_request::authorise;
+use crate::body::{AnswerBody, RequestBody, boxed, empty};
+use crate::context::{ConnectionInfo, RequestContext, text};
+use crate::door::{DoorState, Refusal};
+use crate::error_page::Denial;
+use crate::request::{check_method, read_authority, strip_hop_by_hop, upstream_headers};
+use crate::shared::Shared;
+use crate::upgrade::{WebSocket, tunnel};
+use crate::upstream::{self, Pool, UpstreamError, UpstreamHead};
+
+/// What a thread's requests share.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) pool: Rc<Pool>,
+}
+
+/// Where a request goes, once its route is known.
+struct Destination<'a> {
+    route: &'a Route,
+    sub_route: Option<&'a PathRoute>,
+    backend: Option<&'a Arc<Backend>>,
+    /// For files: as sent, or rewritten.
+    path: Cow<'a, str>,
+    /// For the backend.
+    path_and_query: String,
+    websocket: bool,
+}
+
+impl Service {
+    /// Answers one request, whatever happens: a refusal, an error and a panic get their page and their
+    /// audit record like everything else.
+    pub(crate) async fn serve(
+        self: Rc<Self>,
+        connection: Rc<ConnectionInfo>,
+        door: Option<Arc<DoorState>>,
+        mut request: Request<Incoming>,
+    ) -> Response<AuditedBody> {
+        let refusal = door.as_ref().and_then(|door| door.next());
+        let client = hyper::upgrade::on(&mut request);
+        let (parts, body) = request.into_parts();
+        let method = parts.method.clone();
+        let accept = text(&parts.headers, &header::ACCEPT).map(str::to_owned);
+        let mut context = RequestContext::new(&self.shared, &connection, &parts);
+        self.shared.metrics.requests_received(connection.scheme.as_str()).inc();
+        let span = info_span!("request", request_id = %context.id);
+        let answering = self.answer(&mut context, refusal, parts, body, client, door.as_ref());
+        let answer = match AssertUnwindSafe(answering).catch_unwind().instrument(span).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(denial)) => {
+                context.note_error(denial.why.clone());
+                denial.page(context.id, accept.as_deref()).into()
+            }
+            Err(_) => {
+                self.shared.metrics.panics().inc();
+                error!(request_id = %context.id, "a request made the program panic; this is a defect");
+                context.note_error("panic");
+                Denial::new(StatusCode::INTERNAL_SERVER_ERROR, "panic")
+                    .page(context.id, accept.as_deref())
+                    .into()
+            }
+        };
+        complete(context, answer, &method)
+    }
+
+    /// The steps.
+    async fn answer(
+        &self,
+        context: &mut RequestContext,
+        refusal: Option<Refusal>,
+        parts: Parts,
+        body: Incoming,
+        client: OnUpgrade,
+        door: Option<&Arc<DoorState>>,
+    ) -> Result<Answer, Denial> {
+        refuse(context, refusal)?;
+        check_method(&parts)?;
+        read_authority(context, &parts)?;
+        let route = find_route(context)?;
+        if let Some(redirect) = redirect_to_https(context, &route)? {
+            return Ok(redirect.into());
+        }
+        if parts.uri.path() == "*" {
+            return Ok(server_options().into());
+        }
+        let destination = find_destination(&route, &parts)?;
+        let max_body_bytes = max_body_bytes(context, &route);
+        check_announced_length(&parts, max_body_bytes)?;
+        let mut headers = upstream_headers(context, &parts.headers);
+        if let Some(auth) = destination.sub_route.and_then(|path| path.auth.as_ref()) {
+            authorise(&self.pool, context, auth, &parts, &mut headers).await?;
+        }
+        if let Some(file) = serve_file(context, &destination, &parts)? {
+            return self.finish_content(context, &route, &parts, file).await.map(Answer::from);
+        }
+        let backend =
+            destination.backend.ok_or_else(|| Denial::new(StatusCode::NOT_FOUND, "no such file"))?;
+        context.backend = backend.url.as_str().to_owned();
+        let head = upstream_head(context, &destination, backend, &parts, headers);
+        if let Some(kind) = WebSocket::of(&parts) {
+            if destination.websocket {
+                return self.open_tunnel(context, backend, head, kind, client, door).await;
+            }
+            if kind == WebSocket::Http2 {
+                return Err(Denial::new(StatusCode::NOT_IMPLEMENTED, "no WebSocket on this route"));
+            }
+        } else if parts.method == Method::CONNECT {
+            return Err(Denial::new(StatusCode::NOT_IMPLEMENTED, "unknown :protocol"));
+        }
+        let response = self.ask_backend(context, backend, head, body, max_body_bytes).await?;
+        self.finish_content(context, &route, &parts, response).await.map(Answer::from)
+    }
+
+    /// Sends the request on. Dead or slow backends: 502, 504.
+    async fn ask_backend(
+        &self,
+        context: &mut RequestContext,
+        backend: &Arc<Backend>,
+        head: UpstreamHead,
+        body: Incoming,
+        max_body_bytes: u64,
+    ) -> Result<Response<AnswerBody>, Denial> {
+        let (body, watch) = RequestBody::new(Some(body), max_body_bytes);
+        let asked = Instant::now();
+        let answered = upstream::send(&self.pool, context, backend, head, body, &watch).await;
+        note_upstream_time(context, asked);
+        let mut response = answered.map_err(|error| upstream_failed(context, backend, &error))?;
+        strip_hop_by_hop(response.headers_mut());
+        Ok(response.map(boxed))
+    }
+
+    async fn open_tunnel(
+        &self,
+        context: &mut RequestContext,
+        backend: &Arc<Backend>,
+        head: UpstreamHead,
+        kind: WebSocket,
+        client: OnUpgrade,
+        door: Option<&Arc<DoorState>>,
+    ) -> Result<Answer, Denial> {
+        let asked = Instant::now();
+        let answered = tunnel(context, backend, head, kind, client, door).await;
+        note_upstream_time(context, asked);
+        let mut answer = answered.map_err(|error| upstream_failed(context, backend, &error))?;
+        if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            strip_hop_by_hop(answer.response.headers_mut());
+        }
+        Ok(answer)
+    }
+
+    /// Rewrites and compresses what a backend or a file gave.
+    async fn finish_content(
+        &self,
+        context: &mut RequestContext,
+        route: &Route,
+        parts: &Parts,
+        mut response: Response<AnswerBody>,
+    ) -> Result<Response<AnswerBody>, Denial> {
+        if !route.body_rewrites.is_empty() {
+            let rewritten =
+                rewrite_response(response, &parts.method, &route.body_rewrites).await.map_err(|error| {
+                    Denial::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}"))
+                })?;
+            let outcome = match rewritten.outcome {
+                Outcome::Rewritten => Some("rewritten"),
+                Outcome::NoMatch => Some("no_match"),
+                Outcome::TooLarge => Some("too_large"),
+                Outcome::Undecodable => Some("undecodable"),
+                Outcome::NotApplicable => None,
+            };
+            if let Some(outcome) = outcome {
+                context.shared.metrics.body_rewrites(outcome).inc();
+            }
+            response = rewritten.response.map(boxed);
+        }
+        if route.compress {
+            response = compress_response(response, &parts.method, &parts.headers).map(boxed);
+        }
+        Ok(response)
+    }
+}
+
+/// A head that the door did not take.
+fn refuse(context: &mut RequestContext, refusal: Option<Refusal>) -> Result<(), Denial> {
+    let Some(refusal) = refusal else { return Ok(()) };
+    context.describe_refused(&refusal.line);
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_REQUEST);
+    let limit = match refusal.status {
+        408 => Some("header_timeout_secs"),
+        414 => Some("max_url_bytes"),
+        431 if refusal.why.contains("lines") => Some("max_headers"),
+        431 => Some("max_header_bytes"),
+        _ => None,
+    };
+    if let Some(limit) = limit {
+        context.shared.listener_metrics.limit_hits(limit).inc();
+    }
+    Err(Denial::new(status, refusal.why).closing())
+}
+
+/// 421 for a host that no route names.
+fn find_route(context: &mut RequestContext) -> Result<Arc<Route>, Denial> {
+    let snapshot = Arc::clone(&context.snapshot);
+    let route = snapshot.table.find(&context.host);
+    let route =
+        route.ok_or_else(|| Denial::new(StatusCode::MISDIRECTED_REQUEST, "no route for this host"))?;
+    context.route = Some(Arc::clone(route));
+    Ok(Arc::clone(route))
+}
+
+/// 308 for plain HTTP, unless the route opted out.
+fn redirect_to_https(
+    context: &RequestContext,
+    route: &Route,
+) -> Result<Option<Response<AnswerBody>>, Denial> {
+    if context.scheme == Scheme::Https || route.plain_http {
+        return Ok(None);
+    }
+    if context.host.is_empty() {
+        return Err(Denial::new(StatusCode::BAD_REQUEST, "a redirect needs a Host"));
+    }
+    let host = if context.host.contains(':') { format!("[{}]", context.host) } else { context.host.clone() };
+    // A client that named a port sees our ports as they are; one that did not came through port 80,
+    // and whatever maps that port maps 443 too.
+    let named_port = context.authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let port = context.snapshot.config.https_port().filter(|port| named_port && *port != 443 && *port != 0);
+    let port = port.map(|port| format!(":{port}")).unwrap_or_default();
+    let query = context.raw_query().map(|query| format!("?{query}")).unwrap_or_default();
+    let location = format!("https://{host}{port}{}{query}", context.path());
+    let location = HeaderValue::from_str(&location)
+        .map_err(|_| Denial::new(StatusCode::BAD_REQUEST, "the target is not text"))?;
+    let mut response = Response::new(empty());
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(Some(response))
+}
+
+/// `OPTIONS *` asks about the server itself (RFC 9110 §9.3.7).
+fn server_options() -> Response<AnswerBody> {
+    let mut response = Response::new(empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let allow = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    response.headers_mut().insert(header::ALLOW, allow);
+    response
+}
+
+/// Rewrites the path, then finds the sub-route. 400 for a path that could be read in two ways.
+fn find_destination<'a>(route: &'a Route, parts: &'a Parts) -> Result<Destination<'a>, Denial> {
+    let ambiguous = |_| Denial::new(StatusCode::BAD_REQUEST, "the path is ambiguous");
+    let sent = parts.uri.path();
+    let mut normal = normalise(sent).map_err(ambiguous)?;
+    let mut path = Cow::Borrowed(sent);
+    let mut query = parts.uri.query().map(Cow::Borrowed);
+    if let Some((rewritten, new_query)) = rewrite(&route.rewrites, &normal, parts.uri.query()) {
+        normal = Cow::Owned(normalise(&rewritten).map_err(ambiguous)?.into_owned());
+        path = Cow::Owned(rewritten);
+        query = new_query.map(Cow::Owned);
+    }
+    let found = route.path_route(&normal);
+    let upstream_path = found.and_then(|(sub_route, rest)| sub_route.upstream_path(&normal, rest));
+    let mut path_and_query = upstream_path.unwrap_or_else(|| path.clone().into_owned());
+    if let Some(query) = query {
+        path_and_query.push('?');
+        path_and_query.push_str(&query);
+    }
+    let sub_route = found.map(|(sub_route, _)| sub_route);
+    Ok(Destination {
+        route,
+        sub_route,
+        backend: sub_route.map(|sub_route| &sub_route.backend).or(route.backend.as_ref()),
+        path,
+        path_and_query,
+        websocket: sub_route.map_or(route.websocket, |sub_route| sub_route.websocket),
+    })
+}
+
+fn max_body_bytes(context: &RequestContext, route: &Route) -> u64 {
+    match route.max_body_bytes {
+        0 => context.snapshot.config.limits.max_body_bytes,
+        bound => bound,
+    }
+}
+
+/// 413 before a byte of the body is read, when its length says enough.
+fn check_announced_length(parts: &Parts, max_bytes: u64) -> Result<(), Denial> {
+    let announced = text(&parts.headers, &header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
+    match announced {
+        Some(length) if length > max_bytes => {
+            Err(Denial::new(StatusCode::PAYLOAD_TOO_LARGE, "the announced body is too large").closing())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A file of the route, if it has one for this path. Sub-routes come first: they were asked already.
+fn serve_file(
+    context: &mut RequestContext,
+    destination: &Destination<'_>,
+    parts: &Parts,
+) -> Result<Option<Response<AnswerBody>>, Denial> {
+    let is_read = parts.method == Method::GET || parts.method == Method::HEAD;
+    if !is_read || destination.sub_route.is_some() || WebSocket::of(parts).is_some() {
+        return Ok(None);
+    }
+    let snapshot = Arc::clone(&context.snapshot);
+    let Some(root) = snapshot.static_root(destination.route.index) else { return Ok(None) };
+    let accepted = Accepted::of(&parts.headers);
+    let found = root.find(&destination.path, accepted.names());
+    let count = |result| context.shared.metrics.static_files(result).inc();
+    let failed = |error: &std::io::Error| {
+        count("failed");
+        error!(%error, path = context.path(), "failed to read a static file");
+        Denial::new(StatusCode::INTERNAL_SERVER_ERROR, format!("file: {error}"))
+    };
+    let file = match found {
+        Lookup::Found(file) => file,
+        Lookup::NotFound => {
+            count("missing");
+            return Ok(None);
+        }
+        Lookup::Refused(why) => {
+            count("refused");
+            return Err(Denial::new(StatusCode::BAD_REQUEST, format!("file path refused: {why:?}")));
+        }
+        Lookup::Denied => {
+            count("denied");
+            warn!(path = context.path(), "a static file may not be read: check its permissions");
+            return Err(Denial::new(StatusCode::FORBIDDEN, "file permission denied"));
+        }
+        Lookup::Failed(error) => return Err(failed(&error)),
+    };
+    let response = if destination.route.body_rewrites.is_empty() {
+        file.respond(&parts.method, &parts.headers)
+    } else {
+        // A part of a page cannot be rewritten without the whole.
+        let mut headers = parts.headers.clone();
+        headers.remove(header::RANGE);
+        file.respond(&parts.method, &headers)
+    };
+    let response = response.map_err(|error| failed(&error))?;
+    count("found");
+    context.backend = "static".to_owned();
+    Ok(Some(response.map(boxed)))
+}
+
+fn upstream_head(
+    context: &RequestContext,
+    destination: &Destination<'_>,
+    backend: &Backend,
+    parts: &Parts,
+    mut headers: HeaderMap,
+) -> UpstreamHead {
+    if !destination.route.body_rewrites.is_empty() {
+        // A part of a page cannot be rewritten without the whole, nor a coding that we do not know.
+        headers.remove(header::RANGE);
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd"));
+    }
+    let keeps_host = destination.route.preserve_host && !context.authority.is_empty();
+    let wants_trailers =
+        parts.headers.get_all(header::TE).iter().any(|value| value.as_bytes() == b"trailers");
+    UpstreamHead {
+        method: parts.method.clone(),
+        path_and_query: destination.path_and_query.clone(),
+        headers,
+        authority: if keeps_host { context.authority.clone() } else { backend.url.authority() },
+        wants_trailers,
+    }
+}
+
+fn note_upstream_time(context: &mut RequestContext, asked: Instant) {
+    let waited = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
+    context.upstream_us = context.upstream_us.saturating_add(waited);
+}
+
+fn upstream_failed(context: &RequestContext, backend: &Backend, error: &UpstreamError) -> Denial {
+    if let UpstreamError::Backend { kind, .. } = error {
+        context.shared.metrics.upstream_errors(backend.url.as_str(), kind.as_str()).inc();
+    }
+    let denial = Denial::new(error.status(), error.to_string());
+    // A body that was not read to its end leaves the connection in the middle of a message.
+    if matches!(error, UpstreamError::Client { .. }) { denial.closing() } else { denial }
+}

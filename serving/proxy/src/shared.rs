@@ -1,0 +1,124 @@
+//! What all threads of a node share.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use aws_lc_rs::hmac;
+use jiff::Timestamp;
+use sunbeam_listeners::{ConnectionGuard, ListenerMetrics, TlsStore};
+use sunbeam_metrics::Registry;
+use tokio::sync::{broadcast, watch};
+
+use crate::audit_log::AuditLog;
+use crate::metrics::ProxyMetrics;
+use crate::snapshot::Snapshot;
+use crate::telemetry::Telemetry;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) snapshot: ArcSwap<Snapshot>,
+    pub(crate) tls: Arc<TlsStore>,
+    pub(crate) guard: Arc<ConnectionGuard>,
+    pub(crate) registry: Registry,
+    pub(crate) metrics: ProxyMetrics,
+    pub(crate) listener_metrics: ListenerMetrics,
+    pub(crate) audit: AuditLog,
+    pub(crate) events: Events,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) address_hash: AddressHash,
+    pub(crate) draining: watch::Sender<bool>,
+    pub(crate) started: Instant,
+}
+
+impl Shared {
+    /// The configuration of now.
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Whether the node finishes what it has and takes nothing new.
+    pub(crate) fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+}
+
+/// Audit records as they happen, for `tail`.
+#[derive(Debug)]
+pub(crate) struct Events(broadcast::Sender<Arc<str>>);
+
+impl Events {
+    pub(crate) fn new() -> Self {
+        /// Records that a slow watcher may lag behind; then it loses the oldest.
+        const BACKLOG: usize = 1024;
+        Self(broadcast::channel(BACKLOG).0)
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
+    pub(crate) fn watch(&self) -> broadcast::Receiver<Arc<str>> {
+        self.0.subscribe()
+    }
+
+    pub(crate) fn publish(&self, record: &sunbeam_traffic::AuditRecord) {
+        if !self.is_watched() {
+            return;
+        }
+        let mut line = Vec::new();
+        record.write_line(&mut line);
+        if let Ok(text) = String::from_utf8(line) {
+            // The last watcher may have left since the check.
+            drop(self.0.send(text.trim_end().into()));
+        }
+    }
+}
+
+/// Addresses as keyed hashes: the same client is the same word all day, and nobody can compute it back,
+/// because the key lives in memory only and is replaced at midnight UTC.
+#[derive(Debug)]
+pub(crate) struct AddressHash {
+    of_day: Mutex<(i64, hmac::Key)>,
+}
+
+impl AddressHash {
+    pub(crate) fn new() -> Self {
+        Self { of_day: Mutex::new((0, fresh_key())) }
+    }
+
+    pub(crate) fn hash(&self, address: IpAddr, now: Timestamp) -> String {
+        const DAY_SECS: i64 = 86_400;
+        let day = now.as_second().div_euclid(DAY_SECS);
+        let mut of_day = self.of_day.lock().unwrap_or_else(PoisonError::into_inner);
+        if of_day.0 != day {
+            *of_day = (day, fresh_key());
+        }
+        let tag = hmac::sign(&of_day.1, address.to_string().as_bytes());
+        tag.as_ref().iter().take(16).fold(String::from("h:"), |text, byte| format!("{text}{byte:02x}"))
+    }
+}
+
+fn fresh_key() -> hmac::Key {
+    let random = [uuid::Uuid::new_v4().into_bytes(), uuid::Uuid::new_v4().into_bytes()].concat();
+    hmac::Key::new(hmac::HMAC_SHA256, &random)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hashed_address_is_the_same_word_for_a_day_only() {
+        let hash = AddressHash::new();
+        let (one, two): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        let day = |days: i64| Timestamp::from_second(days * 86_400 + 7).unwrap();
+        let first = hash.hash(one, day(1));
+        assert_eq!(first, hash.hash(one, day(1)));
+        assert_ne!(first, hash.hash(two, day(1)));
+        assert_ne!(first, hash.hash(one, day(2)));
+        assert!(!first.contains("192"));
+    }
+}

@@ -1,0 +1,235 @@
+//! A configuration made ready to serve. Made whole, swapped whole: a request keeps the one it began with.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use ipnet::IpNet;
+use jiff::Timestamp;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use sunbeam_config::{Reader, Sources};
+use sunbeam_routing::{Backend, Http2Mode, Scheme, Table};
+use sunbeam_static_files::StaticRoot;
+use sunbeam_traffic::Redaction;
+
+use crate::config::Config;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) config: Config,
+    pub(crate) sources: Sources,
+    pub(crate) table: Table,
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    pub(crate) redaction: Redaction,
+    pub(crate) generation: u64,
+    pub(crate) loaded_at: Timestamp,
+    /// By the route's index.
+    static_roots: Vec<Option<StaticRoot>>,
+    tls: HashMap<Arc<Backend>, Arc<ClientConfig>>,
+}
+
+/// Why a checked configuration still cannot be served: a file changed since the check.
+#[derive(Debug, thiserror::Error)]
+#[error("`{key}`: {message}")]
+pub struct CompileError {
+    key: String,
+    message: String,
+}
+
+impl Snapshot {
+    /// Makes a configuration ready that passed [`Config::check`].
+    pub(crate) fn compile(config: Config, sources: Sources, generation: u64) -> Result<Self, CompileError> {
+        let mut problem = None;
+        let mut note = |key: &str, message: String| {
+            problem.get_or_insert(CompileError { key: key.to_owned(), message });
+        };
+        let table = Table::compile(&config.routes, &mut note);
+        let mut static_roots = Vec::new();
+        let mut tls = HashMap::new();
+        for route in table.routes() {
+            static_roots.push(open_static_root(route, &mut note));
+            for (key, backend) in backends(route) {
+                if backend.url.scheme == Scheme::Https && !tls.contains_key(&backend) {
+                    match client_config(&backend) {
+                        Ok(config) => drop(tls.insert(backend, Arc::new(config))),
+                        Err(message) => note(&key, message),
+                    }
+                }
+            }
+        }
+        if let Some(problem) = problem {
+            return Err(problem);
+        }
+        Ok(Self {
+            trusted_proxies: config.listen.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
+            redaction: Redaction::new(&config.audit.redact_query_keys),
+            loaded_at: Timestamp::now(),
+            generation,
+            config,
+            sources,
+            table,
+            static_roots,
+            tls,
+        })
+    }
+
+    /// Reports directories and root files that cannot be opened.
+    pub(crate) fn check_files(table: &Table, reader: &mut Reader) {
+        for route in table.routes() {
+            open_static_root(route, &mut |key, message| reader.error(key, message));
+            for (key, backend) in backends(route) {
+                if !backend.ca_path.is_empty()
+                    && let Err(message) = client_config(&backend)
+                {
+                    reader.error(&key, message);
+                }
+            }
+        }
+    }
+
+    /// Whether a peer's forwarding headers are believed.
+    pub(crate) fn is_trusted(&self, peer: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|network| network.contains(&peer))
+    }
+
+    /// The files of a route.
+    pub(crate) fn static_root(&self, route: usize) -> Option<&StaticRoot> {
+        self.static_roots.get(route)?.as_ref()
+    }
+
+    /// How TLS to a backend is done; `None` for plain ones.
+    pub(crate) fn client_tls(&self, backend: &Arc<Backend>) -> Option<&Arc<ClientConfig>> {
+        self.tls.get(backend)
+    }
+}
+
+/// Every backend of a route with the key that its CA problem belongs to.
+fn backends(route: &sunbeam_routing::Route) -> Vec<(String, Arc<Backend>)> {
+    let key = format!("routes[{}].backend_ca_path", route.index);
+    let auth = route.paths.iter().filter_map(|path| path.auth.as_ref().map(|auth| &auth.backend));
+    let own = route.backend.iter().chain(route.paths.iter().map(|path| &path.backend));
+    own.chain(auth).map(|backend| (key.clone(), Arc::clone(backend))).collect()
+}
+
+fn open_static_root(
+    route: &sunbeam_routing::Route,
+    note: &mut dyn FnMut(&str, String),
+) -> Option<StaticRoot> {
+    let (root, fallback) = route.static_root.as_ref()?;
+    match StaticRoot::open(Path::new(root), fallback.as_deref()) {
+        Ok(root) => Some(root),
+        Err(error) => {
+            note(&format!("routes[{}].static_root", route.index), error_chain(&error));
+            None
+        }
+    }
+}
+
+/// An error and its causes on one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn client_config(backend: &Backend) -> Result<ClientConfig, String> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?;
+    let mut config = if backend.verify {
+        builder.with_root_certificates(roots(&backend.ca_path)?).with_no_client_auth()
+    } else {
+        let verifier = Arc::new(Unverified(provider));
+        builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+    };
+    config.alpn_protocols = match backend.http2 {
+        Http2Mode::Auto => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Http2Mode::Always => vec![b"h2".to_vec()],
+        Http2Mode::Never => vec![b"http/1.1".to_vec()],
+    };
+    Ok(config)
+}
+
+fn roots(ca_path: &str) -> Result<Arc<RootCertStore>, String> {
+    /// The system's roots are read once: it takes milliseconds.
+    static SYSTEM: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if ca_path.is_empty() {
+        let read = || {
+            let mut roots = RootCertStore::empty();
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            Arc::new(roots)
+        };
+        let roots = SYSTEM.get_or_init(read);
+        return if roots.is_empty() {
+            Err("this system has no root certificates: install ca-certificates or set `backend_ca_path`"
+                .into())
+        } else {
+            Ok(Arc::clone(roots))
+        };
+    }
+    let mut roots = RootCertStore::empty();
+    let failed = |error: String| format!("failed to read `{ca_path}`: {error}");
+    let certificates = CertificateDer::pem_file_iter(ca_path).map_err(|error| failed(error.to_string()))?;
+    for certificate in certificates {
+        let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(failed("no PEM block `CERTIFICATE`".to_owned()));
+    }
+    Ok(Arc::new(roots))
+}
+
+/// `backend_verify = false`, which the operator wrote and was warned about: any certificate passes;
+/// that the peer holds its key is still checked.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,236 @@
+//! What lives through restarts: the good configurations, and the API's token.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use serde::{Deserialize, Serialize};
+use sunbeam_config::{Secret, Source, Sources};
+
+/// Good configurations that are kept.
+const HISTORY: usize = 10;
+
+const CONFIGURATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("configurations");
+
+/// Why the state cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The folder cannot be made.
+    #[error("failed to make the state folder `{}`: {source}; set `state.path` to a place that can be written", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// The database cannot be opened.
+    #[error("failed to open the state `{}`: {reason}{}", path.display(), if reason.contains("already open") { "; another node uses it" } else { "" })]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file beside it cannot be read or written.
+    #[error("failed to write `{}`: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// Reading or writing the database failed.
+    #[error("the state database failed: {0}")]
+    Database(String),
+}
+
+/// A configuration that was in use.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeptConfiguration {
+    /// Counts up.
+    pub id: u64,
+    /// When it came into use, RFC 3339.
+    pub at: String,
+    /// Why: start, reload, apply, rollback.
+    pub note: String,
+    sources: Vec<KeptSource>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct KeptSource {
+    name: String,
+    path: Option<PathBuf>,
+    text: String,
+}
+
+impl KeptConfiguration {
+    /// The texts.
+    pub fn sources(&self) -> Sources {
+        let source = |kept: &KeptSource| Source {
+            name: kept.name.clone(),
+            path: kept.path.clone(),
+            text: kept.text.clone(),
+        };
+        Sources(self.sources.iter().map(source).collect())
+    }
+
+    fn has(&self, sources: &Sources) -> bool {
+        self.sources.len() == sources.0.len()
+            && self.sources.iter().zip(&sources.0).all(|(kept, source)| kept.text == source.text)
+    }
+}
+
+/// The state of one node.
+#[derive(Debug)]
+pub(crate) struct State {
+    database: Database,
+    folder: PathBuf,
+}
+
+impl State {
+    /// Opens the state, or makes it; only its owner may read it.
+    pub(crate) fn open(path: &str) -> Result<Self, StateError> {
+        let path = PathBuf::from(path);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = folder.to_owned();
+        fs::create_dir_all(&folder).map_err(|source| StateError::Folder { path: folder.clone(), source })?;
+        let failed = |reason: String| StateError::Open { path: path.clone(), reason };
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| failed(error.to_string()))?;
+        let backend = redb::backends::FileBackend::new(file).map_err(|error| failed(error.to_string()))?;
+        let database =
+            redb::Builder::new().create_with_backend(backend).map_err(|error| failed(error.to_string()))?;
+        Ok(Self { database, folder })
+    }
+
+    /// Where the state lies.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Keeps a configuration that came into use; the same text as the newest is not kept twice.
+    pub(crate) fn keep(&self, sources: &Sources, note: &str) -> Result<u64, StateError> {
+        let history = self.history()?;
+        if let Some(newest) = history.last().filter(|kept| kept.has(sources)) {
+            return Ok(newest.id);
+        }
+        let id = history.last().map_or(1, |kept| kept.id + 1);
+        let source = |source: &Source| KeptSource {
+            name: source.name.clone(),
+            path: source.path.clone(),
+            text: source.text.clone(),
+        };
+        let kept = KeptConfiguration {
+            id,
+            at: format!("{:.0}", Timestamp::now()),
+            note: note.to_owned(),
+            sources: sources.0.iter().map(source).collect(),
+        };
+        let bytes = serde_json::to_vec(&kept).map_err(|error| database(&error))?;
+        let write = self.database.begin_write().map_err(|error| database(&error))?;
+        {
+            let mut table = write.open_table(CONFIGURATIONS).map_err(|error| database(&error))?;
+            table.insert(id, bytes.as_slice()).map_err(|error| database(&error))?;
+            for old in history.iter().rev().skip(HISTORY - 1) {
+                table.remove(old.id).map_err(|error| database(&error))?;
+            }
+        }
+        write.commit().map_err(|error| database(&error))?;
+        Ok(id)
+    }
+
+    /// The kept configurations, oldest first.
+    pub(crate) fn history(&self) -> Result<Vec<KeptConfiguration>, StateError> {
+        let read = self.database.begin_read().map_err(|error| database(&error))?;
+        let table = match read.open_table(CONFIGURATIONS) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(database(&error)),
+        };
+        let mut history = Vec::new();
+        for entry in table.iter().map_err(|error| database(&error))? {
+            let (_, value) = entry.map_err(|error| database(&error))?;
+            history.push(serde_json::from_slice(value.value()).map_err(|error| database(&error))?);
+        }
+        Ok(history)
+    }
+
+    /// The token of the management API: the configured one, or one made at first start in a file that
+    /// only the owner reads. Returns it with that file's path.
+    pub(crate) fn token(&self, configured: &Secret) -> Result<(Secret, Option<PathBuf>), StateError> {
+        if !configured.is_empty() {
+            return Ok((configured.clone(), None));
+        }
+        let path = self.folder.join("management.token");
+        match fs::read_to_string(&path) {
+            Ok(text) if text.trim().len() >= 16 => {
+                return Ok((Secret::new(text.trim().to_owned()), Some(path)));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(StateError::Write { path, source }),
+        }
+        let token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        write_private(&path, token.as_bytes())?;
+        Ok((Secret::new(token), Some(path)))
+    }
+}
+
+/// Writes a file that only the owner reads: whole, or not at all.
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
+    let failed = |source| StateError::Write { path: path.to_owned(), source };
+    let fresh = path.with_extension("new");
+    // A leftover of a killed process may have other permissions.
+    drop(fs::remove_file(&fresh));
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    fs::rename(&fresh, path).map_err(failed)
+}
+
+fn database(error: &dyn std::error::Error) -> StateError {
+    StateError::Database(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(text: &str) -> Sources {
+        Sources(vec![Source { name: "c".into(), path: None, text: text.into() }])
+    }
+
+    #[test]
+    fn the_last_ten_configurations_and_the_token_live_on() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = std::env::temp_dir().join(format!("sunbeam-state-{}", std::process::id()));
+        let path = folder.join("state.redb").display().to_string();
+        let (token, token_path) = {
+            let state = State::open(&path).unwrap();
+            for number in 0..13 {
+                state.keep(&sources(&format!("# {number}")), "reload").unwrap();
+                state.keep(&sources(&format!("# {number}")), "reload").unwrap();
+            }
+            assert!(State::open(&path).unwrap_err().to_string().contains("another node uses it"));
+            state.token(&Secret::default()).unwrap()
+        };
+        let state = State::open(&path).unwrap();
+        let history = state.history().unwrap();
+        assert_eq!(history.iter().map(|kept| kept.id).collect::<Vec<_>>(), (4..=13).collect::<Vec<_>>());
+        assert_eq!(history[9].sources().0[0].text, "# 12");
+        assert_eq!(state.token(&Secret::default()).unwrap().0, token);
+        let mode = fs::metadata(token_path.unwrap()).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        drop(state);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

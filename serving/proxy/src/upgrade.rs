@@ -1,0 +1,188 @@
+//! WebSocket: HTTP/1.1 upgrades (RFC 6455) and extended CONNECT over HTTP/2 (RFC 8441), both to an
+//! HTTP/1.1 backend. The tunnel has no deadline of its own: a chat may be silent for hours.
+
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use sunbeam_routing::Backend;
+use tokio::io::copy_bidirectional;
+use tokio::task::spawn_local;
+use tracing::debug;
+
+use crate::answer::{Answer, Finish};
+use crate::body::{RequestBody, boxed, empty};
+use crate::context::RequestContext;
+use crate::door::DoorState;
+use crate::upstream::{Kind, UpstreamError, UpstreamHead, open_http1};
+
+/// How a client asks for a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WebSocket {
+    /// `Upgrade: websocket`
+    Http1,
+    /// `:protocol = websocket`
+    Http2,
+}
+
+impl WebSocket {
+    /// Whether a request asks for one.
+    pub(crate) fn of(parts: &Parts) -> Option<Self> {
+        if let Some(protocol) = parts.extensions.get::<hyper::ext::Protocol>() {
+            return (protocol.as_str() == "websocket").then_some(Self::Http2);
+        }
+        let names = |name| {
+            let values = parts.headers.get_all(name).iter();
+            values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).map(str::trim)
+        };
+        let asks = names(header::CONNECTION).any(|word| word.eq_ignore_ascii_case("upgrade"))
+            && names(header::UPGRADE).any(|word| word.eq_ignore_ascii_case("websocket"));
+        (asks && parts.method == Method::GET).then_some(Self::Http1)
+    }
+}
+
+/// Opens the tunnel, or passes the backend's refusal on.
+pub(crate) async fn tunnel(
+    context: &mut RequestContext,
+    backend: &Arc<Backend>,
+    mut head: UpstreamHead,
+    kind: WebSocket,
+    client: OnUpgrade,
+    door: Option<&Arc<DoorState>>,
+) -> Result<Answer, UpstreamError> {
+    let key = prepare(&mut head, kind);
+    let mut sender = open_http1(context, backend).await?;
+    context.shared.metrics.upstream_requests(backend.url.as_str()).inc();
+    let request = request(&head)?;
+    let limit = std::time::Duration::from_secs(context.snapshot.config.limits.backend_timeout_secs);
+    let mut response = tokio::time::timeout(limit, sender.send_request(request))
+        .await
+        .map_err(|_| UpstreamError::backend(Kind::Timeout, "no answer to the upgrade in time"))?
+        .map_err(|error| UpstreamError::backend(Kind::Reset, error.to_string()))?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(refused(response, sender));
+    }
+    if let Some(key) = key {
+        check_accept(response.headers(), &key)?;
+    }
+    if let Some(door) = door {
+        door.open_tunnel();
+    }
+    let upstream = hyper::upgrade::on(&mut response);
+    let mut answer = Response::new(empty());
+    *answer.headers_mut() = std::mem::take(response.headers_mut());
+    match kind {
+        WebSocket::Http1 => {
+            *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            answer.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        }
+        WebSocket::Http2 => {
+            *answer.status_mut() = StatusCode::OK;
+            crate::request::strip_hop_by_hop(answer.headers_mut());
+            answer.headers_mut().remove(header::SEC_WEBSOCKET_ACCEPT);
+        }
+    }
+    let finish = Finish::Tunnel(Box::new(move |context| {
+        spawn_local(run(client, upstream, context));
+    }));
+    Ok(Answer { response: answer, finish })
+}
+
+/// A backend that says no: its answer is the client's. The connection lives as long as the body.
+fn refused(
+    response: Response<hyper::body::Incoming>,
+    sender: hyper::client::conn::http1::SendRequest<RequestBody>,
+) -> Answer {
+    use http_body_util::BodyExt as _;
+    let response = response.map(|body| {
+        boxed(body.map_frame(move |frame| {
+            let _connection = &sender;
+            frame
+        }))
+    });
+    Answer { response, finish: Finish::WithBody }
+}
+
+/// Copies until either side ends; only then is the request over, and its record written.
+async fn run(client: OnUpgrade, upstream: OnUpgrade, mut context: RequestContext) {
+    let metrics = context.shared.metrics.clone();
+    metrics.websocket_active().inc();
+    match open(client, upstream).await {
+        Ok((mut client, mut upstream)) => {
+            let mut draining = context.shared.draining.subscribe();
+            let copied = tokio::select! {
+                copied = copy_bidirectional(&mut client, &mut upstream) => Some(copied),
+                // A tunnel never finishes by itself: a node that drains lets it run to the drain's deadline.
+                () = drained(&mut draining, &context) => None,
+            };
+            match copied {
+                Some(Ok((_, down))) => context.response_bytes = down,
+                Some(Err(error)) => debug!(%error, "tunnel broke off"),
+                None => context.note_error("closed by drain"),
+            }
+        }
+        Err(error) => context.note_error(format!("upgrade failed: {error}")),
+    }
+    metrics.websocket_active().dec();
+}
+
+async fn drained(draining: &mut tokio::sync::watch::Receiver<bool>, context: &RequestContext) {
+    if draining.wait_for(|draining| *draining).await.is_ok() {
+        let most = std::time::Duration::from_secs(context.snapshot.config.limits.drain_secs);
+        tokio::time::sleep(most.mul_f32(0.9)).await;
+    }
+}
+
+async fn open(
+    client: OnUpgrade,
+    upstream: OnUpgrade,
+) -> hyper::Result<(TokioIo<Upgraded>, TokioIo<Upgraded>)> {
+    Ok((TokioIo::new(client.await?), TokioIo::new(upstream.await?)))
+}
+
+/// Makes the head an HTTP/1.1 upgrade; returns the key that we made for a client of HTTP/2.
+fn prepare(head: &mut UpstreamHead, kind: WebSocket) -> Option<String> {
+    head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+    head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    head.method = Method::GET;
+    if kind == WebSocket::Http1 {
+        return None;
+    }
+    let key = STANDARD.encode(uuid::Uuid::new_v4().into_bytes());
+    if let Ok(value) = HeaderValue::from_str(&key) {
+        head.headers.insert(header::SEC_WEBSOCKET_KEY, value);
+    }
+    head.headers.entry(header::SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
+    Some(key)
+}
+
+fn request(head: &UpstreamHead) -> Result<Request<RequestBody>, UpstreamError> {
+    let ours = |error: http::Error| UpstreamError::backend(Kind::Protocol, error.to_string());
+    let mut request = Request::builder()
+        .method(Method::GET)
+        .uri(head.path_and_query.as_str())
+        .body(RequestBody::new(None, 0).0)
+        .map_err(ours)?;
+    *request.headers_mut() = head.headers.clone();
+    let host = HeaderValue::from_str(&head.authority).map_err(|error| ours(error.into()))?;
+    request.headers_mut().insert(header::HOST, host);
+    Ok(request)
+}
+
+/// RFC 6455 §4.1: proves that the backend read the key, and did not just answer 101 to anything.
+fn check_accept(headers: &HeaderMap, key: &str) -> Result<(), UpstreamError> {
+    const SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, format!("{key}{SUFFIX}").as_bytes());
+    let want = STANDARD.encode(hash.as_ref());
+    if headers.get(header::SEC_WEBSOCKET_ACCEPT).is_some_and(|value| value.as_bytes() == want.as_bytes()) {
+        return Ok(());
+    }
+    Err(UpstreamError::backend(Kind::Protocol, "Sec-WebSocket-Accept does not match"))
+}

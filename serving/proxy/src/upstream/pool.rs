@@ -1,0 +1,239 @@
+//! Connections to backends that are kept for the next request. One pool a thread: no locks.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use sunbeam_routing::Backend;
+use tokio::task::spawn_local;
+use tokio::time::{Sleep, sleep};
+
+use crate::body::{BodyWatch, BoxError, RequestBody};
+
+/// Kept connections to one backend. A backend that is asked more at once gets new ones.
+const KEPT_PER_BACKEND: usize = 128;
+
+/// How long a connection is kept: below the five seconds after which Node.js and uvicorn hang up.
+const KEPT_FOR: Duration = Duration::from_secs(4);
+
+/// For a request that cannot be repeated: a connection that the backend has hardly had time to close.
+const FRESH_FOR: Duration = Duration::from_millis(1000);
+
+/// Which kept connections a request may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checkout {
+    Any,
+    /// It could not be repeated if the connection turned out dead.
+    Recent,
+    Never,
+}
+
+impl Checkout {
+    pub(super) const fn for_request(may_repeat: bool) -> Self {
+        if may_repeat { Self::Any } else { Self::Recent }
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    backends: RefCell<HashMap<Arc<Backend>, Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    http1: Vec<(http1::SendRequest<RequestBody>, Instant)>,
+    http2: Option<http2::SendRequest<RequestBody>>,
+}
+
+/// One connection's sending half.
+#[derive(Debug)]
+pub(super) enum Sender {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+/// A connection that a request has for itself (HTTP/1) or shares (HTTP/2).
+#[derive(Debug)]
+pub(super) struct Lease {
+    pool: Rc<Pool>,
+    backend: Arc<Backend>,
+    sender: Sender,
+    reused: bool,
+}
+
+impl Pool {
+    pub(super) fn checkout(self: &Rc<Self>, backend: &Arc<Backend>, which: Checkout) -> Option<Lease> {
+        let newest = match which {
+            Checkout::Any => KEPT_FOR,
+            Checkout::Recent => FRESH_FOR,
+            Checkout::Never => return None,
+        };
+        let mut backends = self.backends.borrow_mut();
+        let kept = backends.get_mut(backend)?;
+        let lease =
+            |sender| Lease { pool: Rc::clone(self), backend: Arc::clone(backend), sender, reused: true };
+        if let Some(sender) = &kept.http2 {
+            if !sender.is_closed() {
+                return Some(lease(Sender::Http2(sender.clone())));
+            }
+            kept.http2 = None;
+        }
+        while let Some((sender, since)) = kept.http1.pop() {
+            if since.elapsed() > newest {
+                // Older ones lie below: they are swept, or serve a request that may be repeated.
+                kept.http1.push((sender, since));
+                return None;
+            }
+            if sender.is_ready() {
+                return Some(lease(Sender::Http1(sender)));
+            }
+        }
+        None
+    }
+
+    /// Forgets what is closed or too old. Called now and then by the thread.
+    pub(crate) fn sweep(&self) {
+        self.backends.borrow_mut().retain(|_, kept| {
+            kept.http1.retain(|(sender, since)| since.elapsed() <= KEPT_FOR && !sender.is_closed());
+            if kept.http2.as_ref().is_some_and(http2::SendRequest::is_closed) {
+                kept.http2 = None;
+            }
+            kept.http2.is_some() || !kept.http1.is_empty()
+        });
+    }
+
+    fn keep(&self, backend: Arc<Backend>, sender: http1::SendRequest<RequestBody>) {
+        let mut backends = self.backends.borrow_mut();
+        let kept = backends.entry(backend).or_default();
+        if kept.http1.len() < KEPT_PER_BACKEND {
+            kept.http1.push((sender, Instant::now()));
+        }
+    }
+}
+
+impl Lease {
+    /// A new connection. One of HTTP/2 is shared from the start.
+    pub(super) fn fresh(pool: Rc<Pool>, backend: Arc<Backend>, sender: Sender) -> Self {
+        if let Sender::Http2(sender) = &sender {
+            pool.backends.borrow_mut().entry(Arc::clone(&backend)).or_default().http2 = Some(sender.clone());
+        }
+        Self { pool, backend, sender, reused: false }
+    }
+
+    pub(super) const fn is_reused(&self) -> bool {
+        self.reused
+    }
+
+    pub(super) const fn sender(&self) -> &Sender {
+        &self.sender
+    }
+
+    /// Sends; on an error before anything was written the body comes back.
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, (hyper::Error, Option<RequestBody>)> {
+        let result = match &mut self.sender {
+            Sender::Http1(sender) => sender.try_send_request(request).await,
+            Sender::Http2(sender) => sender.try_send_request(request).await,
+        };
+        result.map_err(|mut failed| {
+            let unsent = failed.take_message().map(Request::into_body);
+            (failed.into_error(), unsent)
+        })
+    }
+
+    /// The answer was read to its end: keep the connection, once it says that it is ready. What a
+    /// backend sent beyond its answer shows by then, and such a connection is not ready again.
+    fn give_back(self) {
+        if let Sender::Http1(mut sender) = self.sender {
+            let (pool, backend) = (self.pool, self.backend);
+            spawn_local(async move {
+                if sender.ready().await.is_ok() {
+                    pool.keep(backend, sender);
+                }
+            });
+        }
+    }
+}
+
+/// An answer's body. Read to its end, it gives its connection back; dropped before, it closes it.
+#[derive(Debug)]
+pub(crate) struct PooledBody {
+    inner: Incoming,
+    lease: Option<Lease>,
+    request: Rc<BodyWatch>,
+    idle: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl PooledBody {
+    pub(super) fn new(inner: Incoming, lease: Lease, request: Rc<BodyWatch>, idle: Duration) -> Self {
+        let mut body = Self { inner, lease: Some(lease), request, idle, deadline: None };
+        if body.inner.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    fn finish(&mut self) {
+        // A backend that answered before it read the whole request may still be reading it.
+        if let Some(lease) = self.lease.take()
+            && self.request.ended()
+        {
+            lease.give_back();
+        }
+    }
+
+    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(self.idle)));
+        deadline.as_mut().poll(cx)
+    }
+}
+
+impl Body for PooledBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match Pin::new(&mut self.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                self.deadline = None;
+                if self.inner.is_end_stream() {
+                    self.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(None) => {
+                self.finish();
+                Poll::Ready(None)
+            }
+            Poll::Pending => {
+                ready!(self.poll_idle(cx));
+                Poll::Ready(Some(Err("the backend stopped in the middle of its answer".into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

@@ -1,0 +1,178 @@
+//! The path as routes see it. A backend decodes and resolves a path before it uses it; a route that is
+//! matched on the raw bytes would let `/public/../admin` or `/%61dmin` walk around `/admin`'s guard.
+
+use std::borrow::Cow;
+
+/// The path means different things to different readers, or leaves the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the path is ambiguous")]
+pub struct AmbiguousPath;
+
+/// The path with unreserved characters decoded, slashes merged and dot segments resolved; everything
+/// else stays percent-encoded. An already clean path is returned as it is.
+///
+/// # Errors
+/// For a NUL, a path that climbs above the root, one that does not begin with a slash, and dot
+/// segments beside an encoded slash or a backslash (`..%2f`), which only some backends resolve.
+pub fn normalise(raw: &str) -> Result<Cow<'_, str>, AmbiguousPath> {
+    if !raw.starts_with('/') {
+        return Err(AmbiguousPath);
+    }
+    let is_clean = !raw.contains('%') && !raw.contains("//") && !raw.contains("/.") && !raw.contains('\\');
+    if is_clean {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let decoded = decode_unreserved(raw)?;
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in decoded.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop().ok_or(AmbiguousPath)?;
+            }
+            _ if hides_dots(segment) => return Err(AmbiguousPath),
+            _ => segments.push(segment),
+        }
+    }
+    let is_directory = matches!(decoded.rsplit('/').next(), Some("" | "." | ".."));
+    let mut path = String::with_capacity(decoded.len());
+    for segment in &segments {
+        path.push('/');
+        path.push_str(segment);
+    }
+    if is_directory || path.is_empty() {
+        path.push('/');
+    }
+    Ok(Cow::Owned(path))
+}
+
+/// Where the rest of `path` begins if it lies under `prefix`: whole segments only, and an encoded slash
+/// counts as one, because backends decode it. `path` must be [`normalise`]d.
+pub fn match_prefix(path: &str, prefix: &str) -> Option<usize> {
+    let mut rest = path;
+    for expected in prefix.trim_end_matches('/').chars() {
+        let mut characters = rest.chars();
+        rest = match characters.next()? {
+            found if found == expected => characters.as_str(),
+            '%' if expected == '/' => encoded_slash(rest)?,
+            _ => return None,
+        };
+    }
+    let at_boundary = rest.starts_with('/') || encoded_slash(rest).is_some();
+    let whole = rest.is_empty() && !prefix.ends_with('/');
+    (at_boundary || whole).then(|| path.len() - rest.len())
+}
+
+fn encoded_slash(text: &str) -> Option<&str> {
+    text.strip_prefix("%2F")
+}
+
+/// A segment that becomes a dot segment for a backend that decodes slashes or reads `\` as one.
+fn hides_dots(segment: &str) -> bool {
+    if !segment.contains('\\') && !segment.contains('%') {
+        return false;
+    }
+    let pieces = segment.replace("%2F", "/").replace("%5C", "/").replace('\\', "/");
+    pieces.contains('/') && pieces.split('/').any(|piece| piece == "." || piece == "..")
+}
+
+/// Decodes `%41` to `A` and the like, writes the other escapes in upper case.
+fn decode_unreserved(raw: &str) -> Result<String, AmbiguousPath> {
+    let mut result = String::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((before, after)) = rest.split_once('%') {
+        result.push_str(before);
+        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match byte {
+            Some(0) => return Err(AmbiguousPath),
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                result.push(char::from(byte));
+            }
+            Some(byte) => result.push_str(&format!("%{byte:02X}")),
+            // Not an escape at all: backends take it literally, and so do we.
+            None => {
+                result.push('%');
+                rest = after;
+                continue;
+            }
+        }
+        rest = after.get(2..).unwrap_or_default();
+    }
+    result.push_str(rest);
+    Ok(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_path_has_one_meaning() {
+        for (raw, want) in [
+            ("/", Ok("/")),
+            ("/a/b", Ok("/a/b")),
+            ("/a//b", Ok("/a/b")),
+            ("/%61dmin", Ok("/admin")),
+            ("/public/../admin", Ok("/admin")),
+            ("/public/%2e%2E/admin", Ok("/admin")),
+            ("/a/./b/", Ok("/a/b/")),
+            ("/a/..", Ok("/")),
+            ("/a/b/.", Ok("/a/b/")),
+            ("/a%2fb", Ok("/a%2Fb")),
+            ("/a%zzb", Ok("/a%zzb")),
+            ("/50%", Ok("/50%")),
+            ("/%E4%BD%A0", Ok("/%E4%BD%A0")),
+            ("/.well-known/x", Ok("/.well-known/x")),
+            ("/..", Err(AmbiguousPath)),
+            ("/a/../../b", Err(AmbiguousPath)),
+            ("/a%00b", Err(AmbiguousPath)),
+            ("/a/..%2fb", Err(AmbiguousPath)),
+            ("/a/..\\b", Err(AmbiguousPath)),
+            ("/a/%2e%2e%5cb", Err(AmbiguousPath)),
+            ("a", Err(AmbiguousPath)),
+            ("*", Err(AmbiguousPath)),
+        ] {
+            assert_eq!(normalise(raw).as_deref(), want.as_ref().map(|text| *text), "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_matches_whole_segments_however_they_are_written() {
+        for (path, prefix, want) in [
+            ("/api", "/api", Some("")),
+            ("/api/users", "/api", Some("/users")),
+            ("/apix", "/api", None),
+            ("/api", "/api/", None),
+            ("/api/x", "/api/", Some("/x")),
+            ("/api%2Fx", "/api", Some("%2Fx")),
+            ("/api%2Fv2/x", "/api/v2", Some("/x")),
+            ("/x", "/", Some("/x")),
+            ("/", "/", Some("/")),
+            ("/ap", "/api", None),
+        ] {
+            let got = match_prefix(path, prefix).map(|at| &path[at..]);
+            assert_eq!(got, want, "{path} under {prefix}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn normalising_twice_changes_nothing(raw in "/[a-z./%0-9A-F\\\\]{0,40}") {
+            if let Ok(once) = normalise(&raw) {
+                prop_assert_eq!(normalise(&once).as_deref(), Ok(&*once), "{}", raw);
+                prop_assert!(!once.split('/').any(|segment| segment == ".." || segment == "."));
+            }
+        }
+
+        #[test]
+        fn no_path_makes_it_panic(raw in "\\PC{0,60}", prefix in "/[a-z/]{0,10}") {
+            if let Ok(path) = normalise(&raw) {
+                if let Some(at) = match_prefix(&path, &prefix) {
+                    prop_assert!(path.is_char_boundary(at));
+                }
+            }
+        }
+    }
+}

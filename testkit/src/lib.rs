@@ -1,0 +1,37 @@
+//! What tests stand on: proxies on free ports (several in one process), backends that remember what
+//! they were asked, certificates, a client, real peers as child processes.
+//!
+//! Everything is synchronous for the test; runtimes live inside. Nothing sleeps: [`eventually`] waits
+//! for a condition with a deadline. A helper that fails panics with what it was doing: that is a test's
+//! way of telling.
+#![allow(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a failing helper fails the test that called it"
+)]
+
+mod ca;
+mod client;
+mod folder;
+mod otlp;
+mod peers;
+mod proxy;
+mod raw;
+mod upstream;
+mod wait;
+
+pub use ca::{TestCa, TestCertificate};
+pub use client::{TestClient, TestResponse};
+pub use folder::TestFolder;
+pub use otlp::OtlpReceiver;
+pub use peers::{Peer, dev_folder, node, peers_folder, python, run};
+pub use proxy::{AuditTap, TestProxy, TestProxyBuilder};
+pub use raw::{raw_exchange, raw_exchange_tls};
+pub use upstream::{Seen, TestUpstream};
+pub use wait::{eventually, eventually_within};
+
+/// Must run before anything uses TLS; any number of calls is fine.
+pub fn install_crypto() {
+    // The second call finds the first's provider, which is the same.
+    drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+}

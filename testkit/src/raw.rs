@@ -1,0 +1,48 @@
+//! Bytes over a socket, for what no client library would send.
+
+use std::io::{ErrorKind, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+const MOST: Duration = Duration::from_secs(10);
+
+/// Sends `bytes` and reads until the peer closes or has been silent for ten seconds.
+pub fn raw_exchange(address: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = connect(address);
+    // A peer that refuses early may close before it has read everything.
+    drop(stream.write_all(bytes));
+    read_all(&mut stream)
+}
+
+/// As [`raw_exchange`], inside TLS.
+pub fn raw_exchange_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str, bytes: &[u8]) -> String {
+    let name = ServerName::try_from(name.to_owned()).expect("a server name");
+    let session = ClientConnection::new(config, name).expect("a TLS session");
+    let mut stream = StreamOwned::new(session, connect(address));
+    drop(stream.write_all(bytes));
+    read_all(&mut stream)
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("connect");
+    stream.set_read_timeout(Some(MOST)).expect("set a read timeout");
+    stream
+}
+
+fn read_all(stream: &mut impl std::io::Read) -> String {
+    let mut answer = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        match stream.by_ref().read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => answer.extend_from_slice(piece.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}

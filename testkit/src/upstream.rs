@@ -1,0 +1,130 @@
+//! A backend inside the test's process that remembers what it was asked.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+
+/// Bytes of a request that are remembered.
+const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A request as the backend got it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// `GET`
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// All header fields.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Seen {
+    /// A header's value as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+type Handler = dyn Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync;
+
+/// The backend.
+#[derive(Debug)]
+pub struct TestUpstream {
+    address: SocketAddr,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    runtime: Option<Runtime>,
+}
+
+impl TestUpstream {
+    /// Answers 200 with `METHOD target` as text.
+    pub fn echo() -> Self {
+        Self::with(|seen| Response::new(Full::from(format!("{} {}", seen.method, seen.target))))
+    }
+
+    /// Answers what `handler` says.
+    pub fn with(handler: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("bind");
+        let address = listener.local_addr().expect("the bound address");
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let handler: Arc<Handler> = Arc::new(handler);
+        let memory = Arc::clone(&seen);
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (memory, handler) = (Arc::clone(&memory), Arc::clone(&handler));
+                let service = service_fn(move |request| {
+                    let (memory, handler) = (Arc::clone(&memory), Arc::clone(&handler));
+                    async move { Ok::<_, Infallible>(answer(request, &memory, &*handler).await) }
+                });
+                tokio::spawn(async move {
+                    // A proxy that drops its connection is not the test's business.
+                    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+                });
+            }
+        });
+        Self { address, seen, runtime: Some(runtime) }
+    }
+
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `http://ADDRESS`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Everything it was asked so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The newest request.
+    pub fn last(&self) -> Seen {
+        self.seen().pop().expect("the backend was asked")
+    }
+}
+
+impl Drop for TestUpstream {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    memory: &Mutex<Vec<Seen>>,
+    handler: &Handler,
+) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    #[expect(clippy::disallowed_methods, reason = "bounded by Limited")]
+    let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map(http_body_util::Collected::to_bytes);
+    let seen = Seen {
+        method: parts.method.to_string(),
+        target: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        headers: parts.headers,
+        body: body.unwrap_or_default(),
+    };
+    let response = handler(&seen);
+    memory.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+    response
+}
