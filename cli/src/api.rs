@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the management API answers, as far as the commands read it. Fields that a node of another
 //! version does not send keep their defaults.
 

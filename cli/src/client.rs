@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Talks to the management API of a node.
 
 use std::io;
@@ -30,8 +31,8 @@ impl Client {
     /// When there is none, or its token cannot be read.
     pub(crate) fn connect(global: &GlobalArgs) -> Result<Self, CliError> {
         let address = discover::find(global)?;
-        let runtime =
-            http1::runtime().map_err(|error| CliError::failed(format!("failed to start a runtime: {error}")))?;
+        let runtime = http1::runtime()
+            .map_err(|error| CliError::failed(format!("failed to start a runtime: {error}")))?;
         Ok(Self { runtime, address })
     }
 
@@ -63,11 +64,12 @@ impl Client {
         self.call(Method::POST, path, body)
     }
 
-    /// Calls `each` with the data of every server-sent event, until it fails or the node goes away.
+    /// Calls `each` with the name and the data of every server-sent event, until it fails or the node
+    /// goes away.
     pub(crate) fn events(
         &self,
         path: &str,
-        mut each: impl FnMut(&str) -> Result<(), CliError>,
+        mut each: impl FnMut(&str, &str) -> Result<(), CliError>,
     ) -> Result<(), CliError> {
         self.runtime.block_on(async {
             let request = self.request(Method::GET, path, String::new())?;
@@ -75,11 +77,13 @@ impl Client {
             let status = answer.status();
             let mut body = answer.into_body();
             if !status.is_success() {
-                let text = http1::whole(body, Self::ANSWER_BYTES_MAX).await.map_err(|error| self.lost(&error))?;
+                let text =
+                    http1::whole(body, Self::ANSWER_BYTES_MAX).await.map_err(|error| self.lost(&error))?;
                 return Err(refused(status, &text));
             }
             let mut events = Events::default();
-            while let Some(data) = http1::piece(&mut body).await.map_err(|error| self.lost(&error))? {
+            // An end and a broken connection mean the same here.
+            while let Ok(Some(data)) = http1::piece(&mut body).await {
                 events.feed(&data, &mut each)?;
             }
             Err(CliError::unreachable(format!("the node at {} went away", self.url())))
@@ -115,7 +119,10 @@ impl Client {
             .map_err(|error| CliError::usage(format!("not a request that can be sent: {error}")))
     }
 
-    async fn send(&self, request: Request<String>) -> Result<http::Response<hyper::body::Incoming>, CliError> {
+    async fn send(
+        &self,
+        request: Request<String>,
+    ) -> Result<http::Response<hyper::body::Incoming>, CliError> {
         http1::send(&self.address.authority, request, http1::TIMEOUT).await.map_err(|error| self.lost(&error))
     }
 
@@ -127,27 +134,31 @@ impl Client {
 
 /// Reads an answer into a type.
 pub(crate) fn typed<T: DeserializeOwned>(value: &Value) -> Result<T, CliError> {
-    serde_json::from_value(value.clone())
-        .map_err(|error| CliError::failed(format!("the node answered something unexpected: {error}"))
-            .hint("is it of another version? `sunbeam version` shows this one, `sunbeam status` the node's"))
+    serde_json::from_value(value.clone()).map_err(|error| {
+        CliError::failed(format!("the node answered something unexpected: {error}"))
+            .hint("is it of another version? `sunbeam version` shows this one, `sunbeam status` the node's")
+    })
 }
 
 /// What a refusal means for the exit code, in one line, and a line a problem.
 fn refused(status: StatusCode, text: &[u8]) -> CliError {
     let answer: Value = serde_json::from_slice(text).unwrap_or_default();
-    let mut message = match answer.get("error").and_then(Value::as_str) {
+    let problems: Vec<String> =
+        answer.get("problems").and_then(Value::as_array).into_iter().flatten().map(problem_line).collect();
+    let message = match answer.get("error").and_then(Value::as_str) {
+        // The error is the problems in another form.
+        Some(_) if !problems.is_empty() => {
+            format!("the node refused it, and runs on as before:\n  {}", problems.join("\n  "))
+        }
         Some(error) => escape(error),
         None => format!("the node answered {status}"),
     };
-    for problem in answer.get("problems").and_then(Value::as_array).into_iter().flatten() {
-        message.push_str("\n  ");
-        message.push_str(&problem_line(problem));
-    }
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => CliError::not_permitted(message)
-            .hint("the token is wrong or missing: give `--token-file FILE`, or run as the node's user"),
+        StatusCode::UNAUTHORIZED => CliError::not_permitted(message)
+            .hint("give the node's token with `--token-file FILE`, or run as the node's user"),
+        StatusCode::FORBIDDEN => CliError::not_permitted(message)
+            .hint("name the node by its address, as in `--node http://127.0.0.1:9999`"),
         StatusCode::UNPROCESSABLE_ENTITY => CliError::usage(message),
-        StatusCode::NOT_FOUND => CliError::failed(message),
         _ => CliError::failed(message),
     }
 }
@@ -161,21 +172,32 @@ pub(crate) fn problem_line(problem: &Value) -> String {
     let number = |key: &str| problem.get(key).and_then(Value::as_u64).unwrap_or_default();
     let severity = if text("severity") == "warning" { "warning: " } else { "" };
     let key = if text("key").is_empty() { String::new() } else { format!("`{}`: ", text("key")) };
-    escape(&format!("{}:{}:{}: {severity}{key}{}", text("file"), number("line"), number("column"), text("message")))
+    escape(&format!(
+        "{}:{}:{}: {severity}{key}{}",
+        text("file"),
+        number("line"),
+        number("column"),
+        text("message")
+    ))
 }
 
 /// The server-sent events in a stream of bytes.
 #[derive(Debug, Default)]
 struct Events {
     line: Vec<u8>,
+    name: String,
     data: String,
 }
 
 impl Events {
-    /// Bytes of one line and of one event; a longer one is left out.
+    /// Bytes of one line and of one event; what is longer is cut.
     const BYTES_MAX: usize = 1024 * 1024;
 
-    fn feed(&mut self, bytes: &[u8], each: &mut impl FnMut(&str) -> Result<(), CliError>) -> Result<(), CliError> {
+    fn feed(
+        &mut self,
+        bytes: &[u8],
+        each: &mut impl FnMut(&str, &str) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
         for byte in bytes {
             match byte {
                 b'\n' => {
@@ -189,18 +211,26 @@ impl Events {
         Ok(())
     }
 
-    fn take(&mut self, line: &str, each: &mut impl FnMut(&str) -> Result<(), CliError>) -> Result<(), CliError> {
+    fn take(
+        &mut self,
+        line: &str,
+        each: &mut impl FnMut(&str, &str) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
         if line.is_empty() {
-            let data = std::mem::take(&mut self.data);
-            return if data.is_empty() { Ok(()) } else { each(&data) };
+            let (name, data) = (std::mem::take(&mut self.name), std::mem::take(&mut self.data));
+            return if data.is_empty() { Ok(()) } else { each(&name, &data) };
         }
-        if let Some(data) = line.strip_prefix("data:") {
-            if !self.data.is_empty() {
-                self.data.push('\n');
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => self.name = value.to_owned(),
+            "data" if self.data.len() + value.len() < Self::BYTES_MAX => {
+                if !self.data.is_empty() {
+                    self.data.push('\n');
+                }
+                self.data.push_str(value);
             }
-            if self.data.len() + data.len() <= Self::BYTES_MAX {
-                self.data.push_str(data.strip_prefix(' ').unwrap_or(data));
-            }
+            _ => {}
         }
         Ok(())
     }
@@ -214,13 +244,19 @@ mod tests {
 
     #[test]
     fn events_are_found_however_the_bytes_are_cut() {
-        let stream = b": hello\n\nevent: request\ndata: {\"a\":1}\n\ndata:x\r\ndata: y\r\n\r\ndata: unfinished\n";
+        let stream =
+            b": hello\n\nevent: request\ndata: {\"a\":1}\n\ndata:x\r\ndata: y\r\n\r\ndata: unfinished\n";
         for size in [1, 3, stream.len()] {
             let (mut events, mut seen) = (Events::default(), Vec::new());
             for piece in stream.chunks(size) {
-                events.feed(piece, &mut |data| { seen.push(data.to_owned()); Ok(()) }).unwrap();
+                events
+                    .feed(piece, &mut |name, data| {
+                        seen.push(format!("{name}={data}"));
+                        Ok(())
+                    })
+                    .unwrap();
             }
-            assert_eq!(seen, ["{\"a\":1}", "x\ny"], "pieces of {size}");
+            assert_eq!(seen, ["request={\"a\":1}", "=x\ny"], "pieces of {size}");
         }
     }
 
@@ -228,10 +264,18 @@ mod tests {
     fn a_refusal_has_the_right_code_and_all_its_problems() {
         let problem = json!({"file": "c.toml", "line": 1, "column": 2, "key": "a.b", "message": "no", "severity": "error"});
         let body = json!({"error": "2 problems", "problems": [problem, "plain"]}).to_string();
-        for (status, code) in [(401, ExitCode::NotPermitted), (403, ExitCode::NotPermitted), (422, ExitCode::Usage), (404, ExitCode::Findings)] {
+        for (status, code) in [
+            (401, ExitCode::NotPermitted),
+            (403, ExitCode::NotPermitted),
+            (422, ExitCode::Usage),
+            (404, ExitCode::Findings),
+        ] {
             let error = refused(StatusCode::from_u16(status).unwrap(), body.as_bytes());
             assert_eq!(error.code, code);
-            assert_eq!(error.message, "2 problems\n  c.toml:1:2: `a.b`: no\n  plain");
+            assert_eq!(
+                error.message,
+                "the node refused it, and runs on as before:\n  c.toml:1:2: `a.b`: no\n  plain"
+            );
         }
         assert!(refused(StatusCode::BAD_GATEWAY, b"<html>").message.contains("502"));
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Finds and loads the configuration for the commands that need one, and says clearly why it cannot.
 
 use std::io;
@@ -136,13 +137,25 @@ mod tests {
         let path = std::env::temp_dir().join(format!("sunbeam-place-{}.toml", std::process::id()));
         let files = ConfigFiles { path: path.clone(), profile: None };
         for (name, text, bind) in [
-            ("sound", "[state]\npath = \"/a/b/s.redb\"\n[management]\nbind = \"127.0.0.1:7\"\n", Some("127.0.0.1:7")),
-            ("unknown key", "nonsense = 1\n[state]\npath = \"/a/b/s.redb\"\n[management]\nbind = \"127.0.0.1:7\"\n", Some("127.0.0.1:7")),
+            (
+                "sound",
+                "[state]\npath = \"/a/b/s.redb\"\n[management]\nbind = \"127.0.0.1:7\"\n",
+                Some("127.0.0.1:7"),
+            ),
+            (
+                "unknown key",
+                "nonsense = 1\n[state]\npath = \"/a/b/s.redb\"\n[management]\nbind = \"127.0.0.1:7\"\n",
+                Some("127.0.0.1:7"),
+            ),
             ("off", "nonsense = 1\n[state]\npath = \"/a/b/s.redb\"\n[management]\nbind = \"\"\n", None),
         ] {
             std::fs::write(&path, text).unwrap();
             let place = node_place(&files);
-            assert_eq!((place.directory.as_path(), place.bind.as_deref()), (Path::new("/a/b"), bind), "{name}");
+            assert_eq!(
+                (place.directory.as_path(), place.bind.as_deref()),
+                (Path::new("/a/b"), bind),
+                "{name}"
+            );
         }
         std::fs::write(&path, "[[[").unwrap();
         assert_eq!(node_place(&files), NodePlace::of(&Config::default()));

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Every outside address that a configuration can make the program call. One list: `privacy` prints
 //! it, `validate` and `doctor` try it.
 
@@ -52,7 +53,9 @@ impl Kind {
                 "the requests of its route as the client sent them (line, headers, body), and X-Request-Id, \
                  X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, X-Real-IP, traceparent"
             }
-            Self::Auth => "a GET with the client's Cookie and Authorization, X-Original-URI, X-Original-Method",
+            Self::Auth => {
+                "a GET with the client's Cookie and Authorization, X-Original-URI, X-Original-Method"
+            }
             Self::Traces => {
                 "spans of sampled requests: times, method, path, client address, status, route, backend, error, \
                  request id; and this node's name, version, environment, region"
@@ -68,11 +71,19 @@ impl Destination {
         let mut all = Vec::new();
         for (index, route) in config.routes.iter().enumerate() {
             let at = format!("routes[{index}]");
-            all.extend(route.backend.iter().map(|url| Self::url(format!("{at}.backend"), Kind::Backend, url)));
+            all.extend(
+                route.backend.iter().map(|url| Self::url(format!("{at}.backend"), Kind::Backend, url)),
+            );
             for (n, path) in route.paths.iter().enumerate() {
                 let at = format!("{at}.paths[{n}]");
-                all.extend(path.backend.iter().map(|url| Self::url(format!("{at}.backend"), Kind::Backend, url)));
-                all.extend(path.auth_request.iter().map(|url| Self::url(format!("{at}.auth_request"), Kind::Auth, url)));
+                all.extend(
+                    path.backend.iter().map(|url| Self::url(format!("{at}.backend"), Kind::Backend, url)),
+                );
+                all.extend(
+                    path.auth_request
+                        .iter()
+                        .map(|url| Self::url(format!("{at}.auth_request"), Kind::Auth, url)),
+                );
             }
         }
         if let Ok(url) = config.telemetry.otlp_endpoint.parse::<BackendUrl>() {
@@ -84,7 +95,11 @@ impl Destination {
 
     /// `name:port` for a connection.
     pub(crate) fn authority(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 
     fn url(key: String, kind: Kind, url: &BackendUrl) -> Self {
@@ -124,7 +139,10 @@ mod tests {
                     backend = \"http://[::1]:3\"\nauth_request = \"http://auth:9/check\"\n";
         let source = Source { name: "c".into(), path: None, text: text.into() };
         let config: Config = load_sources(Sources(vec![source]), |_, _| {}).unwrap().config;
-        let all: Vec<_> = Destination::all(&config).iter().map(|to| (to.key.clone(), to.kind.name(), to.authority())).collect();
+        let all: Vec<_> = Destination::all(&config)
+            .iter()
+            .map(|to| (to.key.clone(), to.kind.name(), to.authority()))
+            .collect();
         let want = [
             ("routes[0].backend", "backend", "one:443"),
             ("routes[0].paths[0].backend", "backend", "[::1]:3"),

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Finds the node that a command is meant for.
 //!
 //! In this order: `--node` or `SUNBEAM_NODE`; the node of the configuration file; the node that
@@ -70,8 +71,11 @@ impl NodeFile {
 
     fn address(&self, own_token: Option<String>) -> Result<NodeAddress, CliError> {
         let api = self.api.as_ref().ok_or_else(|| {
-            CliError::unreachable(format!("the node runs (process {}), but its management API is off", self.pid))
-                .hint("set `management.bind` to an address like 127.0.0.1:9999")
+            CliError::unreachable(format!(
+                "the node runs (process {}), but its management API is off",
+                self.pid
+            ))
+            .hint("set `management.bind` to an address like 127.0.0.1:9999")
         })?;
         let token = match (own_token, &self.token_path) {
             (Some(token), _) => token,
@@ -122,7 +126,8 @@ pub(crate) fn up_directory() -> PathBuf {
 /// `127.0.0.1:9999` of `http://127.0.0.1:9999`, `127.0.0.1:9999` or `localhost`.
 pub(crate) fn authority_of(url: &str) -> Result<String, CliError> {
     let wrong = |why: &str| {
-        CliError::usage(format!("`{url}` is not the URL of a node: {why}")).hint("it looks like http://127.0.0.1:9999")
+        CliError::usage(format!("`{url}` is not the URL of a node: {why}"))
+            .hint("it looks like http://127.0.0.1:9999")
     };
     if url.starts_with("https://") {
         return Err(wrong("the management API speaks plain HTTP; reach a far one through an SSH tunnel"));
@@ -151,7 +156,8 @@ fn named(global: &GlobalArgs, url: &str, token: Option<String>) -> Result<NodeAd
     // A node on this host that listens there has left its token in a file.
     let configured = ConfigFiles::find(global.config.clone(), global.profile.clone());
     let place = configured.map(|files| configuration::node_place(&files));
-    let directories = place.iter().map(|place| place.directory.clone()).chain([up_directory(), SYSTEM_STATE_DIR.into()]);
+    let directories =
+        place.iter().map(|place| place.directory.clone()).chain([up_directory(), SYSTEM_STATE_DIR.into()]);
     for directory in directories {
         if let Ok(Some(node)) = NodeFile::alive_in(&directory)
             && node.api.as_deref().and_then(|api| authority_of(api).ok()).as_ref() == Some(&authority)
@@ -165,7 +171,11 @@ fn named(global: &GlobalArgs, url: &str, token: Option<String>) -> Result<NodeAd
 
 /// The node of a configuration file whose `node.json` is missing: at its configured address, if that
 /// and the token are known.
-fn beside(files: &ConfigFiles, place: &configuration::NodePlace, token: Option<String>) -> Result<NodeAddress, CliError> {
+fn beside(
+    files: &ConfigFiles,
+    place: &configuration::NodePlace,
+    token: Option<String>,
+) -> Result<NodeAddress, CliError> {
     let missing = || {
         CliError::unreachable(format!("the node of `{}` is not running", files.path.display()))
             .hint(format!("start it with `sunbeam serve --config {}`", files.path.display()))
@@ -253,7 +263,10 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("sunbeam-discover-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let write = |pid: u32| {
-            let text = format!("{{\"api\":\"http://127.0.0.1:5\",\"token_path\":\"{}\",\"pid\":{pid}}}", directory.join("t").display());
+            let text = format!(
+                "{{\"api\":\"http://127.0.0.1:5\",\"token_path\":\"{}\",\"pid\":{pid}}}",
+                directory.join("t").display()
+            );
             fs::write(directory.join(NODE_FILE), text).unwrap();
             NodeFile::alive_in(&directory).unwrap()
         };

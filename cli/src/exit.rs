@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How the program ends: five codes, and errors that are one clear line with a remedy.
 
 use std::error::Error;
@@ -72,8 +73,13 @@ impl CliError {
 
     /// Ours is `NotPermitted` when the system's word, somewhere below, is "permission denied".
     pub(crate) fn from_start(error: &(dyn Error + 'static)) -> Self {
-        let code = if denied(error) { ExitCode::NotPermitted } else { ExitCode::Findings };
-        Self::with(code, told(error))
+        let told = told(error);
+        match denied(error) {
+            // A port's error names its remedy itself.
+            true if told.contains("CAP_NET_BIND_SERVICE") => Self::not_permitted(told),
+            true => Self::not_permitted(told).hint("run it as a user that may, or configure another place"),
+            false => Self::failed(told),
+        }
     }
 
     /// Prints it on standard error.
@@ -132,7 +138,8 @@ mod tests {
             (io::ErrorKind::AddrInUse, ExitCode::Findings),
         ] {
             assert_eq!(CliError::from_start(&io::Error::from(kind)).code, want, "{kind}");
-            let bind = sunbeam_listeners::BindError { address: ([127, 0, 0, 1], 1).into(), source: kind.into() };
+            let bind =
+                sunbeam_listeners::BindError { address: ([127, 0, 0, 1], 1).into(), source: kind.into() };
             assert_eq!(CliError::from_start(&bind).code, want, "{kind}");
             assert!(!told(&wrapped(kind)).is_empty());
         }

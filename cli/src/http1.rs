@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One HTTP/1.1 request on one connection, with bounds on time and size.
 
 use std::io;
@@ -24,10 +25,14 @@ pub(crate) fn runtime() -> io::Result<Runtime> {
 ///
 /// # Errors
 /// `ConnectionRefused`, `TimedOut` and the like; `InvalidData` when what came is not HTTP.
-pub(crate) async fn send(authority: &str, request: Request<String>, limit: Duration) -> io::Result<Response<Incoming>> {
-    let late = |what: &str| io::Error::new(io::ErrorKind::TimedOut, format!("{what} took longer than {limit:?}"));
-    let stream =
-        timeout(limit, TcpStream::connect(authority)).await.map_err(|_| late("connecting"))??;
+pub(crate) async fn send(
+    authority: &str,
+    request: Request<String>,
+    limit: Duration,
+) -> io::Result<Response<Incoming>> {
+    let late =
+        |what: &str| io::Error::new(io::ErrorKind::TimedOut, format!("{what} took longer than {limit:?}"));
+    let stream = timeout(limit, TcpStream::connect(authority)).await.map_err(|_| late("connecting"))??;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Ends when the answer is read or dropped; what went wrong on it is told by the answer.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The command line of Sunbeam: parse, dispatch, exit code. Each command is one file in `commands/`.
 
 mod api;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Log lines: on standard error, for people or as JSON, with the fields of the spans around them.
 
 use std::io::{self, IsTerminal as _};
@@ -120,7 +121,10 @@ mod tests {
         let text = String::from_utf8(kept.0.lock().unwrap().clone()).unwrap();
         let line: serde_json::Value = serde_json::from_str(text.trim_end()).unwrap();
         assert_eq!(line["span"]["request_id"], "id-1");
-        assert_eq!((&line["level"], &line["message"], &line["backend"]), (&"WARN".into(), &"no answer".into(), &"b\u{1b}".into()));
+        assert_eq!(
+            (&line["level"], &line["message"], &line["backend"]),
+            (&"WARN".into(), &"no answer".into(), &"b\u{1b}".into())
+        );
         assert!(line["timestamp"].is_string() && line["target"].is_string());
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The program `sunbeam`. What it does stands in the library beside it, so that the reference pages
 //! can be written from the same list of commands.
 

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Printing: aligned tables, JSON, colour only where a person looks, and text that a client sent made
 //! harmless.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use serde_json::Value;
@@ -165,13 +166,17 @@ pub(crate) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         if is_harmful(character) {
-            // Writing to a String cannot fail.
-            drop(write!(safe, "\\u{{{:x}}}", u32::from(character)));
+            safe.push_str(&format!("\\u{{{:x}}}", u32::from(character)));
         } else {
             safe.push(character);
         }
     }
     safe
+}
+
+/// As [`escape`], for a text of several lines that shall take one.
+pub(crate) fn escape_lines(text: &str) -> String {
+    text.lines().map(escape).collect::<Vec<_>>().join("; ")
 }
 
 fn is_harmful(character: char) -> bool {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Tries addresses: does the name resolve, does something listen, does it answer HTTP?
 
 use std::collections::BTreeMap;
@@ -41,7 +42,9 @@ impl Found {
 }
 
 /// Tries each `(host, port)` once, many at the same time.
-pub(crate) fn connect_all(targets: impl IntoIterator<Item = (String, u16)>) -> BTreeMap<(String, u16), Found> {
+pub(crate) fn connect_all(
+    targets: impl IntoIterator<Item = (String, u16)>,
+) -> BTreeMap<(String, u16), Found> {
     let mut waiting: Vec<(String, u16)> = targets.into_iter().collect();
     waiting.sort();
     waiting.dedup();
@@ -55,11 +58,15 @@ pub(crate) fn connect_all(targets: impl IntoIterator<Item = (String, u16)>) -> B
         }
         drop(sender);
         let deadline = Instant::now() + TOTAL_TIMEOUT;
-        while let Ok((target, result)) = receiver.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        while let Ok((target, result)) =
+            receiver.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
             found.insert(target, result);
         }
         for target in batch {
-            found.entry(target.clone()).or_insert_with(|| Found::Unknown("no answer from the resolver".to_owned()));
+            found
+                .entry(target.clone())
+                .or_insert_with(|| Found::Unknown("no answer from the resolver".to_owned()));
         }
     }
     found
@@ -84,12 +91,21 @@ pub(crate) fn is_public(address: IpAddr) -> bool {
         IpAddr::V4(address) => {
             let [first, second, ..] = address.octets();
             let shared = first == 100 && (64..128).contains(&second);
-            !(address.is_loopback() || address.is_private() || address.is_link_local() || address.is_unspecified()
-                || address.is_multicast() || address.is_broadcast() || address.is_documentation() || shared)
+            !(address.is_loopback()
+                || address.is_private()
+                || address.is_link_local()
+                || address.is_unspecified()
+                || address.is_multicast()
+                || address.is_broadcast()
+                || address.is_documentation()
+                || shared)
         }
         IpAddr::V6(address) => {
-            !(address.is_loopback() || address.is_unspecified() || address.is_multicast()
-                || address.is_unique_local() || address.is_unicast_link_local())
+            !(address.is_loopback()
+                || address.is_unspecified()
+                || address.is_multicast()
+                || address.is_unique_local()
+                || address.is_unicast_link_local())
         }
     }
 }
@@ -135,9 +151,18 @@ mod tests {
     #[test]
     fn public_addresses_are_those_that_anyone_can_reach() {
         for (address, want) in [
-            ("127.0.0.1", false), ("10.1.2.3", false), ("192.168.0.1", false), ("169.254.1.1", false),
-            ("100.64.0.1", false), ("100.128.0.1", true), ("8.8.8.8", true), ("::1", false),
-            ("fd00::1", false), ("fe80::1", false), ("2001:4860::1", true), ("::ffff:10.0.0.1", false),
+            ("127.0.0.1", false),
+            ("10.1.2.3", false),
+            ("192.168.0.1", false),
+            ("169.254.1.1", false),
+            ("100.64.0.1", false),
+            ("100.128.0.1", true),
+            ("8.8.8.8", true),
+            ("::1", false),
+            ("fd00::1", false),
+            ("fe80::1", false),
+            ("2001:4860::1", true),
+            ("::ffff:10.0.0.1", false),
         ] {
             assert_eq!(is_public(address.parse().unwrap()), want, "{address}");
         }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A node in this process: start it, obey signals, drain it. Shared by `serve` and `up`.
 
 use std::num::NonZero;
@@ -6,7 +7,7 @@ use std::thread;
 
 use rustls::sign::CertifiedKey;
 use sunbeam_config::{ConfigFiles, Loaded};
-use sunbeam_proxy::{Config, Node, NodeOptions};
+use sunbeam_proxy::{Config, Node, NodeOptions, OnChange};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -46,7 +47,11 @@ impl Signals {
         let (hang_up, terminate, interrupt) = {
             let _inside = runtime.enter();
             let listen = |kind| signal(kind).map_err(failed);
-            (listen(SignalKind::hangup())?, listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?)
+            (
+                listen(SignalKind::hangup())?,
+                listen(SignalKind::terminate())?,
+                listen(SignalKind::interrupt())?,
+            )
         };
         Ok(Self { runtime, hang_up, terminate, interrupt })
     }
@@ -83,24 +88,23 @@ pub(crate) fn start(
     files: Option<ConfigFiles>,
     loaded: Loaded<Config>,
     certificate: Option<Arc<CertifiedKey>>,
+    on_change: Option<OnChange>,
 ) -> Result<Node, CliError> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    Node::start(NodeOptions { files, loaded, threads, certificate }).map_err(|error| CliError::from_start(&error))
+    Node::start(NodeOptions { files, loaded, threads, certificate, on_change })
+        .map_err(|error| CliError::from_start(&error))
 }
 
 /// Runs until a signal asks to stop, then drains: requests in flight finish, within
-/// `limits.drain_secs`. A second signal ends at once. `reloaded` is called after each good reload.
+/// `limits.drain_secs`. A second signal ends at once.
 pub(crate) fn until_stopped(
     node: Node,
     mut signals: Signals,
     hang_up: HangUp,
-    reloaded: impl Fn(),
 ) -> Result<ExitCode, CliError> {
     while signals.next() == Asked::HangUp && hang_up == HangUp::Reload {
         // The node logs what came of it, and keeps what it has when the new configuration is refused.
-        if node.reload().is_ok() {
-            reloaded();
-        }
+        drop(node.reload());
     }
     tracing::info!("stopping: a second signal does not wait for open requests");
     let (tell, done) = oneshot::channel();
@@ -108,8 +112,9 @@ pub(crate) fn until_stopped(
         .name("drain".to_owned())
         .spawn(move || {
             node.drain();
-            // Nobody listens any more after a second signal.
-            drop(tell.send(()));
+            if tell.send(()).is_err() {
+                tracing::debug!("a second signal came before the drain was over");
+            }
         })
         .map_err(|error| CliError::failed(format!("failed to start the drain: {error}")))?;
     if signals.done_or_stop(done) {

@@ -1,7 +1,7 @@
 """Calls grpc_peer.py, straight or through a proxy, with the gRPC library's own client.
 
     grpc_client.py --target HOST:PORT --call echo|count|chat|fail [--tls-ca FILE] [--authority NAME]
-                   [--message TEXT] [--n N] [--metadata NAME:VALUE]... [--timeout SECONDS]
+                   [--message TEXT] [--n N] [--pause SECONDS] [--metadata NAME:VALUE]... [--timeout SECONDS]
 
 Prints {"call", "messages", "code", "details", "initial_metadata", "trailing_metadata"}; exit 0 where messages, code
 and trailer are what the peer promises.
@@ -11,6 +11,7 @@ import argparse
 import json
 import queue
 import sys
+import time
 
 import grpc
 
@@ -23,6 +24,7 @@ def arguments():
     options.add_argument("--authority", metavar="NAME", help=":authority, and with TLS the name to verify")
     options.add_argument("--message", default="hello")
     options.add_argument("--n", type=int, default=3, help="how many messages count and chat exchange")
+    options.add_argument("--pause", type=float, default=0.0, help="silence before each message of a chat but the first")
     options.add_argument("--metadata", action="append", default=[], metavar="NAME:VALUE")
     options.add_argument("--timeout", type=float, default=10.0)
     return options.parse_args()
@@ -57,6 +59,7 @@ def talk(call, given, outgoing):
 
     def send_next():
         nonlocal sent
+        time.sleep(given.pause if 0 < sent < given.n else 0)
         outgoing.put(f"{given.message} {sent}".encode() if sent < given.n else None)
         sent += 1
 

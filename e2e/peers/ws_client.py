@@ -1,7 +1,11 @@
 """A WebSocket client: one reply is awaited for each message sent.
 
-    ws_client.py URL [--send TEXT]... [--send-hex HEX]... [--connect HOST:PORT] [--header 'NAME: VALUE']...
-                 [--subprotocol NAME]... [--tls-ca FILE | --insecure] [--timeout SECONDS]
+    ws_client.py URL [--send TEXT]... [--send-hex HEX]... [--send-size BYTES]... [--connect HOST:PORT]
+                 [--header 'NAME: VALUE']... [--subprotocol NAME]... [--tls-ca FILE | --insecure]
+                 [--pause SECONDS] [--hold] [--timeout SECONDS]
+
+--send-size sends a binary message of that many bytes; its reply is told as {"bytes", "same"}. --pause keeps silent
+before each message but the first, --hold keeps the connection after the last until stdin closes.
 
 Prints {"status", "headers", "subprotocol", "replies", "close"}: a text reply is a string, a binary one {"hex"};
 "close" is [code, reason]. Messages go out in the order given. Exit 0 where the handshake was taken and every message
@@ -10,13 +14,22 @@ was answered, 1 otherwise: a refused handshake is told by its "status" and "body
 
 import argparse
 import json
+import random
 import socket
 import ssl
 import sys
+import time
 import urllib.parse
 
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
+
+
+class Sized(bytes):
+    """A message that is too large to be told: only whether it came back the same."""
+
+    def __new__(cls, size):
+        return super().__new__(cls, random.Random(size).randbytes(int(size)))
 
 
 def arguments():
@@ -24,6 +37,9 @@ def arguments():
     options.add_argument("url")
     options.add_argument("--send", dest="messages", action="append", default=[], metavar="TEXT")
     options.add_argument("--send-hex", dest="messages", action="append", type=bytes.fromhex, metavar="HEX")
+    options.add_argument("--send-size", dest="messages", action="append", type=Sized, metavar="BYTES")
+    options.add_argument("--pause", type=float, default=0.0, metavar="SECONDS")
+    options.add_argument("--hold", action="store_true")
     options.add_argument("--connect", metavar="HOST:PORT", help="connect there, whatever the URL's host")
     options.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
     options.add_argument("--subprotocol", action="append", metavar="NAME")
@@ -57,7 +73,9 @@ def open_connection(given):
     )
 
 
-def shown(reply):
+def shown(message, reply):
+    if isinstance(message, Sized):
+        return {"bytes": len(reply), "same": reply == message}
     return reply if isinstance(reply, str) else {"hex": reply.hex()}
 
 
@@ -68,9 +86,12 @@ def talk(given, told):
         told["headers"] = [list(pair) for pair in ws.response.headers.raw_items()]
         told["subprotocol"] = ws.subprotocol
         try:
-            for message in given.messages:
+            for number, message in enumerate(given.messages):
+                time.sleep(given.pause if number else 0)
                 ws.send(message)
-                told["replies"].append(shown(ws.recv(given.timeout)))
+                told["replies"].append(shown(message, ws.recv(given.timeout)))
+            if given.hold:
+                sys.stdin.read()
         except (ConnectionClosed, TimeoutError) as error:
             told["error"] = f"{type(error).__name__}: {error}"
     told["close"] = [ws.close_code, ws.close_reason]

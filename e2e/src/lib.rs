@@ -1,1 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whole nodes between real clients and real backends: see `tests/`.

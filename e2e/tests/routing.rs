@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which backend a request reaches, and how it looks there (rows B01 to B06, B12, B13, B21, B22).
 
 use sunbeam_testkit::{TestProxy, TestUpstream, raw_exchange};

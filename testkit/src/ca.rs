@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A certificate authority for one test.
 
 use std::path::PathBuf;
@@ -7,7 +8,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use rustls::RootCertStore;
+use rustls::{ClientConfig, RootCertStore};
 use rustls::pki_types::CertificateDer;
 
 use crate::folder::TestFolder;
@@ -58,6 +59,16 @@ impl TestCa {
     /// The root, for `curl --cacert`.
     pub fn write_root(&self, folder: &TestFolder) -> PathBuf {
         folder.write("ca.pem", &self.root_pem)
+    }
+
+    /// The root's private key, for `openssl ocsp`.
+    pub fn write_root_key(&self, folder: &TestFolder) -> PathBuf {
+        folder.write("ca.key", self.issuer.key().serialize_pem())
+    }
+
+    /// A rustls configuration that trusts what this authority issued.
+    pub fn client_config(&self) -> Arc<ClientConfig> {
+        Arc::new(ClientConfig::builder().with_root_certificates(self.roots()).with_no_client_auth())
     }
 
     /// The root, for a client in this process.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A client for tests: one connection a request unless kept, HTTP/1.1 or HTTP/2, plain or TLS.
 
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsConnector;
@@ -31,6 +32,7 @@ pub struct TestClient {
     roots: Arc<RootCertStore>,
     scheme: &'static str,
     version: Version,
+    tls: &'static [&'static SupportedProtocolVersion],
     headers: HeaderMap,
     method: Method,
     body: Bytes,
@@ -77,6 +79,7 @@ impl TestClient {
             roots,
             scheme: "https",
             version: Version::HTTP_11,
+            tls: rustls::ALL_VERSIONS,
             headers: HeaderMap::new(),
             method: Method::GET,
             body: Bytes::new(),
@@ -94,6 +97,13 @@ impl TestClient {
     #[must_use]
     pub const fn http2(mut self) -> Self {
         self.version = Version::HTTP_2;
+        self
+    }
+
+    /// Speaking TLS 1.2 and nothing newer.
+    #[must_use]
+    pub const fn tls12(mut self) -> Self {
+        self.tls = &[&rustls::version::TLS12];
         self
     }
 
@@ -138,8 +148,9 @@ impl TestClient {
             return self.send(TokioIo::new(stream), host, target).await;
         }
         let stream = TcpStream::connect(self.https).await?;
-        let mut config =
-            ClientConfig::builder().with_root_certificates(Arc::clone(&self.roots)).with_no_client_auth();
+        let mut config = ClientConfig::builder_with_protocol_versions(self.tls)
+            .with_root_certificates(Arc::clone(&self.roots))
+            .with_no_client_auth();
         let protocol: &[u8] = if self.version == Version::HTTP_2 { b"h2" } else { b"http/1.1" };
         config.alpn_protocols = vec![protocol.to_vec()];
         let name = ServerName::try_from(host.split(':').next().unwrap_or_default().to_owned())?;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What tests stand on: proxies on free ports (several in one process), backends that remember what
 //! they were asked, certificates, a client, real peers as child processes.
 //!
@@ -15,18 +16,22 @@ mod client;
 mod folder;
 mod otlp;
 mod peers;
+mod ports;
 mod proxy;
 mod raw;
+mod raw_upstream;
 mod upstream;
 mod wait;
 
 pub use ca::{TestCa, TestCertificate};
 pub use client::{TestClient, TestResponse};
 pub use folder::TestFolder;
-pub use otlp::OtlpReceiver;
-pub use peers::{Peer, dev_folder, node, peers_folder, python, run};
+pub use otlp::{OtlpReceiver, span_attribute};
+pub use peers::{Peer, dev_folder, node, peers_folder, python, run, run_client};
+pub use ports::free_address;
 pub use proxy::{AuditTap, TestProxy, TestProxyBuilder};
-pub use raw::{raw_exchange, raw_exchange_tls};
+pub use raw::{raw_exchange, raw_exchange_tls, served_serial};
+pub use raw_upstream::{RawConnection, RawUpstream};
 pub use upstream::{Seen, TestUpstream};
 pub use wait::{eventually, eventually_within};
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! An OTLP/gRPC receiver that keeps the spans it gets.
 
 use std::net::SocketAddr;
@@ -9,6 +10,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
 use opentelemetry_proto::tonic::collector::trace::v1::{
     ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -73,6 +75,16 @@ impl OtlpReceiver {
         let resource = received.first()?.resource_spans.first()?.resource.as_ref()?;
         let attribute = resource.attributes.iter().find(|attribute| attribute.key == name)?;
         attribute.value.as_ref().map(|value| format!("{:?}", value.value))
+    }
+}
+
+/// The value of a span's attribute as text.
+pub fn span_attribute(span: &Span, name: &str) -> Option<String> {
+    let attribute = span.attributes.iter().find(|attribute| attribute.key == name)?;
+    match attribute.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text.clone()),
+        Value::IntValue(number) => Some(number.to_string()),
+        other => Some(format!("{other:?}")),
     }
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Real programs of others as child processes (`e2e/peers/`, set up by `./dev setup`).
 
 use std::io::{BufRead as _, BufReader};
@@ -6,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
+
+use serde_json::Value;
 
 /// A running peer; it ends when dropped, and with the test's process, because it reads our end of its
 /// standard input.
@@ -69,6 +72,15 @@ impl Drop for Peer {
 /// Runs a command to its end and returns what it printed.
 pub fn run(command: &mut Command) -> Output {
     command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("failed to run {command:?}: {error}"))
+}
+
+/// Runs a client of `e2e/peers` to its end: whether it came through, and the line of JSON it told.
+pub fn run_client(command: &mut Command) -> (bool, Value) {
+    let output = run(command);
+    let told = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{command:?} told no JSON ({error}): {}", String::from_utf8_lossy(&output.stderr))
+    });
+    (output.status.success(), told)
 }
 
 /// The Python of the tests' environment.

@@ -1,8 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A whole node on free ports, in this process.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
@@ -90,9 +92,17 @@ impl TestProxy {
         self.folder.join("ca.pem")
     }
 
+    /// `curl` that trusts it, with every https:// name leading to its HTTPS listener.
+    pub fn curl(&self) -> Command {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--max-time", "60", "--cacert"]).arg(self.ca_path());
+        command.args(["--connect-to", &format!("::{}", self.https())]);
+        command
+    }
+
     /// A rustls configuration that trusts it.
     pub fn client_config(&self) -> Arc<ClientConfig> {
-        Arc::new(ClientConfig::builder().with_root_certificates(self.ca.roots()).with_no_client_auth())
+        self.ca.client_config()
     }
 
     /// The file that the builder's `config` text went to; a change of it is a reload.
@@ -100,12 +110,18 @@ impl TestProxy {
         self.folder.join("config.test.toml")
     }
 
+    /// Replaces that text, whole; the node sees it within seconds.
+    pub fn write_config(&self, text: &str) {
+        let fresh = self.folder.write("config.test.toml.new", text);
+        fs::rename(fresh, self.config_path()).expect("replace the configuration");
+    }
+
     /// Replaces that text and reloads at once.
     ///
     /// # Errors
     /// Why the reload was refused.
     pub fn reload(&self, text: &str) -> Result<sunbeam_proxy::ReloadReport, sunbeam_proxy::ReloadError> {
-        fs::write(self.config_path(), text).expect("write the configuration");
+        self.write_config(text);
         self.node().reload()
     }
 
@@ -132,7 +148,11 @@ impl TestProxy {
 
     /// Asks the management API without a token.
     pub fn api_client(&self) -> TestClient {
-        let address = self.node().management_address().expect("a management API");
+        self.client_to(self.node().management_address().expect("a management API"))
+    }
+
+    /// A client for another plain listener of the node: one more port, the metrics.
+    pub fn client_to(&self, address: SocketAddr) -> TestClient {
         TestClient::new(address, address, self.ca.roots()).plain()
     }
 
@@ -193,7 +213,8 @@ impl TestProxyBuilder {
         self.folder.write("config.test.toml", &self.text);
         let files = ConfigFiles { path, profile: Some("test".to_owned()) };
         let loaded = load(&files, Config::check).unwrap_or_else(|error| panic!("{error}"));
-        let options = NodeOptions { files: Some(files), loaded, threads: self.threads, certificate: None };
+        let options =
+            NodeOptions { files: Some(files), loaded, threads: self.threads, certificate: None, on_change: None };
         Ok(TestProxy { node: Some(Node::start(options)?), folder: self.folder, ca, certificate })
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Bytes over a socket, for what no client library would send.
 
 use std::io::{ErrorKind, Write as _};
@@ -25,6 +26,19 @@ pub fn raw_exchange_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &s
     let mut stream = StreamOwned::new(session, connect(address));
     drop(stream.write_all(bytes));
     read_all(&mut stream)
+}
+
+/// The serial number of the certificate that a handshake for `name` gets, as
+/// [`crate::TestCertificate::serial`]; `None` when the handshake fails.
+pub fn served_serial(address: SocketAddr, config: Arc<ClientConfig>, name: &str) -> Option<String> {
+    let name = ServerName::try_from(name.to_owned()).expect("a server name");
+    let mut session = ClientConnection::new(config, name).expect("a TLS session");
+    let mut stream = connect(address);
+    while session.is_handshaking() {
+        session.complete_io(&mut stream).ok()?;
+    }
+    let certificate = session.peer_certificates()?.first()?;
+    Some(sunbeam_listeners::serial_of(certificate).expect("serial"))
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A backend inside the test's process that remembers what it was asked.
 
 use std::convert::Infallible;
@@ -11,8 +12,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio_rustls::TlsAcceptor;
+
+use crate::ca::TestCertificate;
 
 /// Bytes of a request that are remembered.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -55,27 +63,52 @@ impl TestUpstream {
 
     /// Answers what `handler` says.
     pub fn with(handler: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static) -> Self {
+        Self::start("127.0.0.1:0", None, Arc::new(handler))
+    }
+
+    /// As [`TestUpstream::with`], at an address of the test's choice: `127.66.0.1:8000` is nobody else's.
+    pub fn at(
+        address: &str,
+        handler: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(address, None, Arc::new(handler))
+    }
+
+    /// As [`TestUpstream::with`], over TLS with this certificate.
+    pub fn tls(
+        certificate: &TestCertificate,
+        handler: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static,
+    ) -> Self {
+        crate::install_crypto();
+        let chain = CertificateDer::pem_slice_iter(certificate.cert_pem.as_bytes());
+        let chain: Vec<_> = chain.collect::<Result<_, _>>().expect("a PEM chain");
+        let key = PrivateKeyDer::from_pem_slice(certificate.key_pem.as_bytes()).expect("a PEM key");
+        let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+        let acceptor = TlsAcceptor::from(Arc::new(config.expect("a certificate with its key")));
+        Self::start("127.0.0.1:0", Some(acceptor), Arc::new(handler))
+    }
+
+    fn start(address: &str, tls: Option<TlsAcceptor>, handler: Arc<Handler>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .expect("a runtime");
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("bind");
+        let listener = runtime.block_on(TcpListener::bind(address)).expect("bind");
         let address = listener.local_addr().expect("the bound address");
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let handler: Arc<Handler> = Arc::new(handler);
         let memory = Arc::clone(&seen);
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (memory, handler) = (Arc::clone(&memory), Arc::clone(&handler));
-                let service = service_fn(move |request| {
-                    let (memory, handler) = (Arc::clone(&memory), Arc::clone(&handler));
-                    async move { Ok::<_, Infallible>(answer(request, &memory, &*handler).await) }
-                });
-                tokio::spawn(async move {
-                    // A proxy that drops its connection is not the test's business.
-                    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
-                });
+                match tls.clone() {
+                    None => drop(tokio::spawn(serve(stream, memory, handler))),
+                    Some(tls) => drop(tokio::spawn(async move {
+                        if let Ok(stream) = tls.accept(stream).await {
+                            serve(stream, memory, handler).await;
+                        }
+                    })),
+                }
             }
         });
         Self { address, seen, runtime: Some(runtime) }
@@ -108,6 +141,18 @@ impl Drop for TestUpstream {
             runtime.shutdown_background();
         }
     }
+}
+
+async fn serve<T>(stream: T, memory: Arc<Mutex<Vec<Seen>>>, handler: Arc<Handler>)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let service = service_fn(move |request| {
+        let (memory, handler) = (Arc::clone(&memory), Arc::clone(&handler));
+        async move { Ok::<_, Infallible>(answer(request, &memory, &*handler).await) }
+    });
+    // A proxy that drops its connection is not the test's business.
+    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }
 
 async fn answer(

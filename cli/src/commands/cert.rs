@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `sunbeam cert`
 
 use jiff::Timestamp;
@@ -50,7 +51,8 @@ impl Run for Cert {
 /// What the API would answer, from the files alone.
 fn from_files(global: &GlobalArgs) -> Result<Value, CliError> {
     let config = configuration::checked(&configuration::files(global, None)?)?.config;
-    let (infos, missing) = TlsStore::inspect(&config.tls).map_err(|error| CliError::usage(error.to_string()))?;
+    let (infos, missing) =
+        TlsStore::inspect(&config.tls).map_err(|error| CliError::usage(error.to_string()))?;
     for (key, path) in missing {
         crate::output::note(format_args!("`{key}`: `{path}` does not exist yet"));
     }
@@ -80,10 +82,21 @@ fn print(printer: Printer, certificates: &[Certificate]) -> Result<(), CliError>
     let rows: Vec<Vec<String>> = certificates
         .iter()
         .map(|certificate| {
-            let path = if certificate.path.is_empty() { "(in memory)".to_owned() } else { escape(&certificate.path) };
+            let path = if certificate.path.is_empty() {
+                "(in memory)".to_owned()
+            } else {
+                escape(&certificate.path)
+            };
             let until = plain(&certificate.not_after).chars().take("2026-01-01".len()).collect();
             let names = escape(&certificate.names.join(", "));
-            vec![names, escape(&certificate.issuer), escape(&certificate.serial), until, days(printer, certificate.days_left), path]
+            vec![
+                names,
+                escape(&certificate.issuer),
+                escape(&certificate.serial),
+                until,
+                days(printer, certificate.days_left),
+                path,
+            ]
         })
         .collect();
     printer.table(&["NAMES", "ISSUER", "SERIAL", "NOT AFTER", "DAYS LEFT", "PATH"], &rows)

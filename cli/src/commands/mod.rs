@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The commands. One file each, one line each in [`COMMANDS`].
 
 mod cert;
@@ -16,7 +17,7 @@ mod up;
 mod validate;
 mod version;
 
-use clap::{ArgMatches, Args, FromArgMatches as _};
+use clap::{ArgMatches, Args};
 
 use crate::cli::GlobalArgs;
 use crate::exit::{CliError, ExitCode};

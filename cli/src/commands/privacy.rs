@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `sunbeam privacy`
 
 use serde_json::{Value, json};
@@ -33,7 +34,8 @@ impl Run for Privacy {
         for [address, kind, key, sends] in &calls {
             printer.line(format_args!("\n{address}  ({kind}, by {key})\n  sends {sends}"))?;
         }
-        printer.line("\nNothing else: no update check, no telemetry of its own, no lists or models fetched.")?;
+        printer
+            .line("\nNothing else: no update check, no telemetry of its own, no lists or models fetched.")?;
         Ok(ExitCode::Done)
     }
 }
@@ -58,9 +60,13 @@ fn calls(destinations: &[Destination], resolv_conf: &str) -> Vec<[String; 4]> {
     names.sort_unstable();
     names.dedup();
     if !names.is_empty() {
-        let servers: Vec<&str> =
-            resolv_conf.lines().filter_map(|line| line.trim().strip_prefix("nameserver")).map(str::trim).collect();
-        let servers = if servers.is_empty() { "the system's resolver".to_owned() } else { servers.join(", ") };
+        let servers: Vec<&str> = resolv_conf
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("nameserver"))
+            .map(str::trim)
+            .collect();
+        let servers =
+            if servers.is_empty() { "the system's resolver".to_owned() } else { servers.join(", ") };
         let sends = format!("the names {} (through the system's resolver)", names.join(", "));
         calls.push([servers, "DNS".to_owned(), "/etc/resolv.conf".to_owned(), sends]);
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `sunbeam reload`
 
 use serde_json::Value;
@@ -43,7 +44,8 @@ pub(super) fn print_change(printer: Printer, answer: &Value, dry_run: bool) -> R
         printer.line(format_args!("  {}", printer.paint(Colour::Yellow, &problem_line(warning))))?;
     }
     if dry_run {
-        let verdict = if change.changes.is_empty() { "nothing would change" } else { "nothing was changed (dry run)" };
+        let verdict =
+            if change.changes.is_empty() { "nothing would change" } else { "nothing was changed (dry run)" };
         return printer.line(verdict);
     }
     let message = if change.message.is_empty() { "done" } else { &change.message };

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `sunbeam rollback`
 
 use super::Run;
@@ -60,9 +61,16 @@ fn list(global: &GlobalArgs, client: &Client) -> Result<(), CliError> {
     let rows: Vec<Vec<String>> = entries
         .iter()
         .map(|entry| {
-            let files = if entry.files.is_empty() { "(none)".to_owned() } else { escape(&entry.files.join(", ")) };
+            let files =
+                if entry.files.is_empty() { "(none)".to_owned() } else { escape(&entry.files.join(", ")) };
             let current = if entry.current { "running" } else { "" };
-            vec![plain(&entry.id), plain(&entry.at), escape(entry.note.as_deref().unwrap_or_default()), files, current.to_owned()]
+            vec![
+                plain(&entry.id),
+                plain(&entry.at),
+                escape(entry.note.as_deref().unwrap_or_default()),
+                files,
+                current.to_owned(),
+            ]
         })
         .collect();
     printer.table(&["ID", "SINCE", "BY", "FILES", ""], &rows)

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `sunbeam serve`, and `sunbeam` alone.
 
-use sunbeam_config::{ConfigFiles, load};
-use sunbeam_proxy::{Config, Node};
+use sunbeam_config::ConfigFiles;
+use sunbeam_proxy::{Node, OnChange};
 
 use super::Run;
 use crate::cli::GlobalArgs;
@@ -25,13 +26,10 @@ impl Run for Serve {
         let telemetry = &loaded.config.telemetry;
         let level = logging::start(&telemetry.log_level, telemetry.log_format)?;
         let signals = Signals::new()?;
-        let node = running::start(Some(files.clone()), loaded, None)?;
+        let on_change = OnChange(Box::new(move |config| level.set(&config.telemetry.log_level)));
+        let node = running::start(Some(files.clone()), loaded, None, Some(on_change))?;
         announce(&node, &files);
-        running::until_stopped(node, signals, HangUp::Reload, || {
-            if let Ok(loaded) = load(&files, |_: &Config, _| {}) {
-                level.set(&loaded.config.telemetry.log_level);
-            }
-        })
+        running::until_stopped(node, signals, HangUp::Reload)
     }
 }
 

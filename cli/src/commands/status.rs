@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `sunbeam status`
 
 use super::Run;
@@ -5,7 +6,7 @@ use crate::api::{self, plain};
 use crate::cli::GlobalArgs;
 use crate::client::{Client, typed};
 use crate::exit::{CliError, ExitCode};
-use crate::output::{Colour, Printer, duration, escape};
+use crate::output::{Colour, Printer, duration, escape, escape_lines};
 
 /// Show how the running node is
 #[derive(Clone, Copy, Debug, clap::Args)]
@@ -32,7 +33,10 @@ fn lines(status: &api::Status, url: &str, printer: Printer) -> Vec<(&'static str
     let state = printer.paint(colour, &escape(&status.status));
     let uptime = duration(status.uptime_seconds);
     let mut lines = vec![
-        ("status", format!("{state}, version {}, up {uptime}, process {}", escape(&status.version), status.pid)),
+        (
+            "status",
+            format!("{state}, version {}, up {uptime}, process {}", escape(&status.version), status.pid),
+        ),
         ("node", escape(&name(status))),
         ("connections", format!("{} of {}", status.active_connections, status.max_connections)),
         ("configuration", configuration(status)),
@@ -42,11 +46,12 @@ fn lines(status: &api::Status, url: &str, printer: Printer) -> Vec<(&'static str
     for listener in &status.listeners {
         lines.push(("listening", escape(&format!("{}://{}", listener.scheme, listener.address))));
     }
-    let metrics = status.metrics_address.as_deref().map(|address| format!("http://{}/metrics", escape(address)));
+    let metrics =
+        status.metrics_address.as_deref().map(|address| format!("http://{}/metrics", escape(address)));
     lines.push(("metrics", metrics.unwrap_or_else(|| "off".to_owned())));
     lines.push(("management", url.to_owned()));
     if status.config_reload_failed {
-        let error = escape(status.config_error.as_deref().unwrap_or("see the log"));
+        let error = escape_lines(status.config_error.as_deref().unwrap_or("see the log"));
         let text = format!("FAILED, the earlier configuration runs on: {error}");
         lines.push(("last reload", printer.paint(Colour::Red, &text)));
     }
@@ -59,7 +64,8 @@ fn name(status: &api::Status) -> String {
 }
 
 fn configuration(status: &api::Status) -> String {
-    let files = if status.config_files.is_empty() { "no file".to_owned() } else { status.config_files.join(" + ") };
+    let files =
+        if status.config_files.is_empty() { "no file".to_owned() } else { status.config_files.join(" + ") };
     let at = plain(&status.config_loaded_at);
     format!("{}, generation {}, loaded {at}", escape(&files), status.generation)
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `sunbeam tail`
 
 use jiff::Timestamp;
@@ -8,7 +9,7 @@ use crate::api::Request;
 use crate::cli::GlobalArgs;
 use crate::client::Client;
 use crate::exit::{CliError, ExitCode};
-use crate::output::{Colour, Printer, escape, visible};
+use crate::output::{Colour, Printer, escape, note, visible};
 
 /// Follow the requests of the running node as they happen
 #[derive(Clone, Debug, clap::Args)]
@@ -40,7 +41,14 @@ impl Run for Tail {
         if !json {
             printer.line(printer.paint(Colour::Bold, HEADING))?;
         }
-        client.events("/api/v1/events", |data| {
+        client.events("/api/v1/events", |name, data| {
+            if name == "missed" {
+                note(format_args!(
+                    "{} requests are not shown: they came faster than they could be printed",
+                    escape(data)
+                ));
+                return Ok(());
+            }
             // An event that is no record is of a later version: not ours to show.
             let Ok(request) = serde_json::from_str::<Request>(data) else { return Ok(()) };
             match (self.wants(&request), json) {

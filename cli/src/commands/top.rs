@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `sunbeam top`
 
 use std::fs::File;
@@ -106,36 +107,77 @@ fn rows() -> usize {
 fn picture(before: &Stats, now: &Stats, seconds: f64, routes: usize, printer: Printer) -> String {
     let rate = |before: u64, now: u64| format!("{:.1}", per_second(before, now, seconds));
     let classes = ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| {
-        let count = |stats: &Stats| stats.requests_by_status.get(class).and_then(Value::as_u64).unwrap_or_default();
+        let count =
+            |stats: &Stats| stats.requests_by_status.get(class).and_then(Value::as_u64).unwrap_or_default();
         format!("{class} {}/s", rate(count(before), count(now)))
     });
     let name = |text: &str| printer.paint(Colour::Bold, text);
     let audit = &now.audit;
     let mut overview = vec![
-        vec![name("requests"), format!("{}/s, {} in {}", rate(before.requests_total, now.requests_total),
-            now.requests_total, duration(now.uptime_seconds))],
+        vec![
+            name("requests"),
+            format!(
+                "{}/s, {} in {}",
+                rate(before.requests_total, now.requests_total),
+                now.requests_total,
+                duration(now.uptime_seconds)
+            ),
+        ],
         vec![name("statuses"), classes.join("  ")],
         vec![name("latency ms"), quantiles(now.latency_ms)],
         vec![name("added ms"), format!("{} (our own part)", quantiles(now.added_latency_ms))],
-        vec![name("connections"), format!("{}, {} of them WebSocket", now.active_connections, now.websocket_active)],
-        vec![name("backend errors"), format!("{}/s, {} in all",
-            rate(before.upstream_errors_total, now.upstream_errors_total), now.upstream_errors_total)],
-        vec![name("audit log"), format!("{} written, {} dropped, {} failed", audit.written, audit.dropped, audit.failed)],
+        vec![
+            name("connections"),
+            format!("{}, {} of them WebSocket", now.active_connections, now.websocket_active),
+        ],
+        vec![
+            name("backend errors"),
+            format!(
+                "{}/s, {} in all",
+                rate(before.upstream_errors_total, now.upstream_errors_total),
+                now.upstream_errors_total
+            ),
+        ],
+        vec![
+            name("audit log"),
+            format!("{} written, {} dropped, {} failed", audit.written, audit.dropped, audit.failed),
+        ],
     ];
-    let hits: Vec<String> = now.limit_hits.iter().filter(|(_, hits)| hits.as_u64() != Some(0))
-        .map(|(limit, hits)| escape(&format!("{limit} {hits}"))).collect();
+    let hits: Vec<String> = now
+        .limit_hits
+        .iter()
+        .filter(|(_, hits)| hits.as_u64() != Some(0))
+        .map(|(limit, hits)| escape(&format!("{limit} {hits}")))
+        .collect();
     if !hits.is_empty() {
         overview.push(vec![name("limits hit"), hits.join(", ")]);
     }
-    let mut busiest: Vec<(f64, &RouteStats)> = now.routes.iter().map(|route| {
-        let earlier = before.routes.iter().find(|earlier| earlier.name == route.name);
-        (per_second(earlier.map_or(0, |earlier| earlier.requests_total), route.requests_total, seconds), route)
-    }).collect();
-    busiest.sort_by(|(one, a), (other, b)| other.total_cmp(one).then(b.requests_total.cmp(&a.requests_total)));
+    let mut busiest: Vec<(f64, &RouteStats)> = now
+        .routes
+        .iter()
+        .map(|route| {
+            let earlier = before.routes.iter().find(|earlier| earlier.name == route.name);
+            (
+                per_second(
+                    earlier.map_or(0, |earlier| earlier.requests_total),
+                    route.requests_total,
+                    seconds,
+                ),
+                route,
+            )
+        })
+        .collect();
+    busiest
+        .sort_by(|(one, a), (other, b)| other.total_cmp(one).then(b.requests_total.cmp(&a.requests_total)));
     let heading = ["ROUTE", "REQ/S", "REQUESTS", "ERRORS"].map(name).to_vec();
     let table: Vec<Vec<String>> = std::iter::once(heading)
         .chain(busiest.into_iter().take(routes).map(|(rate, route)| {
-            vec![escape(&route.name), format!("{rate:.1}"), route.requests_total.to_string(), route.errors_total.to_string()]
+            vec![
+                escape(&route.name),
+                format!("{rate:.1}"),
+                route.requests_total.to_string(),
+                route.errors_total.to_string(),
+            ]
         }))
         .collect();
     format!("{}\n{}", aligned(overview.iter()), aligned(table.iter()))
@@ -174,7 +216,8 @@ struct Keys {
 
 impl Keys {
     fn read() -> Result<Self, CliError> {
-        let failed = |error: rustix::io::Errno| CliError::failed(format!("failed to set the terminal up: {error}"));
+        let failed =
+            |error: rustix::io::Errno| CliError::failed(format!("failed to set the terminal up: {error}"));
         let earlier = tcgetattr(stdin()).map_err(failed)?;
         let mut single = earlier.clone();
         single.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
@@ -209,8 +252,12 @@ impl Keys {
 
 impl Drop for Keys {
     fn drop(&mut self) {
-        drop(tcsetattr(stdin(), OptionalActions::Now, &self.earlier));
         drop(crate::output::screen_off());
+        if let Err(error) = tcsetattr(stdin(), OptionalActions::Now, &self.earlier) {
+            crate::output::note(format_args!(
+                "the terminal could not be set back ({error}): `reset` does it"
+            ));
+        }
     }
 }
 
@@ -227,7 +274,8 @@ mod tests {
             typed(&json!({"requests_total": total, "requests_by_status": {"2xx": total}, "latency_ms": {"p50": 1.234},
                 "routes": [{"name": "quiet", "requests_total": quiet}, {"name": "bu\u{1b}sy", "requests_total": busy}]})).unwrap()
         };
-        let text = picture(&stats(100, 100, 0), &stats(120, 100, 20), 2.0, 1, Printer::new(Format::Table, true));
+        let text =
+            picture(&stats(100, 100, 0), &stats(120, 100, 20), 2.0, 1, Printer::new(Format::Table, true));
         assert!(text.contains("10.0/s, 120 in"), "{text}");
         assert!(text.contains("2xx 10.0/s") && text.contains("p50 1.23  p90 -"), "{text}");
         assert!(text.contains("bu\\u{1b}sy  10.0") && !text.contains("quiet"), "{text}");

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `sunbeam validate`
 
 use std::path::PathBuf;
@@ -68,7 +69,9 @@ fn report(
     let code = if routes.is_some() { ExitCode::Done } else { ExitCode::Usage };
     if printer.is_json() {
         let problems: Vec<Value> = problems.iter().map(as_json).collect();
-        printer.json(&json!({"file": files.path, "valid": routes.is_some(), "routes": routes, "problems": problems}))?;
+        printer.json(
+            &json!({"file": files.path, "valid": routes.is_some(), "routes": routes, "problems": problems}),
+        )?;
         return Ok(code);
     }
     for problem in problems {
@@ -120,8 +123,11 @@ pub(super) fn finding(to: &Destination, found: &Found) -> Option<String> {
 fn leak(to: &Destination, found: &Found) -> Option<String> {
     let public = found.addresses().iter().find(|address| probe::is_public(**address))?;
     (to.kind == Kind::Backend).then(|| {
-        format!("`{}` listens on a public address ({public}): clients can reach it around Sunbeam; \
-            bind it to a private one, or let its firewall admit this node only", to.host)
+        format!(
+            "`{}` listens on a public address ({public}): clients can reach it around Sunbeam; \
+            bind it to a private one, or let its firewall admit this node only",
+            to.host
+        )
     })
 }
 
@@ -132,9 +138,14 @@ fn look_at_certificates(config: &Config, reader: &mut Reader) {
         let key = key_of(config, &info.path);
         let names = info.names.join(", ");
         match days_left(info.not_after) {
-            ..0 => reader.warning(&key, format!("the certificate for {names} has EXPIRED: clients refuse it")),
+            ..0 => {
+                reader.warning(&key, format!("the certificate for {names} has EXPIRED: clients refuse it"))
+            }
             left @ 0..SOON_DAYS => {
-                reader.warning(&key, format!("the certificate for {names} expires in {}: renew it now", days(left)));
+                reader.warning(
+                    &key,
+                    format!("the certificate for {names} expires in {}: renew it now", days(left)),
+                );
             }
             _ => {}
         }
@@ -144,7 +155,10 @@ fn look_at_certificates(config: &Config, reader: &mut Reader) {
     }
     for (index, route) in config.routes.iter().enumerate().filter(|(_, route)| !is_covered(route, &infos)) {
         let name = if route.host.is_empty() { &route.host_prefix } else { &route.host };
-        reader.warning(&format!("routes[{index}]"), format!("no certificate covers `{name}`: browsers will refuse it"));
+        reader.warning(
+            &format!("routes[{index}]"),
+            format!("no certificate covers `{name}`: browsers will refuse it"),
+        );
     }
 }
 
@@ -169,7 +183,9 @@ fn is_covered(route: &RouteSection, infos: &[CertificateInfo]) -> bool {
     infos.iter().flat_map(|info| &info.names).any(|name| match name.strip_prefix("*.") {
         // `*.example.org` in a certificate stands for one label.
         Some(suffix) => host.is_empty() || parent(&host).as_deref() == Some(suffix),
-        None if host.is_empty() => name.split('.').next() == Some(route.host_prefix.to_ascii_lowercase().as_str()),
+        None if host.is_empty() => {
+            name.split('.').next() == Some(route.host_prefix.to_ascii_lowercase().as_str())
+        }
         None => *name == host,
     })
 }
@@ -213,12 +229,20 @@ mod tests {
         let files = ConfigFiles { path: path.clone(), profile: None };
         std::fs::write(&path, "[limits]\ndrain_sec = 1\n").unwrap();
         let Err(LoadError::Problems { problems }) = check(&files, true) else { panic!("it is refused") };
-        assert_eq!(as_json(&problems[0])["line"], 2);
-        std::fs::write(&path, "[[routes]]\nhost = \"a\"\nbackend = \"http://127.0.0.1:1\"\n[listen]\nhttps = \"127.0.0.1:0\"\n").unwrap();
+        let error = problems.iter().find(|problem| problem.severity == Severity::Error).unwrap();
+        assert_eq!(as_json(error)["line"], 2);
+        std::fs::write(
+            &path,
+            "[[routes]]\nhost = \"a\"\nbackend = \"http://127.0.0.1:1\"\n[listen]\nhttps = \"127.0.0.1:0\"\n",
+        )
+        .unwrap();
         let (routes, warnings) = check(&files, false).unwrap();
         let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
         assert_eq!(routes, 1);
-        assert!(told.iter().any(|line| line.contains(":3:1: warning: `routes[0].backend`: nothing answers")), "{told:?}");
+        assert!(
+            told.iter().any(|line| line.contains(":3:1: warning: `routes[0].backend`: nothing answers")),
+            "{told:?}"
+        );
         assert_eq!(check(&files, true).unwrap().1.len() + 1, warnings.len(), "offline, nothing is tried");
         std::fs::remove_file(&path).unwrap();
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `sunbeam version`
 
 use std::env::consts;
@@ -28,7 +29,13 @@ impl Run for Version {
 }
 
 fn target() -> String {
-    let environment = if cfg!(target_env = "musl") { "-musl" } else if cfg!(target_env = "gnu") { "-gnu" } else { "" };
+    let environment = if cfg!(target_env = "musl") {
+        "-musl"
+    } else if cfg!(target_env = "gnu") {
+        "-gnu"
+    } else {
+        ""
+    };
     format!("{}-{}{environment}", consts::ARCH, consts::OS)
 }
 

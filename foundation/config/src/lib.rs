@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The configuration language: sections of keys, values that cannot be wrong, and problems that name
 //! file, line and column.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reads the files of a configuration into a typed section, or tells all that is wrong.
 
 use std::fs;
@@ -157,6 +158,7 @@ fn read_source(path: &Path) -> Result<Source, LoadError> {
 }
 
 #[cfg(test)]
+#[expect(unreachable_pub, reason = "`section!` makes public types")]
 mod tests {
     use proptest::prelude::*;
 

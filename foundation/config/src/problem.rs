@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What is wrong with a configuration, where, and what to do about it.
 
 use std::fmt;

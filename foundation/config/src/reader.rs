@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Turns items into typed values and collects every problem on the way.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What a section is, and the macro that declares one.
 
 use crate::reader::Reader;

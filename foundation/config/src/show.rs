@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Prints configuration back: `config show`, `config diff`, the reference page.
 
 use std::collections::BTreeSet;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The texts a configuration is made of, and places in them.
 
 use std::path::PathBuf;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A parsed file as a tree in which each value knows its place, and the layering of one file over another.
 
 use std::collections::BTreeMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Values that check themselves when they are parsed.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The metric names of the second seed, as sums over ours (`telemetry.compat_metrics`).
 
 use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The macro that declares a crate's metrics.
 
 /// Declares metrics; a row is `field: Kind["name", label, …]`, a histogram's ends in `; buckets`.

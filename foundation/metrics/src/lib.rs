@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Metrics: one row declares name, labels, help and accessor; the registry renders them for Prometheus.
 //!
 //! Label values are configured names or fixed words, never a client's text: [`declare_metrics!`] cannot

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reads metrics back, for the statistics page and for tests.
 
 use prometheus::proto::{MetricFamily, MetricType};

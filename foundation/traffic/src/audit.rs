@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The audit record: one JSON object a request, the training data of every model.
 
 use jiff::Timestamp;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whose request it is: the peer's address, or what a trusted proxy in front says.
 
 use std::net::{IpAddr, SocketAddr};
@@ -54,7 +55,8 @@ mod tests {
     #[test]
     fn only_a_trusted_proxy_is_believed_and_only_for_its_own_hop() {
         let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()];
-        let cases: [(&str, &str, &[&str], Option<&str>, &str); 11] = [
+        type Case = (&'static str, &'static str, &'static [&'static str], Option<&'static str>, &'static str);
+        let cases: [Case; 11] = [
             ("untrusted peer", "192.0.2.9", &["1.2.3.4"], Some("5.6.7.8"), "192.0.2.9"),
             ("one hop", "10.0.0.1", &["1.2.3.4"], None, "1.2.3.4"),
             ("forged first", "10.0.0.1", &["9.9.9.9, 1.2.3.4"], None, "1.2.3.4"),

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The words that every part speaks about a request: who sent it, and the record that is kept of it.
 
 mod audit;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What must not reach the audit log.
 
 use std::net::IpAddr;

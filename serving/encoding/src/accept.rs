@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which codings a client takes, from `Accept-Encoding` (RFC 9110, section 12.5.3).
 
 use std::cmp::Reverse;

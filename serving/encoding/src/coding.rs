@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The content codings that are understood.
 
 use http::HeaderMap;

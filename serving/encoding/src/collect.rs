@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Reading a body into memory, up to a bound.
 
 use std::collections::VecDeque;

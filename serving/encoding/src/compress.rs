@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Compressing a body as it streams by.
 
 use std::pin::Pin;

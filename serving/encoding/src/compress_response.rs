@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Whether a response is compressed, and what its headers say then.
 
 use std::pin::Pin;

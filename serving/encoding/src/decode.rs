@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Decompressing with a bound on what comes out.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Compressing into memory, a bit at a time.
 
 use std::fmt;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What changes in a response's headers when its bytes do.
 
 use http::HeaderMap;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Content codings of bodies: which one a client gets, compressing and decompressing, and search and
 //! replace in bodies that came compressed.
 //!

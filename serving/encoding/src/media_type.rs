@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Media types, as far as codings care.
 
 /// Whether bodies of this `Content-Type` shrink when compressed, and may be buffered a little to do so.

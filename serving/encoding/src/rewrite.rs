@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One rule of search and replace.
 
 use bytes::Bytes;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Search and replace in response bodies, also in those that come compressed.
 
 use std::pin::Pin;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Accepts from several sockets in turn, so that a flood on one never starves the others.
 
 use std::collections::BTreeSet;

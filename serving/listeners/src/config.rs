@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `[listen]`, `[limits]`, `[tls]`, `[ssh]` as the operator writes them.
 
 use std::fmt;

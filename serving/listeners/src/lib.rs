@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Traffic comes in here: sockets, the connection guard, TLS with its reload, TCP passthrough.
 
 mod accept;
@@ -16,4 +17,4 @@ pub use guard::{ConnectionGuard, ConnectionPermit};
 pub use metrics::ListenerMetrics;
 pub use sockets::{BindError, ListenerKey, Scheme, bind};
 pub use tcp_passthrough::{Passthrough, PassthroughError};
-pub use tls::{CertificateInfo, CertificateProblem, TlsStore, TlsStoreError, self_signed, serial_of};
+pub use tls::{CertificateInfo, CertificateProblem, Inspected, TlsStore, TlsStoreError, self_signed, serial_of};

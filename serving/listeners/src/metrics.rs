@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the listeners count.
 
 use sunbeam_metrics::declare_metrics;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Listening sockets: one a thread and address, so that the kernel spreads connections over the threads.
 
 use std::io;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `[ssh]`: bytes go through as they are, whatever they mean.
 
 use std::io;

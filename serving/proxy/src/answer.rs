@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The last steps of an answer: the request's id, the route's headers, the count of its bytes.
 
 use std::fmt;
@@ -5,11 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response};
+use http::{HeaderName, HeaderValue, Method, Response, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::body::{AnswerBody, BoxError, empty};
-use crate::context::RequestContext;
+use crate::context::{RequestContext, text};
 
 /// An answer, and when its request is over.
 pub(crate) struct Answer {
@@ -40,6 +41,8 @@ impl fmt::Debug for Answer {
 /// The body that hyper sends: counts its bytes and carries the context to the end.
 pub(crate) struct AuditedBody {
     inner: AnswerBody,
+    /// What Content-Length says; hyper does not ask for the end of a body whose bytes are all there.
+    length: Option<u64>,
     context: Option<Box<RequestContext>>,
 }
 
@@ -76,7 +79,8 @@ pub(crate) fn complete(
             None
         }
     };
-    response.map(|inner| AuditedBody { inner, context })
+    let length = text(response.headers(), &header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
+    response.map(|inner| AuditedBody { inner, length, context })
 }
 
 impl Body for AuditedBody {
@@ -107,5 +111,17 @@ impl Body for AuditedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+impl Drop for AuditedBody {
+    /// An answer that nobody waits for any more did not arrive whole.
+    fn drop(&mut self) {
+        if let Some(context) = &mut self.context
+            && !self.inner.is_end_stream()
+            && self.length != Some(context.response_bytes)
+        {
+            context.note_error("the client left before the end of the answer");
+        }
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Writes the audit log on a thread of its own. A request hands its record over and goes on: when the
 //! queue is full or the disk is, lines are dropped and counted, never waited for.
 
@@ -169,6 +170,11 @@ impl Sink {
         let Target::File { path, file, bytes } = &mut self.target else {
             return io::stdout().lock().write_all(lines);
         };
+        // Removed, or renamed by logrotate: what went on into the old file would be lost unseen.
+        if file.as_ref().is_some_and(|open| !is_at(open, path)) {
+            *file = None;
+            *bytes = 0;
+        }
         if *bytes > 0 && *bytes + lines.len() as u64 > self.rotate_bytes {
             *file = None;
             rotate(path, self.keep_files)?;
@@ -207,6 +213,16 @@ fn open_file(path: &Path) -> io::Result<(File, u64)> {
     let file = OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
     let length = file.metadata()?.len();
     Ok((file, length))
+}
+
+/// Whether `path` still names the open file.
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(named)) => identity(open) == identity(named),
+        _ => false,
+    }
 }
 
 /// `audit.log` becomes `audit.log.1`, that `.2`, and so on; the oldest goes.
@@ -251,8 +267,8 @@ mod tests {
             assert!(sink.write(line.as_bytes()));
         }
         let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
-        assert_eq!(read("audit.log"), "seven\n");
-        assert_eq!(read("audit.log.1"), "five\nsix\n");
+        assert_eq!(read("audit.log"), "six\nseven\n");
+        assert_eq!(read("audit.log.1"), "four\nfive\n");
         assert_eq!(read("audit.log.2"), "three\n");
         assert!(!folder.join("audit.log.3").exists());
         fs::remove_dir_all(&folder).unwrap();

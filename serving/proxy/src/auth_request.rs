@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The auth subrequest: another server says whether a request may pass. Whatever goes wrong, it may not.
 
 use std::rc::Rc;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Bodies on their way through: one type for answers, a bounded one for requests.
 
 use std::cell::Cell;

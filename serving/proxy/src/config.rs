@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The whole configuration: one line a section.
 
 use std::net::IpAddr;
@@ -72,7 +73,7 @@ section! {
         compat_metrics: bool = true,
         /// error | warn | info | debug | trace, or directives as in RUST_LOG; RUST_LOG wins.
         log_level: String = "info".to_owned(),
-        /// auto: human on a terminal, JSON otherwise | human | json
+        /// [restart] auto: human on a terminal, JSON otherwise | human | json
         log_format: LogFormat = LogFormat::Auto,
     }
 }
@@ -226,7 +227,7 @@ impl Config {
                 "no certificate is configured: every HTTPS handshake fails, plain HTTP only redirects",
             );
         }
-        if self.ssh.listen.is_some() != !self.ssh.backend.is_empty() {
+        if self.ssh.listen.is_some() == self.ssh.backend.is_empty() {
             reader.error("ssh", "`listen` and `backend` belong together");
         }
         let port = self.ssh.backend.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! One connection from accept to close: TLS, the protocol, deadlines, drain.
 
 use std::convert::Infallible;
@@ -154,7 +155,10 @@ where
         let (service, info) = (Rc::clone(&service), Rc::clone(&info));
         async move { Ok::<_, Infallible>(service.serve(info, None, request).await) }
     });
-    let header_bytes = u32::try_from(limits.max_header_bytes).unwrap_or(u32::MAX);
+    // Above this the library answers 431 by itself, with neither page nor record; the service has its
+    // own, stricter bound. The RFC counts 32 bytes more for each field.
+    let header_bytes = limits.max_header_bytes.saturating_add(limits.max_headers.saturating_mul(32));
+    let header_bytes = u32::try_from(header_bytes.saturating_mul(2)).unwrap_or(u32::MAX);
     let connection = http2::Builder::new(executor.clone())
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams_per_connection)

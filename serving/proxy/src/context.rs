@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What is known about one request, from its head to its last byte.
 
 use std::net::{IpAddr, SocketAddr};

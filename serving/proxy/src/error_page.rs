@@ -1,6 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The answers that we give ourselves. They name the request, never the reason a rule had.
 
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use uuid::Uuid;
 
 use crate::body::{AnswerBody, full};
@@ -11,19 +12,19 @@ pub(crate) struct Denial {
     pub(crate) status: StatusCode,
     /// For the audit record and the log.
     pub(crate) why: String,
-    /// Headers that the status calls for.
-    pub(crate) headers: HeaderMap,
+    /// A header that the status calls for.
+    pub(crate) header: Option<(HeaderName, HeaderValue)>,
     /// The connection cannot go on.
     pub(crate) close: bool,
 }
 
 impl Denial {
     pub(crate) fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into(), headers: HeaderMap::new(), close: false }
+        Self { status, why: why.into(), header: None, close: false }
     }
 
-    pub(crate) fn header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some((name, value));
         self
     }
 
@@ -37,8 +38,8 @@ impl Denial {
         let (kind, body) = render(self.status, id, accept.unwrap_or_default());
         let mut response = Response::new(full(body));
         *response.status_mut() = self.status;
-        *response.headers_mut() = self.headers;
         let headers = response.headers_mut();
+        headers.extend(self.header.map(|(name, value)| (Some(name), value)));
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if self.close {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Where hyper's HTTP/2 runs its streams: on the thread of the connection, counted, fenced.
 
 use std::cell::Cell;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The request path of a node, and the node around it.
 //!
 //! Start at [`Node`]; a request's way is `service.rs`, top to bottom.
@@ -32,7 +33,7 @@ pub use config::{
     TelemetrySection,
 };
 pub use metrics::ProxyMetrics;
-pub use node::{Node, NodeOptions, ReloadError, ReloadReport, StartError};
-pub use snapshot::CompileError;
+pub use node::{Node, NodeOptions, OnChange, ReloadError, ReloadReport, StartError};
+pub use snapshot::{CompileError, time_config_reads};
 pub use state::{KeptConfiguration, StateError};
 pub use telemetry::TelemetryError;

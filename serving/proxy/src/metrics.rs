@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What the request path counts.
 
 use sunbeam_metrics::{OWN_SECONDS, REQUEST_SECONDS, declare_metrics};

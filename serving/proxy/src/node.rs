@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A node: its threads, its configuration over time, its end.
 
 use std::collections::BTreeMap;
@@ -47,6 +48,17 @@ pub struct NodeOptions {
     pub threads: usize,
     /// A certificate made in memory, for names that no other serves.
     pub certificate: Option<Arc<CertifiedKey>>,
+    /// Called with each configuration that comes into use after the first.
+    pub on_change: Option<OnChange>,
+}
+
+/// What the program around the node does with a new configuration (its log level, say).
+pub struct OnChange(pub Box<dyn Fn(&Config) + Send + Sync>);
+
+impl fmt::Debug for OnChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnChange")
+    }
 }
 
 /// Why a node does not start. Nothing of it runs then.
@@ -122,13 +134,15 @@ pub struct ReloadReport {
     pub warnings: Vec<Problem>,
     /// Whether it was done.
     pub applied: bool,
+    /// The command that puts the configuration before it in use again, if anything was done.
+    pub undo: Option<String>,
 }
 
 impl fmt::Display for ReloadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = if self.applied { "changed" } else { "would change" };
         match self.changes.len() {
-            0 => write!(f, "nothing {verb}s").map(|()| ()),
+            0 => write!(f, "nothing {verb}"),
             1 => write!(f, "1 key {verb}"),
             count => write!(f, "{count} keys {verb}"),
         }
@@ -149,6 +163,7 @@ pub(crate) struct Core {
     pub(crate) files: Option<ConfigFiles>,
     pub(crate) token: ArcSwap<Secret>,
     pub(crate) token_path: Option<PathBuf>,
+    on_change: Option<OnChange>,
     runtime: tokio::runtime::Handle,
     orders: Vec<tokio::sync::mpsc::UnboundedSender<Order>>,
     changing: Mutex<Changing>,
@@ -180,7 +195,7 @@ impl Node {
             .thread_name("control")
             .enable_all()
             .build()?;
-        let NodeOptions { files, loaded, threads, certificate } = options;
+        let NodeOptions { files, loaded, threads, certificate, on_change } = options;
         let Loaded { config, sources, warnings } = loaded;
         for warning in &warnings {
             warn!("{warning}");
@@ -206,11 +221,11 @@ impl Node {
             files,
             token: ArcSwap::from_pointee(token),
             token_path,
+            on_change,
         });
         let node = Self { core, workers, runtime: Some(runtime) };
         node.core.start_parts(&config)?;
         node.core.state.keep(&node.core.shared.snapshot().sources, "start")?;
-        node.core.write_node_file();
         node.watch_files();
         Ok(node)
     }
@@ -269,6 +284,8 @@ impl Node {
         shared.telemetry.close();
         shared.audit.close();
         drop(std::mem::take(&mut self.core.changing().admin));
+        // A node file without a node would send the command line to a closed door.
+        drop(std::fs::remove_file(self.core.node_file()));
     }
 
     fn watch_files(&self) {
@@ -429,6 +446,8 @@ impl Core {
                     warn!("{warning}");
                 }
             }
+            // Nothing is wrong with the configuration: there was none to read.
+            Err(ReloadError::NoFiles | ReloadError::NoHistory { .. }) => {}
             Err(error) => {
                 metrics.config_reloads("failed").inc();
                 metrics.config_reload_failed().set(1);
@@ -451,12 +470,17 @@ impl Core {
         if config.platform.mode != running.config.platform.mode {
             return Err(ReloadError::Restart("platform.mode"));
         }
+        if config.telemetry.log_format != running.config.telemetry.log_format {
+            return Err(ReloadError::Restart("telemetry.log_format"));
+        }
         if config.state.path != running.config.state.path {
             return Err(ReloadError::Restart("state.path"));
         }
         let changes = diff(&running.config.shown(), &config.shown());
         let generation = running.generation + u64::from(!dry_run);
-        let report = ReloadReport { generation, changes, warnings, applied: !dry_run };
+        let before = self.state.id_of(&running.sources).map_err(StartError::from)?;
+        let undo = before.filter(|_| !dry_run && !changes.is_empty()).map(|id| format!("sunbeam rollback --to {id}"));
+        let report = ReloadReport { generation, changes, warnings, applied: !dry_run, undo };
         let next = Snapshot::compile(config, sources, generation).map_err(StartError::from)?;
         if dry_run {
             return Ok(report);
@@ -491,7 +515,14 @@ impl Core {
         self.token.store(Arc::new(token));
         self.install_listeners(changing, &keys, sockets);
         self.install_passthrough(changing, passthrough);
+        let moved = !matches!(admin.management, Next::Same);
         admin.install(changing);
+        if moved {
+            self.write_node_file(changing);
+        }
+        if let Some(OnChange(call)) = &self.on_change {
+            call(&self.shared.snapshot().config);
+        }
         Ok(report)
     }
 
@@ -534,6 +565,7 @@ impl Core {
         self.install_listeners(&mut changing, &listener_keys(config), sockets);
         self.install_passthrough(&mut changing, passthrough);
         admin.install(&mut changing);
+        self.write_node_file(&changing);
         Ok(())
     }
 
@@ -620,18 +652,22 @@ impl Core {
     }
 
     /// Tells the command line where the API is.
-    fn write_node_file(&self) {
-        let address = self.changing().admin.management.as_ref().map(|(_, server)| server.address());
+    fn write_node_file(&self, changing: &Changing) {
+        let address = changing.admin.management.as_ref().map(|(_, server)| server.address());
         let file = serde_json::json!({
             "api": address.map(|address| format!("http://{address}")),
             "token_path": self.token_path,
             "pid": std::process::id(),
             "started_at": Timestamp::now().to_string(),
         });
-        let path = self.state.folder().join("node.json");
+        let path = self.node_file();
         if let Err(error) = write_private(&path, file.to_string().as_bytes()) {
             warn!(%error, "the command line will not find this node by itself");
         }
+    }
+
+    fn node_file(&self) -> PathBuf {
+        self.state.folder().join("node.json")
     }
 
     fn install_passthrough(&self, changing: &mut Changing, next: Next<PassthroughPart>) {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The request's head on its way to the backend: one authority, no hop-by-hop fields, honest forwarding.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -72,6 +73,31 @@ pub(crate) fn read_authority(context: &mut RequestContext, parts: &Parts) -> Res
     context.authority = authority.to_owned();
     context.host = host_of(authority);
     Ok(())
+}
+
+/// The bounds on a head, for HTTP/2; an HTTP/1 head passed them at the door.
+///
+/// # Errors
+/// 414, 431; counted in `sunbeam_limit_hits_total`.
+pub(crate) fn check_size(context: &RequestContext, parts: &Parts) -> Result<(), Denial> {
+    if parts.version != Version::HTTP_2 {
+        return Ok(());
+    }
+    let limits = &context.snapshot.config.limits;
+    let target_bytes = parts.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    let header_bytes: usize =
+        parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let (limit, status, why) = if target_bytes > limits.max_url_bytes {
+        ("max_url_bytes", StatusCode::URI_TOO_LONG, "the target is too long")
+    } else if parts.headers.len() > limits.max_headers {
+        ("max_headers", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "too many header lines")
+    } else if header_bytes + target_bytes > limits.max_header_bytes {
+        ("max_header_bytes", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the head is too large")
+    } else {
+        return Ok(());
+    };
+    context.shared.listener_metrics.limit_hits(limit).inc();
+    Err(Denial::new(status, why))
 }
 
 /// Methods that a reverse proxy never passes on.

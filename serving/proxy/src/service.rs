@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! THE request path. Read it from top to bottom: each function is one step, in the order in which a
 //! request takes them (docs/request-path.md draws it).
 
@@ -25,7 +26,7 @@ use crate::body::{AnswerBody, RequestBody, boxed, empty};
 use crate::context::{ConnectionInfo, RequestContext, text};
 use crate::door::{DoorState, Refusal};
 use crate::error_page::Denial;
-use crate::request::{check_method, read_authority, strip_hop_by_hop, upstream_headers};
+use crate::request::{check_method, check_size, read_authority, strip_hop_by_hop, upstream_headers};
 use crate::shared::Shared;
 use crate::upgrade::{WebSocket, tunnel};
 use crate::upstream::{self, Pool, UpstreamError, UpstreamHead};
@@ -96,14 +97,15 @@ impl Service {
         door: Option<&Arc<DoorState>>,
     ) -> Result<Answer, Denial> {
         refuse(context, refusal)?;
+        check_size(context, &parts)?;
         check_method(&parts)?;
         read_authority(context, &parts)?;
         let route = find_route(context)?;
-        if let Some(redirect) = redirect_to_https(context, &route)? {
-            return Ok(redirect.into());
-        }
         if parts.uri.path() == "*" {
             return Ok(server_options().into());
+        }
+        if let Some(redirect) = redirect_to_https(context, &route)? {
+            return Ok(redirect.into());
         }
         let destination = find_destination(&route, &parts)?;
         let max_body_bytes = max_body_bytes(context, &route);
@@ -173,7 +175,7 @@ impl Service {
     /// Rewrites and compresses what a backend or a file gave.
     async fn finish_content(
         &self,
-        context: &mut RequestContext,
+        context: &RequestContext,
         route: &Route,
         parts: &Parts,
         mut response: Response<AnswerBody>,
@@ -373,9 +375,14 @@ fn upstream_head(
     mut headers: HeaderMap,
 ) -> UpstreamHead {
     if !destination.route.body_rewrites.is_empty() {
-        // A part of a page cannot be rewritten without the whole, nor a coding that we do not know.
+        // A part of a page cannot be rewritten without the whole, nor a coding that we do not know. What
+        // is not rewritten passes in the coding it has, so it must be one that the client takes.
         headers.remove(header::RANGE);
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip, br, zstd"));
+        let codings: Vec<&str> = Accepted::of(&parts.headers).names().collect();
+        let codings = if codings.is_empty() { "identity".to_owned() } else { codings.join(", ") };
+        if let Ok(codings) = HeaderValue::from_str(&codings) {
+            headers.insert(header::ACCEPT_ENCODING, codings);
+        }
     }
     let keeps_host = destination.route.preserve_host && !context.authority.is_empty();
     let wants_trailers =

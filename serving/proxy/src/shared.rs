@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What all threads of a node share.
 
 use std::net::IpAddr;

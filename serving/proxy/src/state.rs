@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! What lives through restarts: the good configurations, and the API's token.
 
 use std::fs::{self, OpenOptions};
@@ -94,7 +95,7 @@ impl State {
     /// Opens the state, or makes it; only its owner may read it.
     pub(crate) fn open(path: &str) -> Result<Self, StateError> {
         let path = PathBuf::from(path);
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         let folder = folder.to_owned();
         fs::create_dir_all(&folder).map_err(|source| StateError::Folder { path: folder.clone(), source })?;
         let failed = |reason: String| StateError::Open { path: path.clone(), reason };
@@ -146,6 +147,11 @@ impl State {
         }
         write.commit().map_err(|error| database(&error))?;
         Ok(id)
+    }
+
+    /// The newest kept configuration with these texts.
+    pub(crate) fn id_of(&self, sources: &Sources) -> Result<Option<u64>, StateError> {
+        Ok(self.history()?.iter().rev().find(|kept| kept.has(sources)).map(|kept| kept.id))
     }
 
     /// The kept configurations, oldest first.

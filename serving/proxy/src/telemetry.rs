@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Traces by OTLP/gRPC: one server span a request, continued from the client's `traceparent` and handed on.
 
 use std::sync::Arc;

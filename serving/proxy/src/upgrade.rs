@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! WebSocket: HTTP/1.1 upgrades (RFC 6455) and extended CONNECT over HTTP/2 (RFC 8441), both to an
 //! HTTP/1.1 backend. The tunnel has no deadline of its own: a chat may be silent for hours.
 
@@ -49,7 +50,7 @@ impl WebSocket {
 
 /// Opens the tunnel, or passes the backend's refusal on.
 pub(crate) async fn tunnel(
-    context: &mut RequestContext,
+    context: &RequestContext,
     backend: &Arc<Backend>,
     mut head: UpstreamHead,
     kind: WebSocket,

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A thread that serves: its own runtime, its own sockets, its own backend connections.
 
 use std::panic::AssertUnwindSafe;

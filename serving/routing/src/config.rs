@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `[[routes]]` as the operator writes it.
 
 use sunbeam_config::{RawText, choice, section};

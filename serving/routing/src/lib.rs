@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which route a request takes and how its path changes on the way: pure, no sockets, no files.
 
 mod config;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The path as routes see it. A backend decodes and resolves a path before it uses it; a route that is
 //! matched on the raw bytes would let `/public/../admin` or `/%61dmin` walk around `/admin`'s guard.
 
@@ -13,7 +14,8 @@ pub struct AmbiguousPath;
 ///
 /// # Errors
 /// For a NUL, a path that climbs above the root, one that does not begin with a slash, and dot
-/// segments beside an encoded slash or a backslash (`..%2f`), which only some backends resolve.
+/// segments beside an encoded slash, a backslash or a semicolon (`..%2f`, `..;`), which only some
+/// backends resolve.
 pub fn normalise(raw: &str) -> Result<Cow<'_, str>, AmbiguousPath> {
     if !raw.starts_with('/') {
         return Err(AmbiguousPath);
@@ -46,34 +48,59 @@ pub fn normalise(raw: &str) -> Result<Cow<'_, str>, AmbiguousPath> {
     Ok(Cow::Owned(path))
 }
 
-/// Where the rest of `path` begins if it lies under `prefix`: whole segments only, and an encoded slash
-/// counts as one, because backends decode it. `path` must be [`normalise`]d.
+/// Where the rest of `path` begins if it lies under `prefix`: whole segments only, in every way in which
+/// some backend reads them. An encoded slash and a backslash separate segments, several count as one, and
+/// what follows a `;` is no part of a segment's name (Tomcat, Jetty). `path` must be [`normalise`]d.
 pub fn match_prefix(path: &str, prefix: &str) -> Option<usize> {
     let mut rest = path;
     for expected in prefix.trim_end_matches('/').chars() {
-        let mut characters = rest.chars();
-        rest = match characters.next()? {
-            found if found == expected => characters.as_str(),
-            '%' if expected == '/' => encoded_slash(rest)?,
-            _ => return None,
+        rest = match expected {
+            '/' => after_separators(rest)?,
+            _ => rest.strip_prefix(expected)?,
         };
     }
-    let at_boundary = rest.starts_with('/') || encoded_slash(rest).is_some();
+    let at_boundary = after_separator(rest).is_some() || starts_parameters(rest);
     let whole = rest.is_empty() && !prefix.ends_with('/');
     (at_boundary || whole).then(|| path.len() - rest.len())
 }
 
-fn encoded_slash(text: &str) -> Option<&str> {
-    text.strip_prefix("%2F")
+/// What follows all separators at the front of `text`, and parameters before or between them.
+fn after_separators(text: &str) -> Option<&str> {
+    let mut rest = text;
+    let mut found = None;
+    loop {
+        if let Some(after) = after_separator(rest) {
+            (rest, found) = (after, Some(after));
+        } else if starts_parameters(rest)
+            && let Some(end) = rest.char_indices().map(|(at, _)| at).find(|at| is_separator_at(rest, *at))
+        {
+            rest = rest.get(end..).unwrap_or_default();
+        } else {
+            return found;
+        }
+    }
 }
 
-/// A segment that becomes a dot segment for a backend that decodes slashes or reads `\` as one.
+fn after_separator(text: &str) -> Option<&str> {
+    ["/", "%2F", "\\", "%5C"].iter().find_map(|separator| text.strip_prefix(separator))
+}
+
+fn is_separator_at(text: &str, at: usize) -> bool {
+    text.get(at..).is_some_and(|rest| after_separator(rest).is_some())
+}
+
+fn starts_parameters(text: &str) -> bool {
+    text.starts_with(';') || text.starts_with("%3B")
+}
+
+/// A segment that becomes a dot segment for a backend that decodes slashes, reads `\` as one, or cuts
+/// parameters off (`..;x`).
 fn hides_dots(segment: &str) -> bool {
-    if !segment.contains('\\') && !segment.contains('%') {
+    if !segment.contains(['\\', '%', ';']) {
         return false;
     }
-    let pieces = segment.replace("%2F", "/").replace("%5C", "/").replace('\\', "/");
-    pieces.contains('/') && pieces.split('/').any(|piece| piece == "." || piece == "..")
+    let plain = segment.replace("%2F", "/").replace("%5C", "/").replace('\\', "/").replace("%3B", ";");
+    plain.split('/').map(|piece| piece.split(';').next().unwrap_or(piece)).any(|name| name == "." || name == "..")
 }
 
 /// Decodes `%41` to `A` and the like, writes the other escapes in upper case.
@@ -131,6 +158,10 @@ mod tests {
             ("/a/..%2fb", Err(AmbiguousPath)),
             ("/a/..\\b", Err(AmbiguousPath)),
             ("/a/%2e%2e%5cb", Err(AmbiguousPath)),
+            ("/a/..;/b", Err(AmbiguousPath)),
+            ("/a/%2e%2e%3bx/b", Err(AmbiguousPath)),
+            ("/.;x/b", Err(AmbiguousPath)),
+            ("/a;x=..;y/b", Ok("/a;x=..;y/b")),
             ("a", Err(AmbiguousPath)),
             ("*", Err(AmbiguousPath)),
         ] {
@@ -148,6 +179,14 @@ mod tests {
             ("/api/x", "/api/", Some("/x")),
             ("/api%2Fx", "/api", Some("%2Fx")),
             ("/api%2Fv2/x", "/api/v2", Some("/x")),
+            ("/%2Fapi", "/api", Some("")),
+            ("/\\api\\x", "/api", Some("\\x")),
+            ("/api%5Cx", "/api", Some("%5Cx")),
+            ("/api;v=1", "/api", Some(";v=1")),
+            ("/api;v=1/v2;x/y", "/api/v2", Some(";x/y")),
+            ("/;x/api", "/api", Some("")),
+            ("/;x", "/api", None),
+            ("/a%3Bpi", "/api", None),
             ("/x", "/", Some("/x")),
             ("/", "/", Some("/")),
             ("/ap", "/api", None),
@@ -161,17 +200,18 @@ mod tests {
         #[test]
         fn normalising_twice_changes_nothing(raw in "/[a-z./%0-9A-F\\\\]{0,40}") {
             if let Ok(once) = normalise(&raw) {
-                prop_assert_eq!(normalise(&once).as_deref(), Ok(&*once), "{}", raw);
+                let twice = normalise(&once);
+                prop_assert_eq!(twice.as_deref(), Ok(&*once), "{}", raw);
                 prop_assert!(!once.split('/').any(|segment| segment == ".." || segment == "."));
             }
         }
 
         #[test]
         fn no_path_makes_it_panic(raw in "\\PC{0,60}", prefix in "/[a-z/]{0,10}") {
-            if let Ok(path) = normalise(&raw) {
-                if let Some(at) = match_prefix(&path, &prefix) {
-                    prop_assert!(path.is_char_boundary(at));
-                }
+            if let Ok(path) = normalise(&raw)
+                && let Some(at) = match_prefix(&path, &prefix)
+            {
+                prop_assert!(path.is_char_boundary(at));
             }
         }
     }

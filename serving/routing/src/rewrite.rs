@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Rewrites of the path by regular expressions.
 
 use regex::Regex;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The compiled table of routes.
 
 use std::collections::HashMap;

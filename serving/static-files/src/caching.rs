@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! How long a file may be kept by caches, told from its name.
 
 /// The `Cache-Control` of a file: forever for an asset whose name holds a hash of its content (a

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Preconditions (RFC 9110, section 13): whether the client's copy is still good.
 
 use std::time::{Duration, SystemTime};

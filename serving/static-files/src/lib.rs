@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Files below one directory, served before the backend is asked.
 //!
 //! [`StaticRoot::find`] turns a request path into a [`Lookup`] without ever leaving the root;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The media type of a file, told from its extension.
 
 /// The `Content-Type` of a file name; `application/octet-stream` for an extension that is not listed.

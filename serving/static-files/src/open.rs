@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Opening a file below a directory without leaving it.
 
 use std::fs::File;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A request path as a path below the root, or the reason why it is none.
 
 use std::borrow::Cow;

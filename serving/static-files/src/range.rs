@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Which bytes a `Range` header asks for (RFC 9110, section 14).
 
 use std::ops::Range;

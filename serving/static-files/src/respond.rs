@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The response to a request that found a file.
 
 use std::collections::hash_map::RandomState;

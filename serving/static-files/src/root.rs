@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A directory that is served, and what a request path finds in it.
 
 use std::io;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The certificate of `sunbeam up`: made in memory, never written.
 
 use std::sync::Arc;

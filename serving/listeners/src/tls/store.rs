@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The certificates in use, and the TLS configuration made from them; both swapped whole.
 
 use std::collections::HashMap;
@@ -48,6 +49,9 @@ struct Certificates {
     missing: Vec<(String, String)>,
     stamps: Vec<(String, Option<Stamp>)>,
 }
+
+/// What is served, and which files are missing (key and path).
+pub type Inspected = (Vec<CertificateInfo>, Vec<(String, String)>);
 
 /// What changes when a file does: time, size, and the inode (a renamed file keeps its time).
 type Stamp = (SystemTime, u64, u64);
@@ -120,7 +124,7 @@ impl TlsStore {
     /// As [`TlsStore::new`].
     pub fn inspect(
         section: &TlsSection,
-    ) -> Result<(Vec<CertificateInfo>, Vec<(String, String)>), TlsStoreError> {
+    ) -> Result<Inspected, TlsStoreError> {
         let (certificates, _) = Self::check(section, None)?;
         Ok((certificates.infos, certificates.missing))
     }
@@ -204,10 +208,10 @@ impl Certificates {
                 all.by_name.insert(name.to_ascii_lowercase(), Arc::clone(&pair));
             }
         }
-        if let Some((pair, info)) = in_memory.and_then(|pair| Some((pair, info(pair, "").ok()?))) {
-            if all.default.as_ref().is_some_and(|default| Arc::ptr_eq(default, pair)) {
-                all.infos.push(info);
-            }
+        if let Some(pair) = in_memory
+            && all.default.as_ref().is_some_and(|default| Arc::ptr_eq(default, pair))
+        {
+            all.infos.extend(info(pair, "").ok());
         }
         if !section.client_ca_path.is_empty() {
             all.stamps.push((section.client_ca_path.clone(), stamp(&section.client_ca_path)));

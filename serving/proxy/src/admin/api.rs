@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The API's pages under `/api/v1`.
 
 use std::sync::Arc;
@@ -177,7 +178,7 @@ fn changed(result: Result<Result<ReloadReport, ReloadError>, tokio::task::JoinEr
             "generation": report.generation,
             "changes": report.changes,
             "warnings": report.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "undo": "sunbeam rollback",
+            "undo": report.undo,
         }))
         .into_response(),
         Ok(Err(error)) => {

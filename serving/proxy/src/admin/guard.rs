@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Who may use the API: whoever has the token, and never a web page that a browser was tricked into.
 
 use std::net::IpAddr;

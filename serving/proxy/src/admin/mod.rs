@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The node's own pages: metrics and probes on one port, the management API on another.
 
 mod api;

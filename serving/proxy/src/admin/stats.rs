@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! `/api/v1/stats`: the metrics as numbers that a person asks for. Nothing here is counted twice.
 
 use std::collections::BTreeMap;

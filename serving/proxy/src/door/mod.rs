@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The door: an IO type under hyper's HTTP/1 server that lets only well-formed messages in.
 //!
 //! It frames the stream itself. A head is held back until it is whole and checked; then its bytes go to

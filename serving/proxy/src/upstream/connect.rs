@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! New connections to backends: name, TCP, TLS, HTTP.
 
 use std::rc::Rc;

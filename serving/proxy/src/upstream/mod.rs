@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Asking backends: connections, their pool, one careful retry.
 //!
 //! A backend that refuses or cannot be found is 502, one that does not answer in time 504; each failure

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! Connections to backends that are kept for the next request. One pool a thread: no locks.
 
 use std::cell::RefCell;

@@ -1,0 +1,171 @@
+//! WebSocket through the proxy, spoken by a client library and two server libraries (rows A18, B05).
+
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+
+use bytes::Bytes;
+use http::Response;
+use http_body_util::Full;
+use serde_json::{Value, json};
+use sunbeam_testkit::{Peer, TestProxy, TestUpstream, eventually, peers_folder, python, run_client};
+
+const HOST: &str = "chat.example.test";
+
+/// The client of the `websockets` library; `scheme` is ws or wss.
+fn client(proxy: &TestProxy, scheme: &str, path: &str) -> Command {
+    let to = if scheme == "wss" { proxy.https() } else { proxy.http() };
+    let mut command = python();
+    command
+        .arg(peers_folder().join("ws_client.py"))
+        .arg(format!("{scheme}://{HOST}{path}"))
+        .args(["--connect", &to.to_string()])
+        .arg("--tls-ca")
+        .arg(proxy.ca_path());
+    command
+}
+
+fn chat(proxy: &TestProxy, scheme: &str, path: &str, arguments: &[&str]) -> (bool, Value) {
+    run_client(client(proxy, scheme, path).args(arguments))
+}
+
+fn route(backend: &str, more: &str) -> String {
+    format!(
+        "[[routes]]\nhost_prefix = \"chat\"\nbackend = \"{backend}\"\ndisable_secure_redirection = true\n{more}\n"
+    )
+}
+
+fn has_header(told: &Value, name: &str, value: &str) -> bool {
+    told["headers"].as_array().unwrap().iter().any(|pair| {
+        let is = |index: usize, want: &str| pair[index].as_str().unwrap().eq_ignore_ascii_case(want);
+        is(0, name) && is(1, value)
+    })
+}
+
+#[test]
+fn text_bytes_and_a_mebibyte_come_back_the_same_plain_and_over_tls_from_two_server_libraries() {
+    for script in ["app.py", "node_app.mjs"] {
+        let app = Peer::start(script, &[]);
+        let proxy = TestProxy::start(&route(&app.url(), "websocket = true"));
+        for scheme in ["ws", "wss"] {
+            let messages = ["--send", "grüß dich", "--send-hex", "00ff10", "--send-size", "1048576"];
+            let (went_well, told) = chat(&proxy, scheme, "/ws", &messages);
+            assert!(went_well, "{script} {scheme}: {told}");
+            assert_eq!(told["status"], 101);
+            let want = json!(["echo:grüß dich", {"hex": "00ff10"}, {"bytes": 1_048_576, "same": true}]);
+            assert_eq!(told["replies"], want, "{script} {scheme}");
+            assert_eq!(told["close"][0], 1000, "{script} {scheme}: the client's close is answered");
+            assert!(has_header(&told, "upgrade", "websocket"), "{told}");
+            let request_id = told["headers"].as_array().unwrap().iter().any(|pair| pair[0] == "x-request-id");
+            assert!(request_id, "{told}");
+        }
+    }
+}
+
+#[test]
+fn close_codes_and_subprotocols_reach_the_other_side() {
+    let app = Peer::start("app.py", &[]);
+    let proxy = TestProxy::start(&route(&app.url(), "websocket = true"));
+    let arguments = ["--subprotocol", "chat.v2", "--subprotocol", "chat.v1", "--send", "close:4001:enough"];
+    for scheme in ["ws", "wss"] {
+        let (_, told) = chat(&proxy, scheme, "/ws", &arguments);
+        assert_eq!(told["close"], json!([4001, "enough"]), "{told}");
+        assert_eq!(told["subprotocol"], "chat.v2");
+    }
+}
+
+#[test]
+fn without_websocket_the_backend_gets_an_ordinary_request_and_nothing_is_upgraded() {
+    let backend = TestUpstream::echo();
+    let proxy = TestProxy::start(&route(&backend.url(), ""));
+    for scheme in ["ws", "wss"] {
+        let (went_well, told) = chat(&proxy, scheme, "/ws", &["--send", "hello"]);
+        assert!(!went_well);
+        assert_eq!((&told["status"], &told["replies"]), (&json!(200), &json!([])), "{told}");
+        assert_eq!(told["body"], "GET /ws");
+        let seen = backend.last();
+        assert_eq!((seen.header("upgrade"), seen.header("connection")), (None, None));
+    }
+    assert_eq!(backend.seen().len(), 2);
+}
+
+#[test]
+fn a_path_has_its_own_word_on_websocket_whatever_its_route_says() {
+    let (page, socket) = (Peer::start("app.py", &[]), Peer::start("node_app.mjs", &[]));
+    let plain = TestUpstream::echo();
+    let only_the_path = format!("[[routes.paths]]\nprefix = \"/ws\"\nbackend = \"{}\"\nwebsocket = true", socket.url());
+    let proxy = TestProxy::start(&route(&plain.url(), &only_the_path));
+    assert_eq!(chat(&proxy, "wss", "/ws", &["--send", "a"]).1["replies"], json!(["echo:a"]));
+    assert_eq!(chat(&proxy, "wss", "/other", &[]).1["status"], 200, "no upgrade outside the path");
+    let all_but_the_path =
+        format!("websocket = true\n[[routes.paths]]\nprefix = \"/api\"\nbackend = \"{}\"", plain.url());
+    let proxy = TestProxy::start(&route(&page.url(), &all_but_the_path));
+    assert_eq!(chat(&proxy, "ws", "/ws", &["--send", "b"]).1["replies"], json!(["echo:b"]));
+    assert_eq!(chat(&proxy, "ws", "/api/ws", &[]).1["status"], 200, "no upgrade inside the path");
+}
+
+#[test]
+fn a_backend_that_refuses_the_upgrade_is_heard_word_for_word() {
+    let backend = TestUpstream::with(|_| {
+        let answer = Response::builder().status(426).header("x-why", "old client");
+        answer.body(Full::new(Bytes::from_static(b"please come back newer"))).unwrap()
+    });
+    let proxy = TestProxy::start(&route(&backend.url(), "websocket = true"));
+    for scheme in ["ws", "wss"] {
+        let (went_well, told) = chat(&proxy, scheme, "/room?id=7", &[]);
+        assert!(!went_well);
+        assert_eq!((&told["status"], &told["body"]), (&json!(426), &json!("please come back newer")));
+        assert!(has_header(&told, "x-why", "old client"), "{told}");
+    }
+    let seen = backend.last();
+    assert_eq!((seen.target.as_str(), seen.header("upgrade")), ("/room?id=7", Some("websocket")));
+    assert_eq!(proxy.audit().wait_for("the refusal", |record| record.status == 426).path, "/room");
+    // An application whose router knows no such socket, and one that is not there at all.
+    let app = Peer::start("app.py", &[]);
+    let gone = app.url();
+    let proxy = TestProxy::start(&route(&gone, "websocket = true"));
+    assert_eq!(chat(&proxy, "wss", "/no/such/socket", &[]).1["status"], 403, "what uvicorn answers");
+    drop(app);
+    assert_eq!(chat(&proxy, "wss", "/ws", &[]).1["status"], 502);
+}
+
+#[test]
+fn an_open_tunnel_is_counted_and_its_record_is_written_when_it_closes() {
+    let app = Peer::start("app.py", &[]);
+    let proxy = TestProxy::start(&route(&app.url(), "websocket = true"));
+    let mut held = client(&proxy, "wss", "/ws?token=hunter2")
+        .args(["--send", "hello", "--hold"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let active = || proxy.metric("sunbeam_websocket_active", &[]);
+    eventually("an open tunnel", || (active() > 0.5).then_some(()));
+    // A second one comes and goes: the gauge counts tunnels, and its record does not wait for the first.
+    assert!(chat(&proxy, "ws", "/ws?second", &["--send", "x"]).0);
+    proxy.audit().wait_for("the second tunnel", |record| record.query == "second");
+    eventually("one tunnel is left", || ((active() - 1.0).abs() < 0.5).then_some(()));
+    assert_eq!(proxy.audit().records().len(), 1, "no record while the tunnel is open");
+    drop(held.stdin.take());
+    let mut told = String::new();
+    held.stdout.take().unwrap().read_to_string(&mut told).unwrap();
+    assert!(held.wait().unwrap().success(), "{told}");
+    eventually("no tunnel is left", || (active() < 0.5).then_some(()));
+    let record = proxy.audit().wait_for("the tunnel", |record| record.query.starts_with("token"));
+    assert_eq!((record.status, record.method.as_str(), record.path.as_str()), (101, "GET", "/ws"));
+    assert_eq!(record.query, "token=[redacted]");
+    assert_eq!((record.backend, record.error), (app.url(), None));
+    assert!(record.response_bytes > 0, "what went down the tunnel is counted");
+}
+
+#[test]
+fn a_tunnel_may_be_silent_for_longer_than_every_deadline() {
+    let app = Peer::start("app.py", &[]);
+    let limits = "[limits]\nbackend_timeout_secs = 1\nkeepalive_secs = 1\nheader_timeout_secs = 1\n";
+    let proxy = TestProxy::start(&format!("{limits}{}", route(&app.url(), "websocket = true")));
+    for scheme in ["ws", "wss"] {
+        let (went_well, told) =
+            chat(&proxy, scheme, "/ws", &["--pause", "3", "--send", "before", "--send", "after"]);
+        assert!(went_well, "{told}");
+        assert_eq!(told["replies"], json!(["echo:before", "echo:after"]));
+    }
+}

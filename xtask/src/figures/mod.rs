@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Recorded figures: `benchmarks/figures/AREA.jsonl`, and the page made of them.
+
+mod node;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use jiff::Zoned;
+use serde::{Deserialize, Serialize};
+
+use crate::docs::line;
+
+/// The areas, and what measures each.
+const AREAS: &[Area] =
+    &[("node", "The node: start, size, and how long its developers wait", node::measure)];
+
+/// Name, title, measurement.
+type Area = (&'static str, &'static str, fn(&Path, &mut Recorder) -> Result<()>);
+
+/// One figure.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Figure {
+    name: String,
+    value: f64,
+    unit: String,
+    /// As the issue says it: `< 1`, `<= 6`; empty where it sets none.
+    goal: String,
+    ok: Option<bool>,
+    /// What it was compared with; empty for none.
+    peer: String,
+    commit: String,
+    date: String,
+}
+
+/// Collects figures as they are measured.
+pub(crate) struct Recorder {
+    commit: String,
+    date: String,
+    figures: Vec<Figure>,
+}
+
+impl Recorder {
+    fn new(root: &Path) -> Result<Self> {
+        let commit = text_of(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).current_dir(root))?;
+        let dirty = text_of(Command::new("git").args(["status", "--porcelain"]).current_dir(root))?;
+        let commit = if dirty.is_empty() { commit } else { format!("{commit}+") };
+        Ok(Self { commit, date: Zoned::now().date().to_string(), figures: Vec::new() })
+    }
+
+    /// Notes a figure and says it.
+    pub(crate) fn note(&mut self, name: &str, value: f64, unit: &str, goal: &str) -> Result<()> {
+        let value = (value * 1000.0).round() / 1000.0;
+        let ok = if goal.is_empty() { None } else { Some(holds(value, goal)?) };
+        let figure = Figure {
+            name: name.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            goal: goal.to_owned(),
+            ok,
+            peer: String::new(),
+            commit: self.commit.clone(),
+            date: self.date.clone(),
+        };
+        println!("{}", serde_json::to_string(&figure)?);
+        self.figures.push(figure);
+        Ok(())
+    }
+}
+
+pub(crate) fn print(root: &Path, area: &str) -> Result<()> {
+    known(area)?;
+    for figure in read(root, area)? {
+        println!("{}", serde_json::to_string(&figure)?);
+    }
+    Ok(())
+}
+
+pub(crate) fn measure(root: &Path, area: &str) -> Result<()> {
+    let (_, _, measure) = known(area)?;
+    let mut recorder = Recorder::new(root)?;
+    measure(root, &mut recorder)?;
+    let mut text = String::new();
+    for figure in &recorder.figures {
+        text.push_str(&serde_json::to_string(figure)?);
+        text.push('\n');
+    }
+    let path = file(root, area);
+    fs::create_dir_all(path.parent().context("a folder")?)?;
+    fs::write(path, text)?;
+    crate::docs::write(root)
+}
+
+/// `BENCHMARKS.md`
+pub(crate) fn page(root: &Path) -> Result<String> {
+    let mut page = String::from(
+        "# Benchmarks\n\n<!-- Written by `cargo xtask docs` from benchmarks/figures; measure, do not edit. -->\n\n\
+         Measured on the machine of the commit named, two cores; goals stand as they were set. A figure that\n\
+         misses its goal says so. `cargo xtask figures AREA --measure` measures an area afresh.\n",
+    );
+    for (area, title, _) in AREAS {
+        line(&mut page, &format!("\n## {title} (`{area}`)\n"));
+        page.push_str("| figure | value | goal | | commit | date |\n|---|---|---|---|---|---|\n");
+        for figure in read(root, area)? {
+            let verdict = match figure.ok {
+                None => "",
+                Some(true) => "met",
+                Some(false) => "missed",
+            };
+            let Figure { name, value, unit, goal, commit, date, .. } = figure;
+            line(&mut page, &format!("| {name} | {value} {unit} | {goal} | {verdict} | {commit} | {date} |"));
+        }
+    }
+    Ok(page)
+}
+
+fn read(root: &Path, area: &str) -> Result<Vec<Figure>> {
+    let path = file(root, area);
+    let Ok(text) = fs::read_to_string(&path) else { return Ok(Vec::new()) };
+    text.lines().map(|line| serde_json::from_str(line).with_context(|| path.display().to_string())).collect()
+}
+
+fn known(area: &str) -> Result<Area> {
+    match AREAS.iter().find(|(name, _, _)| *name == area) {
+        Some(found) => Ok(*found),
+        None => bail!("no area `{area}`; there are: {}", AREAS.iter().map(|(name, _, _)| *name).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn file(root: &Path, area: &str) -> PathBuf {
+    root.join(format!("benchmarks/figures/{area}.jsonl"))
+}
+
+fn holds(value: f64, goal: &str) -> Result<bool> {
+    let (sign, bound) = goal.split_once(' ').context("a goal is `sign number`")?;
+    let bound: f64 = bound.parse()?;
+    Ok(match sign {
+        "<" => value < bound,
+        "<=" => value <= bound,
+        ">" => value > bound,
+        ">=" => value >= bound,
+        _ => bail!("`{sign}` is not a comparison"),
+    })
+}
+
+/// What a command prints, trimmed.
+pub(crate) fn text_of(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    if !output.status.success() {
+        bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
