@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! A real browser behind the proxy: page, assets, WebSocket and event stream over one HTTP/2 connection
 //! (rows A17, A18, B14).
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! The example configurations: they load, and the large one routes as its comments say (rows B16 to B20).
 
 use std::collections::BTreeMap;
@@ -63,18 +64,14 @@ struct Workplace {
 
 impl Workplace {
     fn start() -> Self {
-        let text = read(&peers_folder().join("../../examples/twenty-three-hosts.toml"));
-        let mut services = BTreeMap::new();
-        for part in text.split("://").skip(1).chain(text.split("backend = \"gitea").skip(1)) {
-            let end = part.find(['/', '"']).unwrap();
-            let authority = part.get(..end).unwrap();
-            let authority = if authority.starts_with("-ssh") { format!("gitea{authority}") } else { authority.into() };
-            let name = authority.clone();
-            services.entry(authority).or_insert_with(|| TestUpstream::with(move |seen| service(&name, seen)));
-        }
-        let mut text = text;
-        for (authority, upstream) in &services {
-            text = text.replace(authority, &upstream.address().to_string());
+        let mut text = read(&peers_folder().join("../../examples/twenty-three-hosts.toml"));
+        let names = text.split(['"', '/']).filter(|word| word.contains(".svc.cluster.local:"));
+        let services: BTreeMap<String, TestUpstream> = names
+            .map(str::to_owned)
+            .map(|name| (name.clone(), TestUpstream::with(move |seen| service(&name, seen))))
+            .collect();
+        for (name, upstream) in &services {
+            text = text.replace(name, &upstream.address().to_string());
         }
         let builder = TestProxy::builder();
         let text = with_paths_in(&text, builder.folder())
@@ -101,15 +98,15 @@ impl Workplace {
     }
 }
 
-/// `NAME METHOD TARGET`; an auth page says who may pass.
+/// `NAME:PORT METHOD TARGET`; an auth page says who may pass.
 fn service(authority: &str, seen: &Seen) -> Response<Full<Bytes>> {
-    let name = authority.split('.').next().unwrap_or_default();
+    let (name, port) = (authority.split('.').next().unwrap(), authority.rsplit(':').next().unwrap());
     let is_auth = seen.target == "/userinfo" || seen.target.contains("media-auth");
     if is_auth && seen.header("cookie") != Some(COOKIE.1) {
         return Response::builder().status(401).body(Full::default()).unwrap();
     }
     let answer = Response::builder().header("authorization", "AWS4 signed").header("x-amz-date", "20260101");
-    let text = format!("{name} {} {} for office.example.com", seen.method, seen.target);
+    let text = format!("{name}:{port} {} {} for office.example.com", seen.method, seen.target);
     answer.header("content-type", "text/html").body(Full::from(text)).unwrap()
 }
 
@@ -117,33 +114,33 @@ fn service(authority: &str, seen: &Seen) -> Response<Full<Bytes>> {
 fn all_twenty_three_hosts_and_their_paths_reach_the_service_that_the_example_names() {
     let workplace = Workplace::start();
     let open = [
-        ("docs", "/hosting/discovery", "collabora", "/hosting/discovery"),
-        ("meet", "/room", "meet-frontend", "/room"),
-        ("meet", "/api/v1", "meet-backend", "/api/v1"),
-        ("drive", "/", "drive-frontend", "/"),
-        ("drive", "/external_api/x", "drive-backend", "/external_api/x"),
-        ("mail", "/inbox", "messages-frontend", "/inbox"),
-        ("messages", "/_matrix/client/versions", "tuwunel", "/_matrix/client/versions"),
-        ("people", "/", "people-frontend", "/"),
-        ("people", "/api/x", "people-backend", "/api/x"),
-        ("people", "/admin/", "people-backend", "/admin/"),
-        ("find", "/?q=1", "find-backend", "/?q=1"),
-        ("integration", "/bar.js", "integration", "/bar.js"),
-        ("cal", "/", "calendars-frontend", "/"),
-        ("cal", "/api/x", "calendars-backend", "/api/x"),
-        ("cal", "/caldav/u/", "calendars-backend", "/caldav/u/"),
-        ("projects", "/", "projects", "/"),
-        ("src", "/a/b.git", "gitea-http", "/a/b.git"),
-        ("s3", "/bucket/key", "seaweedfs-filer", "/bucket/key"),
-        ("assets", "/nowhere.png", "seaweedfs-filer", "/nowhere.png"),
-        ("livekit", "/rtc", "livekit-server", "/rtc"),
-        ("metrics", "/d/1", "grafana", "/d/1"),
-        ("systemmetrics", "/graph", "prometheus", "/graph"),
-        ("systemlogs", "/loki", "loki", "/loki"),
-        ("systemtracing", "/api", "tempo", "/api"),
-        ("auth", "/login", "kratos-ui", "/login"),
-        ("auth", "/.well-known/openid-configuration", "hydra-public", "/.well-known/openid-configuration"),
-        ("auth", "/oauth2/auth?x=1", "hydra-public", "/oauth2/auth?x=1"),
+        ("docs", "/hosting/discovery", "collabora:9980", "/hosting/discovery"),
+        ("meet", "/room", "meet-frontend:8080", "/room"),
+        ("meet", "/api/v1", "meet-backend:8000", "/api/v1"),
+        ("drive", "/", "drive-frontend:8080", "/"),
+        ("drive", "/external_api/x", "drive-backend:8000", "/external_api/x"),
+        ("mail", "/inbox", "messages-frontend:8080", "/inbox"),
+        ("messages", "/_matrix/client/versions", "tuwunel:6167", "/_matrix/client/versions"),
+        ("people", "/", "people-frontend:8080", "/"),
+        ("people", "/api/x", "people-backend:8000", "/api/x"),
+        ("people", "/admin/", "people-backend:8000", "/admin/"),
+        ("find", "/?q=1", "find-backend:8000", "/?q=1"),
+        ("integration", "/bar.js", "integration:8080", "/bar.js"),
+        ("cal", "/", "calendars-frontend:8080", "/"),
+        ("cal", "/api/x", "calendars-backend:8000", "/api/x"),
+        ("cal", "/caldav/u/", "calendars-backend:8000", "/caldav/u/"),
+        ("projects", "/", "projects:1337", "/"),
+        ("src", "/a/b.git", "gitea-http:3000", "/a/b.git"),
+        ("s3", "/bucket/key", "seaweedfs-filer:8333", "/bucket/key"),
+        ("assets", "/nowhere.png", "seaweedfs-filer:8888", "/nowhere.png"),
+        ("livekit", "/rtc", "livekit-server:7880", "/rtc"),
+        ("metrics", "/d/1", "grafana:3000", "/d/1"),
+        ("systemmetrics", "/graph", "prometheus:9090", "/graph"),
+        ("systemlogs", "/loki", "loki:3100", "/loki"),
+        ("systemtracing", "/api", "tempo:3200", "/api"),
+        ("auth", "/login", "kratos-ui:3000", "/login"),
+        ("auth", "/.well-known/openid-configuration", "hydra-public:4444", "/.well-known/openid-configuration"),
+        ("auth", "/oauth2/auth?x=1", "hydra-public:4444", "/oauth2/auth?x=1"),
     ];
     for (host, path, service, target) in open {
         let (status, text) = workplace.get(host, path, None);
@@ -151,10 +148,10 @@ fn all_twenty_three_hosts_and_their_paths_reach_the_service_that_the_example_nam
         assert!(text.starts_with(&format!("{service} GET {target} ")), "{host}{path}: {text}");
     }
     let gated = [
-        ("id", "/identities", "kratos-admin"),
-        ("hydra", "/clients", "hydra-admin"),
-        ("search", "/_cat/indices", "opensearch"),
-        ("vault", "/v1/secret", "openbao"),
+        ("id", "/identities", "kratos-admin:4434"),
+        ("hydra", "/clients", "hydra-admin:4445"),
+        ("search", "/_cat/indices", "opensearch:9200"),
+        ("vault", "/v1/secret", "openbao:8200"),
     ];
     for (host, path, service) in gated {
         let before = workplace.services.values().map(|upstream| upstream.seen().len()).sum::<usize>();
@@ -187,7 +184,7 @@ fn the_examples_gate_files_disk_rewrite_and_ssh_do_what_their_comments_say() {
     assert_eq!(workplace.get("drive", "/media/a/b.png", None).0, 403);
     let (status, text) = workplace.get("drive", "/media/a/b.png?v=1", Some(COOKIE));
     assert_eq!(status, 200);
-    assert!(text.starts_with("seaweedfs-s3 GET /drive/a/b.png?v=1 "), "{text}");
+    assert!(text.starts_with("seaweedfs-s3:8333 GET /drive/a/b.png?v=1 "), "{text}");
     let asked = workplace.last("drive-backend");
     assert_eq!(asked.target, "/api/v1.0/items/media-auth/");
     assert_eq!(asked.header("x-original-uri"), Some("/media/a/b.png?v=1"));
@@ -201,11 +198,11 @@ fn the_examples_gate_files_disk_rewrite_and_ssh_do_what_their_comments_say() {
     assert_eq!(workplace.get("assets", "/index.html", None), (200, "from disk".to_owned()));
     // The bar was built for another domain.
     let (_, text) = workplace.get("integration", "/bar.js", None);
-    assert_eq!(text, "integration GET /bar.js for example.org");
+    assert_eq!(text, "integration:8080 GET /bar.js for example.org");
     let login = workplace.proxy.client().get("auth.example.test", "/login");
     assert_eq!(login.header("x-frame-options"), Some("DENY"));
     // Git over SSH: bytes as they are.
     let door = workplace.proxy.node().passthrough_address().unwrap();
     let answer = raw_exchange(door, b"GET /git HTTP/1.0\r\n\r\n");
-    assert!(answer.contains("gitea-ssh GET /git"), "{answer}");
+    assert!(answer.contains("gitea-ssh:2222 GET /git"), "{answer}");
 }

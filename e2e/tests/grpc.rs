@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 //! gRPC through TLS and HTTP/2, by the gRPC library's own client and server (row A17).
 
 use serde_json::{Value, json};

@@ -1,4 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! End-to-end tests, one module a subject, one binary.
 
+mod auth;
+mod browser;
+mod content;
+mod examples;
+mod grpc;
+mod passthrough;
 mod routing;
+mod websocket;

@@ -1,9 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
 //! SSH through `[ssh]`: a real client, a real server, the bytes untouched (row A15).
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use sunbeam_testkit::{Peer, TestProxy, eventually, free_address, raw_exchange, run};
 
@@ -99,8 +100,8 @@ fn a_reload_sends_new_connections_to_the_new_backend_through_the_same_door() {
     // A session that was open before stays with its server.
     let go = proxy.folder().join("go");
     let waits = format!("until [ -e '{}' ]; do sleep 0.05; done; echo old session", go.display());
-    let session = first.client(door, &waits).stdin(std::process::Stdio::null());
-    let session = session.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut session = first.client(door, &waits);
+    let session = session.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
     eventually("the session is open", || (proxy.metric(METRIC, &[("result", "ok")]) > 1.5).then_some(()));
 
     let report = proxy.reload(&ssh_section(second.peer.address())).unwrap();

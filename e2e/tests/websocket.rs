@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
 //! WebSocket through the proxy, spoken by a client library and two server libraries (rows A18, B05).
 
-use std::io::Read as _;
-use std::process::{Command, Stdio};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
 use http::Response;
@@ -26,6 +27,20 @@ fn client(proxy: &TestProxy, scheme: &str, path: &str) -> Command {
 
 fn chat(proxy: &TestProxy, scheme: &str, path: &str, arguments: &[&str]) -> (bool, Value) {
     run_client(client(proxy, scheme, path).args(arguments))
+}
+
+/// A client that said hello and keeps its tunnel open.
+fn hold(proxy: &TestProxy, scheme: &str, path: &str) -> Child {
+    let mut command = client(proxy, scheme, path);
+    command.args(["--send", "hello", "--hold"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Lets it close the tunnel, if that is still open, and hears what it has to tell.
+fn let_go(mut held: Child) -> (bool, String) {
+    drop(held.stdin.take());
+    let output = held.wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
 }
 
 fn route(backend: &str, more: &str) -> String {
@@ -132,12 +147,7 @@ fn a_backend_that_refuses_the_upgrade_is_heard_word_for_word() {
 fn an_open_tunnel_is_counted_and_its_record_is_written_when_it_closes() {
     let app = Peer::start("app.py", &[]);
     let proxy = TestProxy::start(&route(&app.url(), "websocket = true"));
-    let mut held = client(&proxy, "wss", "/ws?token=hunter2")
-        .args(["--send", "hello", "--hold"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let held = hold(&proxy, "wss", "/ws?token=hunter2");
     let active = || proxy.metric("sunbeam_websocket_active", &[]);
     eventually("an open tunnel", || (active() > 0.5).then_some(()));
     // A second one comes and goes: the gauge counts tunnels, and its record does not wait for the first.
@@ -145,10 +155,10 @@ fn an_open_tunnel_is_counted_and_its_record_is_written_when_it_closes() {
     proxy.audit().wait_for("the second tunnel", |record| record.query == "second");
     eventually("one tunnel is left", || ((active() - 1.0).abs() < 0.5).then_some(()));
     assert_eq!(proxy.audit().records().len(), 1, "no record while the tunnel is open");
-    drop(held.stdin.take());
-    let mut told = String::new();
-    held.stdout.take().unwrap().read_to_string(&mut told).unwrap();
-    assert!(held.wait().unwrap().success(), "{told}");
+    let connections = proxy.metric("sunbeam_active_connections", &[]);
+    assert!(connections > 0.5, "a tunnel is a connection, and bounded as such: {connections}");
+    let (went_well, told) = let_go(held);
+    assert!(went_well, "{told}");
     eventually("no tunnel is left", || (active() < 0.5).then_some(()));
     let record = proxy.audit().wait_for("the tunnel", |record| record.query.starts_with("token"));
     assert_eq!((record.status, record.method.as_str(), record.path.as_str()), (101, "GET", "/ws"));
@@ -168,4 +178,51 @@ fn a_tunnel_may_be_silent_for_longer_than_every_deadline() {
         assert!(went_well, "{told}");
         assert_eq!(told["replies"], json!(["echo:before", "echo:after"]));
     }
+}
+
+#[test]
+fn tunnels_count_against_the_bound_on_connections() {
+    let app = Peer::start("app.py", &[]);
+    let bound = "[limits]\nmax_connections = 2\n";
+    let proxy = TestProxy::start(&format!("{bound}{}", route(&app.url(), "websocket = true")));
+    let held = [hold(&proxy, "ws", "/ws"), hold(&proxy, "wss", "/ws")];
+    let active = || proxy.metric("sunbeam_websocket_active", &[]);
+    eventually("two tunnels", || (active() > 1.5).then_some(()));
+    assert!(proxy.client().try_get(HOST, "/echo").is_err(), "the node is full");
+    assert!(proxy.metric("sunbeam_limit_hits_total", &[("limit", "max_connections")]) > 0.5);
+    for held in held {
+        assert!(let_go(held).0);
+    }
+    let answer = eventually("room again", || proxy.client().try_get(HOST, "/echo").ok());
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn a_drain_lets_a_tunnel_finish_and_ends_one_that_does_not_before_its_deadline() {
+    let app = Peer::start("app.py", &[]);
+    let proxy = TestProxy::start(&format!("[limits]\ndrain_secs = 30\n{}", route(&app.url(), "websocket = true")));
+    let held = hold(&proxy, "wss", "/ws");
+    let audit = proxy.audit();
+    eventually("a tunnel", || (proxy.metric("sunbeam_websocket_active", &[]) > 0.5).then_some(()));
+    let door = proxy.https();
+    let mut proxy = proxy;
+    let draining = std::thread::spawn(move || {
+        proxy.drain();
+        proxy
+    });
+    eventually("nothing new is taken", || TcpStream::connect(door).is_err().then_some(()));
+    assert!(!draining.is_finished(), "the drain waits for the tunnel");
+    assert!(let_go(held).0, "the tunnel was still whole");
+    let proxy = draining.join().unwrap();
+    assert_eq!(audit.wait_for("the tunnel", |record| record.path == "/ws").error, None);
+    drop(proxy);
+
+    let proxy = TestProxy::start(&format!("[limits]\ndrain_secs = 1\n{}", route(&app.url(), "websocket = true")));
+    let held = hold(&proxy, "ws", "/ws");
+    eventually("a tunnel", || (proxy.metric("sunbeam_websocket_active", &[]) > 0.5).then_some(()));
+    let (audit, mut proxy) = (proxy.audit(), proxy);
+    proxy.drain();
+    let record = audit.wait_for("the tunnel", |record| record.path == "/ws");
+    assert_eq!(record.error.as_deref(), Some("closed by drain"));
+    assert!(let_go(held).1.contains("echo:hello"));
 }

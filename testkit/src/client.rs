@@ -23,6 +23,9 @@ const BODY_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// How long one request may take.
 const MOST: Duration = Duration::from_secs(30);
 
+/// What a client speaks that has no TLS 1.3.
+const TLS12: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
+
 /// See the module.
 #[derive(Debug)]
 pub struct TestClient {
@@ -103,7 +106,7 @@ impl TestClient {
     /// Speaking TLS 1.2 and nothing newer.
     #[must_use]
     pub const fn tls12(mut self) -> Self {
-        self.tls = &[&rustls::version::TLS12];
+        self.tls = TLS12;
         self
     }
 

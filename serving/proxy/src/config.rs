@@ -256,8 +256,12 @@ impl Config {
                 format!("`{endpoint}` is not a URL like `http://collector:4317`"),
             );
         }
-        if let Err(error) = self.telemetry.log_level.parse::<tracing_subscriber::filter::Targets>() {
-            reader.error("telemetry.log_level", format!("`{}`: {error}", self.telemetry.log_level));
+        for directive in self.telemetry.log_level.split(',') {
+            let level = directive.rsplit('=').next().unwrap_or_default().trim();
+            if level.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
+                let message = format!("`{directive}` is not a level (error, warn, info, debug, trace, off) or `target=level`");
+                reader.error("telemetry.log_level", message);
+            }
         }
     }
 

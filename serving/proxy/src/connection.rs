@@ -49,15 +49,14 @@ pub(crate) async fn serve(
     }
     match scheme {
         Scheme::Http => {
-            let info = ConnectionInfo { peer, scheme, tls_version: "" };
+            let info = ConnectionInfo { peer, scheme, tls_version: "", _permit: permit };
             serve_http1(service, stream, info).await;
         }
-        Scheme::Https => serve_tls(service, stream, peer).await,
+        Scheme::Https => serve_tls(service, stream, peer, permit).await,
     }
-    drop(permit);
 }
 
-async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr) {
+async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
     let shared = Arc::clone(&service.shared);
     let limit = Duration::from_secs(shared.snapshot.load().config.limits.tls_handshake_timeout_secs);
     let acceptor = TlsAcceptor::from(shared.tls.server_config());
@@ -81,7 +80,7 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr) {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
     };
-    let info = ConnectionInfo { peer, scheme: Scheme::Https, tls_version };
+    let info = ConnectionInfo { peer, scheme: Scheme::Https, tls_version, _permit: permit };
     if session.alpn_protocol() == Some(b"h2") {
         serve_http2(service, stream, info).await;
     } else {

@@ -9,7 +9,7 @@ use std::time::Instant;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Version, header};
 use jiff::Timestamp;
-use sunbeam_listeners::Scheme;
+use sunbeam_listeners::{ConnectionPermit, Scheme};
 use sunbeam_traffic::{AuditRecord, AuditTarget, truncated_address};
 use uuid::Uuid;
 
@@ -18,12 +18,15 @@ use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 
 /// What is known about a connection. Made once, shared by its requests.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct ConnectionInfo {
     pub(crate) peer: SocketAddr,
     pub(crate) scheme: Scheme,
     /// `TLSv1.3`; empty for plain HTTP.
     pub(crate) tls_version: &'static str,
+    /// Its place in the connection count. A tunnel takes the connection out of hyper's hands and holds
+    /// this with its request: it counts, and a drain waits for it.
+    pub(crate) _permit: ConnectionPermit,
 }
 
 /// The only per-request state: made once, passed along, and written to the audit log when it goes,

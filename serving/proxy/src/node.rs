@@ -274,9 +274,11 @@ impl Node {
         info!(connections = shared.guard.active(), "draining");
         shared.draining.send_replace(true);
         drop(self.core.changing().passthrough.take());
-        for worker in self.workers.drain(..) {
+        for worker in &self.workers {
             // A worker whose thread is gone has nothing left to finish.
             drop(worker.orders.send(Order::Finish));
+        }
+        for worker in self.workers.drain(..) {
             if worker.thread.join().is_err() {
                 error!("a serving thread had panicked");
             }

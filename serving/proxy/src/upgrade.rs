@@ -2,7 +2,10 @@
 //! WebSocket: HTTP/1.1 upgrades (RFC 6455) and extended CONNECT over HTTP/2 (RFC 8441), both to an
 //! HTTP/1.1 backend. The tunnel has no deadline of its own: a chat may be silent for hours.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -13,7 +16,7 @@ use http::{Method, Request, Response, StatusCode};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sunbeam_routing::Backend;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::task::spawn_local;
 use tracing::debug;
 
@@ -116,7 +119,8 @@ async fn run(client: OnUpgrade, upstream: OnUpgrade, mut context: RequestContext
     let metrics = context.shared.metrics.clone();
     metrics.websocket_active().inc();
     match open(client, upstream).await {
-        Ok((mut client, mut upstream)) => {
+        Ok((client, mut upstream)) => {
+            let mut client = Counted { io: client, written: 0 };
             let mut draining = context.shared.draining.subscribe();
             let copied = tokio::select! {
                 copied = copy_bidirectional(&mut client, &mut upstream) => Some(copied),
@@ -124,14 +128,48 @@ async fn run(client: OnUpgrade, upstream: OnUpgrade, mut context: RequestContext
                 () = drained(&mut draining, &context) => None,
             };
             match copied {
-                Some(Ok((_, down))) => context.response_bytes = down,
+                Some(Ok(_)) => {}
                 Some(Err(error)) => debug!(%error, "tunnel broke off"),
                 None => context.note_error("closed by drain"),
             }
+            context.response_bytes = client.written;
         }
         Err(error) => context.note_error(format!("upgrade failed: {error}")),
     }
     metrics.websocket_active().dec();
+}
+
+/// Knows what was sent even when the tunnel breaks off, as it does for every client that closes TLS
+/// without a word.
+struct Counted<T> {
+    io: T,
+    written: u64,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Counted<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_read(cx, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.io).poll_write(cx, bytes))?;
+        self.written = self.written.saturating_add(written as u64);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
 }
 
 async fn drained(draining: &mut tokio::sync::watch::Receiver<bool>, context: &RequestContext) {

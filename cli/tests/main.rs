@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The program as its user meets it: arguments, files, signals, exit codes, what it prints.
+
+mod commands;
+mod program;
+mod serve;
+mod up;
+mod validate;
