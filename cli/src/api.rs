@@ -100,6 +100,7 @@ pub(crate) struct Change {
     pub(crate) changes: Vec<String>,
     pub(crate) warnings: Vec<Value>,
     pub(crate) undo: Option<String>,
+    pub(crate) confirm: Option<String>,
 }
 
 /// One line of `GET /api/v1/config/history`.

@@ -166,3 +166,30 @@ fn shells_and_manuals_are_served() {
     let (code, out, _) = told(&run(&folder, &["version"]));
     assert!(code == 0 && out.starts_with(&format!("sunbeam {}", env!("CARGO_PKG_VERSION"))), "{out}");
 }
+
+#[test]
+fn a_change_that_nobody_confirms_is_taken_back() {
+    let (one, two) = (TestUpstream::echo(), TestUpstream::echo());
+    let node = node(&one);
+    let path = node.folder.join("config.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (code, _, err) = node.ask(&["reload", "--confirm"]);
+    assert_eq!(code, 1, "nothing waits: {err}");
+    std::fs::write(&path, text.replace(&one.url(), &two.url())).unwrap();
+    eventually("the file is in use", || {
+        get(node.http, "/two");
+        (!two.seen().is_empty()).then_some(())
+    });
+    let (code, out, err) = node.ask(&["rollback", "--confirm-within", "1s"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("sunbeam reload --confirm"), "{out}");
+    let before = two.seen().len();
+    eventually("the rollback is taken back", || {
+        get(node.http, "/again");
+        (two.seen().len() > before).then_some(())
+    });
+    let (code, out, err) = node.ask(&["rollback", "--confirm-within", "60"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let (code, out, err) = node.ask(&["reload", "--confirm"]);
+    assert_eq!(code, 0, "{out}{err}");
+}

@@ -165,3 +165,29 @@ fn the_environment_names_the_file_and_the_profile_lies_over_it() {
     assert_eq!(code, 2, "{out}{err}");
     assert!(format!("{out}{err}").contains("environment variable `SUNBEAM_TEST_BACKEND` is not set"), "{out}{err}");
 }
+
+/// Row A19: the commands of docs/local-certificates.md, as they stand there, give a certificate that a
+/// client which trusts their authority takes for `localhost`.
+#[test]
+fn the_documented_local_certificate_is_trusted() {
+    let page = include_str!("../../docs/local-certificates.md");
+    let (_, section) = page.split_once("## With openssl alone").unwrap();
+    let (_, block) = section.split_once("```sh\n").unwrap();
+    let (commands, _) = block.split_once("```").unwrap();
+    let folder = TestFolder::new();
+    let made = std::process::Command::new("bash").args(["-ec", commands]).current_dir(folder.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let backend = TestUpstream::echo();
+    write_config(&folder, &route(&backend.url()));
+    for name in ["crt", "key"] {
+        fs::copy(folder.join(&format!("local.{name}")), folder.join(&format!("server.{name}"))).unwrap();
+    }
+    let node = Serving::start_in(folder, &[]);
+    let answer = std::process::Command::new("curl")
+        .args(["--silent", "--show-error", "--cacert"])
+        .arg(node.folder.join("local-ca.crt"))
+        .arg(format!("https://localhost:{}/trusted", node.https.port()))
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer.stdout), "GET /trusted", "{}", String::from_utf8_lossy(&answer.stderr));
+}

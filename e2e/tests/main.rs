@@ -6,6 +6,8 @@ mod browser;
 mod content;
 mod examples;
 mod grpc;
+mod http;
 mod passthrough;
 mod routing;
+mod sight;
 mod websocket;

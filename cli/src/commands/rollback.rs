@@ -2,7 +2,7 @@
 //! `sunbeam rollback`
 
 use super::Run;
-use super::reload::print_change;
+use super::reload::{change_path, print_change, seconds};
 use crate::api::{HistoryEntry, plain};
 use crate::cli::GlobalArgs;
 use crate::client::{Client, typed};
@@ -23,6 +23,9 @@ pub(crate) struct Rollback {
     /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Take the change back after SECONDS (60 or 60s) unless `sunbeam reload --confirm` comes before
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with_all = ["dry_run", "list"])]
+    confirm_within: Option<u64>,
 }
 
 impl Run for Rollback {
@@ -33,21 +36,11 @@ impl Run for Rollback {
         if self.list {
             list(global, &client)?;
         } else {
-            let answer = client.post(&self.path(), String::new())?;
+            let path = change_path("rollback", self.to, self.dry_run, self.confirm_within);
+            let answer = client.post(&path, String::new())?;
             print_change(global.printer(), &answer, self.dry_run)?;
         }
         Ok(ExitCode::Done)
-    }
-}
-
-impl Rollback {
-    fn path(self) -> String {
-        let mut query: Vec<String> = self.to.map(|id| format!("to={id}")).into_iter().collect();
-        if self.dry_run {
-            query.push("dry_run=true".to_owned());
-        }
-        let mark = if query.is_empty() { "" } else { "?" };
-        format!("/api/v1/config/rollback{mark}{}", query.join("&"))
     }
 }
 
@@ -74,20 +67,4 @@ fn list(global: &GlobalArgs, client: &Client) -> Result<(), CliError> {
         })
         .collect();
     printer.table(&["ID", "SINCE", "BY", "FILES", ""], &rows)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn options_become_the_query() {
-        for (to, dry_run, want) in [
-            (None, false, "/api/v1/config/rollback"),
-            (None, true, "/api/v1/config/rollback?dry_run=true"),
-            (Some(3), true, "/api/v1/config/rollback?to=3&dry_run=true"),
-        ] {
-            assert_eq!(Rollback { to, list: false, dry_run }.path(), want);
-        }
-    }
 }

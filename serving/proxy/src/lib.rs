@@ -11,11 +11,13 @@ mod body;
 mod config;
 mod connection;
 mod context;
+mod core;
 mod door;
 mod error_page;
 mod executor;
 mod metrics;
 mod node;
+mod parts;
 mod request;
 mod service;
 mod shared;
@@ -33,7 +35,8 @@ pub use config::{
     TelemetrySection,
 };
 pub use metrics::ProxyMetrics;
-pub use node::{Node, NodeOptions, OnChange, ReloadError, ReloadReport, StartError};
+pub use crate::core::{ReloadError, ReloadReport};
+pub use node::{Node, NodeOptions, OnChange, StartError};
 pub use snapshot::{CompileError, time_config_reads};
 pub use state::{KeptConfiguration, StateError};
 pub use telemetry::TelemetryError;

@@ -39,5 +39,7 @@ declare_metrics! {
         uptime_seconds: Gauge["sunbeam_uptime_seconds"],
         /// 1, by version.
         build_info: Gauge["sunbeam_build_info", version],
+        /// 1, by the names in `[platform]`.
+        node_info: Gauge["sunbeam_node_info", environment, node, region],
     }
 }

@@ -63,7 +63,10 @@ impl Service {
         let client = hyper::upgrade::on(&mut request);
         let (parts, body) = request.into_parts();
         let method = parts.method.clone();
-        let accept = text(&parts.headers, &header::ACCEPT).map(str::to_owned);
+        let accept = match &refusal {
+            Some(refusal) => refusal.accept.clone(),
+            None => text(&parts.headers, &header::ACCEPT).map(str::to_owned),
+        };
         let mut context = RequestContext::new(&self.shared, &connection, &parts);
         self.shared.metrics.requests_received(connection.scheme.as_str()).inc();
         let span = info_span!("request", request_id = %context.id);

@@ -13,6 +13,7 @@ use sunbeam_metrics::Registry;
 use tokio::sync::{broadcast, watch};
 
 use crate::audit_log::AuditLog;
+use crate::config::Config;
 use crate::metrics::ProxyMetrics;
 use crate::snapshot::Snapshot;
 use crate::telemetry::Telemetry;
@@ -38,6 +39,18 @@ impl Shared {
     /// The configuration of now.
     pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// Shows the node's names as a metric; those it had before go to 0.
+    pub(crate) fn show_node(&self, config: &Config, before: Option<&Config>) {
+        let set = |config: &Config, value| {
+            let platform = &config.platform;
+            self.metrics.node_info(&platform.environment, &config.node_name(), &platform.region).set(value);
+        };
+        if let Some(before) = before {
+            set(before, 0);
+        }
+        set(config, 1);
     }
 
     /// Whether the node finishes what it has and takes nothing new.

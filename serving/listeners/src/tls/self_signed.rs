@@ -10,6 +10,9 @@ use rustls::sign::CertifiedKey;
 
 use super::certificate::CertificateProblem;
 
+/// How long a certificate made in memory is valid: browsers take no longer ones.
+const VALID: time::Duration = time::Duration::days(397);
+
 /// A fresh self-signed certificate for `names` (host names and addresses).
 ///
 /// # Errors
@@ -17,6 +20,10 @@ use super::certificate::CertificateProblem;
 pub fn self_signed(names: &[String]) -> Result<Arc<CertifiedKey>, CertificateProblem> {
     let failed = |error: rcgen::Error| CertificateProblem::Make { reason: error.to_string() };
     let mut params = CertificateParams::new(names.to_vec()).map_err(failed)?;
+    // A fresh one is made at each start; a day earlier, because clocks differ.
+    let today = time::OffsetDateTime::now_utc();
+    params.not_before = today - time::Duration::DAY;
+    params.not_after = today + VALID;
     params.distinguished_name.push(DnType::CommonName, "sunbeam self-signed");
     let pair = KeyPair::generate().map_err(failed)?;
     let certificate = params.self_signed(&pair).map_err(failed)?;

@@ -2,6 +2,7 @@
 //! The API's pages under `/api/v1`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Query, State};
@@ -15,7 +16,7 @@ use sunbeam_config::{LoadError, Problem, Section as _, Severity, Source, Sources
 
 use super::stats;
 use crate::config::Config;
-use crate::node::{Core, ReloadError, ReloadReport};
+use crate::core::{ChangeMode, Core, ReloadError, ReloadReport};
 
 /// A page and what answers it.
 pub(super) struct Endpoint {
@@ -33,6 +34,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/config/apply", handler: || post(apply) },
     Endpoint { path: "/api/v1/config/reload", handler: || post(reload) },
     Endpoint { path: "/api/v1/config/rollback", handler: || post(rollback) },
+    Endpoint { path: "/api/v1/config/confirm", handler: || post(confirm) },
     Endpoint { path: "/api/v1/config/history", handler: || get(history) },
 ];
 
@@ -46,6 +48,14 @@ pub(super) fn failure(status: StatusCode, why: &str) -> Response {
 struct ChangeQuery {
     dry_run: bool,
     to: Option<u64>,
+    /// Seconds; see [`ChangeMode`].
+    confirm_within: Option<u64>,
+}
+
+impl ChangeQuery {
+    fn mode(&self) -> ChangeMode {
+        ChangeMode { dry_run: self.dry_run, confirm_within: self.confirm_within.map(Duration::from_secs) }
+    }
 }
 
 async fn status(State(core): State<Arc<Core>>) -> Json<Value> {
@@ -127,15 +137,22 @@ async fn validate(body: String) -> Json<Value> {
 }
 
 async fn apply(State(core): State<Arc<Core>>, Query(query): Query<ChangeQuery>, body: String) -> Response {
-    changed(blocking(move || core.apply(&body, query.dry_run)).await)
+    changed(blocking(move || core.apply(&body, query.mode())).await)
 }
 
 async fn reload(State(core): State<Arc<Core>>, Query(query): Query<ChangeQuery>) -> Response {
-    changed(blocking(move || core.reload(query.dry_run)).await)
+    changed(blocking(move || core.reload(query.mode())).await)
 }
 
 async fn rollback(State(core): State<Arc<Core>>, Query(query): Query<ChangeQuery>) -> Response {
-    changed(blocking(move || core.rollback(query.to, query.dry_run)).await)
+    changed(blocking(move || core.rollback(query.to, query.mode())).await)
+}
+
+async fn confirm(State(core): State<Arc<Core>>) -> Response {
+    if core.confirm() {
+        return Json(json!({"success": true, "message": "the change stays"})).into_response();
+    }
+    failure(StatusCode::NOT_FOUND, "no change waits to be confirmed")
 }
 
 async fn history(State(core): State<Arc<Core>>) -> Response {
@@ -179,6 +196,7 @@ fn changed(result: Result<Result<ReloadReport, ReloadError>, tokio::task::JoinEr
             "changes": report.changes,
             "warnings": report.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "undo": report.undo,
+            "confirm": report.confirm,
         }))
         .into_response(),
         Ok(Err(error)) => {

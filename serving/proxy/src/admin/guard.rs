@@ -12,7 +12,7 @@ use axum::response::Response;
 use sunbeam_routing::host_of;
 
 use super::api::failure;
-use crate::node::Core;
+use crate::core::Core;
 
 /// 401 without the Bearer token.
 pub(super) async fn require_token(State(core): State<Arc<Core>>, request: Request, next: Next) -> Response {

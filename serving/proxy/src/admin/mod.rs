@@ -22,7 +22,7 @@ use serde_json::json;
 use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
-use crate::node::Core;
+use crate::core::Core;
 
 /// The API's description, served at `/openapi.json`.
 pub const OPENAPI: &str = include_str!("openapi.json");

@@ -23,6 +23,8 @@ pub(crate) struct Refusal {
     pub(crate) why: &'static str,
     /// The request line as far as it came, for the audit record.
     pub(crate) line: String,
+    /// `Accept`, if it came: the form of the error page.
+    pub(crate) accept: Option<String>,
 }
 
 /// How the body behind a head is framed.
@@ -64,7 +66,7 @@ pub(crate) fn find_end(bytes: &[u8], scanned: usize) -> Result<Option<usize>, &'
 /// Checks a whole head, blank line included.
 pub(crate) fn check<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<CheckedHead<'a>, Refusal> {
     let (line, rest) = split_line(head);
-    let refuse = |status, why| Refusal { status, why, line: first_line(head) };
+    let refuse = |status, why| Refusal::new(status, why, head);
     let request = request_line(line, limits).map_err(|(status, why)| refuse(status, why))?;
     let fields = fields(rest, limits).map_err(|(status, why)| refuse(status, why))?;
     let framing = fields.framing(request.is_http_10).map_err(|(status, why)| refuse(status, why))?;
@@ -84,8 +86,23 @@ pub(crate) fn check<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<CheckedHe
     Ok(CheckedHead { bytes, framing, may_upgrade: fields.upgrade })
 }
 
+impl Refusal {
+    /// `head` is what has come of it.
+    pub(crate) fn new(status: u16, why: &'static str, head: &[u8]) -> Self {
+        Self { status, why, line: first_line(head), accept: accept(head) }
+    }
+}
+
+/// The first `Accept` in a head that may be broken or not whole.
+fn accept(head: &[u8]) -> Option<String> {
+    const NAME: &[u8] = b"accept:";
+    let mut lines = head.split(|byte| *byte == b'\n');
+    let line = lines.find(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))?;
+    String::from_utf8(trim(line.get(NAME.len()..)?.trim_ascii_end()).to_vec()).ok()
+}
+
 /// The request line as text, cut to a length that an audit record can carry.
-pub(crate) fn first_line(head: &[u8]) -> String {
+fn first_line(head: &[u8]) -> String {
     const KEPT: usize = 512;
     let (line, _) = split_line(head);
     String::from_utf8_lossy(line.get(..KEPT).unwrap_or(line)).into_owned()

@@ -200,8 +200,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Door<T> {
     }
 
     fn refuse(&mut self, status: u16, why: &'static str) {
-        let line = head::first_line(&self.inbound);
-        self.push_refusal(Refusal { status, why, line });
+        self.push_refusal(Refusal::new(status, why, &self.inbound));
     }
 
     fn refuse_length(&mut self) {
@@ -333,7 +332,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Write for Door<T> {
         let door = self.get_mut();
         ready!(Pin::new(&mut door.io).poll_shutdown(cx))?;
         let was_read =
-            matches!(door.phase, Phase::Head { scanned: 0 } | Phase::Tunnel) && door.inbound.is_empty();
+            matches!(door.phase, Phase::Head { scanned: 0 } | Phase::Undecided | Phase::Tunnel) && door.inbound.is_empty();
         if was_read {
             return Poll::Ready(Ok(()));
         }

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How a node's configuration changes while it runs: whole, or not at all.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use jiff::Timestamp;
+use sunbeam_config::{
+    ConfigFiles, LoadError, Loaded, Problem, Secret, Section as _, Source, Sources, diff, load, load_sources,
+};
+use sunbeam_listeners::Scheme;
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{error, info, warn};
+
+use crate::config::Config;
+use crate::node::{OnChange, StartError};
+use crate::parts::Parts;
+use crate::shared::Shared;
+use crate::snapshot::Snapshot;
+use crate::state::{KeptConfiguration, State, write_private};
+use crate::worker::Order;
+
+/// Why the running configuration stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// It does not load.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It loads, and a part of it cannot start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A key marked `[restart]` changed.
+    #[error("`{0}` can only be changed by a restart")]
+    Restart(&'static str),
+    /// There is nothing to read.
+    #[error("this node was started without a configuration file")]
+    NoFiles,
+    /// No such configuration is kept.
+    #[error("no earlier configuration is kept{}", id.map(|id| format!(" with id {id}")).unwrap_or_default())]
+    NoHistory {
+        /// The one asked for.
+        id: Option<u64>,
+    },
+}
+
+impl ReloadError {
+    /// What is wrong with the text, if that is the reason.
+    pub fn problems(&self) -> &[Problem] {
+        match self {
+            Self::Load(LoadError::Problems { problems }) => problems,
+            _ => &[],
+        }
+    }
+}
+
+/// What a reload did, or would do.
+#[derive(Clone, Debug)]
+pub struct ReloadReport {
+    /// Counts up with each change.
+    pub generation: u64,
+    /// `key: old -> new`
+    pub changes: Vec<String>,
+    /// What will bite.
+    pub warnings: Vec<Problem>,
+    /// Whether it was done.
+    pub applied: bool,
+    /// The command that puts the configuration before it in use again, if anything was done.
+    pub undo: Option<String>,
+    /// The command that keeps the change, if it is to be confirmed.
+    pub confirm: Option<String>,
+}
+
+impl fmt::Display for ReloadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = if self.applied { "changed" } else { "would change" };
+        match self.changes.len() {
+            0 => write!(f, "nothing {verb}"),
+            1 => write!(f, "1 key {verb}"),
+            count => write!(f, "{count} keys {verb}"),
+        }
+    }
+}
+
+/// What changes touch; shared with the management API.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) state: State,
+    pub(crate) files: Option<ConfigFiles>,
+    pub(crate) token: ArcSwap<Secret>,
+    pub(crate) token_path: Option<PathBuf>,
+    pub(crate) on_change: Option<OnChange>,
+    pub(crate) runtime: tokio::runtime::Handle,
+    pub(crate) orders: Vec<UnboundedSender<Order>>,
+    pub(crate) changing: Mutex<Changing>,
+}
+
+/// Behind one lock: two changes at a time would interleave.
+#[derive(Default)]
+pub(crate) struct Changing {
+    pub(crate) parts: Parts,
+    /// Why the files are not in use, if they are not.
+    last_error: Option<String>,
+    /// A change that is taken back unless somebody confirms it: its generation, and where to go back to.
+    unconfirmed: Option<(u64, u64)>,
+}
+
+/// How a change is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ChangeMode {
+    /// Say what would change, change nothing.
+    pub(crate) dry_run: bool,
+    /// Take the change back after so long unless it is confirmed.
+    pub(crate) confirm_within: Option<Duration>,
+}
+
+impl Core {
+    pub(crate) fn listeners(&self) -> Vec<(Scheme, SocketAddr)> {
+        self.changing().parts.listeners.iter().map(|(key, address)| (key.scheme, *address)).collect()
+    }
+
+    pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
+        self.changing().parts.metrics.as_ref().map(|(_, server)| server.address())
+    }
+
+    /// Why the files are not in use, if they are not.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.changing().last_error.clone()
+    }
+
+    /// Reads the files again.
+    pub(crate) fn reload(self: &Arc<Self>, mode: ChangeMode) -> Result<ReloadReport, ReloadError> {
+        let load_files = || {
+            let files = self.files.as_ref().ok_or(ReloadError::NoFiles)?;
+            Ok(load(files, Config::check)?)
+        };
+        self.change(load_files(), "reload", mode)
+    }
+
+    /// Uses a text that came over the API.
+    pub(crate) fn apply(self: &Arc<Self>, text: &str, mode: ChangeMode) -> Result<ReloadReport, ReloadError> {
+        let source = Source { name: "request".into(), path: None, text: text.to_owned() };
+        self.change(Ok(load_sources(Sources(vec![source]), Config::check)?), "apply", mode)
+    }
+
+    /// Uses an earlier configuration: the one before the newest, or the one asked for.
+    pub(crate) fn rollback(
+        self: &Arc<Self>,
+        to: Option<u64>,
+        mode: ChangeMode,
+    ) -> Result<ReloadReport, ReloadError> {
+        let history = self.state.history().map_err(StartError::from)?;
+        let running = self.shared.snapshot();
+        let is_running = |kept: &&KeptConfiguration| {
+            kept.sources().0.iter().map(|source| &source.text).eq(running
+                .sources
+                .0
+                .iter()
+                .map(|source| &source.text))
+        };
+        let current = history.iter().rposition(|kept| is_running(&kept)).unwrap_or(history.len());
+        let target = match to {
+            Some(id) => history.iter().find(|kept| kept.id == id),
+            None => current.checked_sub(1).and_then(|before| history.get(before)),
+        };
+        let target = target.ok_or(ReloadError::NoHistory { id: to })?;
+        self.change(Ok(load_sources(target.sources(), Config::check)?), "rollback", mode)
+    }
+
+    /// Keeps a change that would have been taken back. `false`: there is none.
+    pub(crate) fn confirm(&self) -> bool {
+        self.changing().unconfirmed.take().is_some()
+    }
+
+    /// Makes a configuration the running one: whole, or not at all.
+    fn change(
+        self: &Arc<Self>,
+        loaded: Result<Loaded<Config>, ReloadError>,
+        note: &str,
+        mode: ChangeMode,
+    ) -> Result<ReloadReport, ReloadError> {
+        let mut changing = self.changing();
+        let result = loaded.and_then(|loaded| self.change_locked(&mut changing, loaded, note, mode));
+        if mode.dry_run {
+            return result;
+        }
+        let metrics = &self.shared.metrics;
+        match &result {
+            Ok(report) => {
+                metrics.config_reloads("ok").inc();
+                metrics.config_reload_failed().set(0);
+                changing.last_error = None;
+                let changes = report.changes.len();
+                info!(generation = report.generation, changes, by = note, "configuration in use");
+                for warning in &report.warnings {
+                    warn!("{warning}");
+                }
+            }
+            // Nothing is wrong with the configuration: there was none to read.
+            Err(ReloadError::NoFiles | ReloadError::NoHistory { .. }) => {}
+            Err(error) => {
+                metrics.config_reloads("failed").inc();
+                metrics.config_reload_failed().set(1);
+                error!("the new configuration was refused, the running one stays: {error}");
+                changing.last_error = Some(error.to_string());
+            }
+        }
+        result
+    }
+
+    fn change_locked(
+        self: &Arc<Self>,
+        changing: &mut Changing,
+        loaded: Loaded<Config>,
+        note: &str,
+        mode: ChangeMode,
+    ) -> Result<ReloadReport, ReloadError> {
+        let running = self.shared.snapshot();
+        let Loaded { config, warnings, sources } = loaded;
+        if let Some(key) = needs_restart(&running.config, &config) {
+            return Err(ReloadError::Restart(key));
+        }
+        let changes = diff(&running.config.shown(), &config.shown());
+        let before = self.state.id_of(&running.sources).map_err(StartError::from)?;
+        let before = before.filter(|_| !mode.dry_run && !changes.is_empty());
+        let generation = running.generation + u64::from(!mode.dry_run);
+        let report = ReloadReport {
+            generation,
+            changes,
+            warnings,
+            applied: !mode.dry_run,
+            undo: before.map(|id| format!("sunbeam rollback --to {id}")),
+            confirm: (before.is_some() && mode.confirm_within.is_some())
+                .then(|| "sunbeam reload --confirm".to_owned()),
+        };
+        let next = Snapshot::compile(config, sources, generation).map_err(StartError::from)?;
+        if mode.dry_run {
+            return Ok(report);
+        }
+        // Everything that can fail comes before anything that is seen.
+        let parts = self.prepare(&changing.parts, &next.config)?;
+        let (token, _) = self.state.token(&next.config.management.token).map_err(StartError::from)?;
+        self.switch_outputs(&running.config, &next.config)?;
+        self.keep(&next.sources, note);
+        self.shared.guard.set_bound(next.config.limits.max_connections);
+        self.shared.show_node(&next.config, Some(&running.config));
+        self.shared.snapshot.store(Arc::new(next));
+        self.token.store(Arc::new(token));
+        let management = changing.parts.management_address();
+        self.install(&mut changing.parts, parts);
+        if management != changing.parts.management_address() {
+            self.write_node_file(changing);
+        }
+        if let Some(OnChange(call)) = &self.on_change {
+            call(&self.shared.snapshot().config);
+        }
+        changing.unconfirmed = before.filter(|_| mode.confirm_within.is_some()).map(|id| (generation, id));
+        if let (Some(_), Some(within)) = (changing.unconfirmed, mode.confirm_within) {
+            self.take_back_after(generation, within);
+        }
+        Ok(report)
+    }
+
+    /// Audit log, certificates, traces: each keeps what it has when the new cannot be had, and those
+    /// that had moved already go back.
+    fn switch_outputs(&self, running: &Config, next: &Config) -> Result<(), StartError> {
+        if next.audit != running.audit {
+            self.shared.audit.reopen(&next.audit)?;
+        }
+        let back = |audit, tls| {
+            if audit && let Err(error) = self.shared.audit.reopen(&running.audit) {
+                error!(%error, "failed to go back to the running audit log");
+            }
+            if tls && let Err(error) = self.shared.tls.reload(&running.tls) {
+                error!(%error, "failed to go back to the running certificates");
+            }
+        };
+        if let Err(error) = self.shared.tls.reload(&next.tls) {
+            back(next.audit != running.audit, false);
+            return Err(error.into());
+        }
+        if next.telemetry != running.telemetry || next.platform != running.platform {
+            let _inside = self.runtime.enter();
+            if let Err(error) = self.shared.telemetry.configure(next) {
+                back(next.audit != running.audit, true);
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Remembers a configuration that comes into use. A full disk costs the memory of it, not its use.
+    pub(crate) fn keep(&self, sources: &Sources, note: &str) {
+        if let Err(error) = self.state.keep(sources, note) {
+            error!(%error, "the configuration is in use, but a rollback will not find it");
+        }
+    }
+
+    /// Goes back to the configuration before `generation` unless that is confirmed in time.
+    fn take_back_after(self: &Arc<Self>, generation: u64, within: Duration) {
+        let core = Arc::clone(self);
+        self.runtime.spawn(async move {
+            tokio::time::sleep(within).await;
+            let take_back = move || {
+                let mut changing = core.changing();
+                let unconfirmed = changing.unconfirmed.filter(|(of, _)| *of == generation);
+                if unconfirmed.is_some() {
+                    changing.unconfirmed = None;
+                }
+                drop(changing);
+                if let Some((_, id)) = unconfirmed {
+                    warn!(generation, "the change was not confirmed in time: taking it back");
+                    // What came of it is in the log and the metrics.
+                    drop(core.rollback(Some(id), ChangeMode::default()));
+                }
+            };
+            // A panic in there was logged by the hook.
+            drop(tokio::task::spawn_blocking(take_back).await);
+        });
+    }
+
+    /// Looks at the files once.
+    pub(crate) fn look(self: &Arc<Self>, config_changed: bool) {
+        if config_changed && self.files.is_some() {
+            // Told in the log and the metric.
+            drop(self.reload(ChangeMode::default()));
+        }
+        let snapshot = self.shared.snapshot();
+        if snapshot.config.tls.watch && self.shared.tls.files_changed() {
+            let _one_at_a_time = self.changing();
+            match self.shared.tls.reload(&snapshot.config.tls) {
+                Ok(()) => {
+                    self.shared.metrics.config_reloads("ok").inc();
+                    info!("certificates in use from the next handshake on");
+                }
+                Err(error) => {
+                    warn!("the changed certificate files were refused, the old ones serve: {error}")
+                }
+            }
+        }
+    }
+
+    pub(crate) fn stamps(&self) -> Vec<Option<(SystemTime, u64, u64)>> {
+        use std::os::unix::fs::MetadataExt as _;
+        let paths = self.files.as_ref().map(ConfigFiles::paths).unwrap_or_default();
+        let stamp = |path: &PathBuf| {
+            let metadata = std::fs::metadata(path).ok()?;
+            Some((metadata.modified().ok()?, metadata.len(), metadata.ino()))
+        };
+        paths.iter().map(stamp).collect()
+    }
+
+    /// Tells the command line where the API is.
+    pub(crate) fn write_node_file(&self, changing: &Changing) {
+        let address = changing.parts.management_address();
+        let file = serde_json::json!({
+            "api": address.map(|address| format!("http://{address}")),
+            "token_path": self.token_path,
+            "pid": std::process::id(),
+            "started_at": Timestamp::now().to_string(),
+        });
+        let path = self.node_file();
+        if let Err(error) = write_private(&path, file.to_string().as_bytes()) {
+            warn!(%error, "the command line will not find this node by itself");
+        }
+    }
+
+    pub(crate) fn node_file(&self) -> PathBuf {
+        self.state.folder().join("node.json")
+    }
+
+    pub(crate) fn changing(&self) -> MutexGuard<'_, Changing> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The first key marked `[restart]` that differs.
+fn needs_restart(running: &Config, next: &Config) -> Option<&'static str> {
+    [
+        ("platform.mode", running.platform.mode != next.platform.mode),
+        ("state.path", running.state.path != next.state.path),
+        ("telemetry.log_format", running.telemetry.log_format != next.telemetry.log_format),
+    ]
+    .into_iter()
+    .find_map(|(key, differs)| differs.then_some(key))
+}
