@@ -97,11 +97,7 @@ pub(crate) fn start(
 
 /// Runs until a signal asks to stop, then drains: requests in flight finish, within
 /// `limits.drain_secs`. A second signal ends at once.
-pub(crate) fn until_stopped(
-    node: Node,
-    mut signals: Signals,
-    hang_up: HangUp,
-) -> Result<ExitCode, CliError> {
+pub(crate) fn until_stopped(node: Node, mut signals: Signals, hang_up: HangUp) -> Result<ExitCode, CliError> {
     while signals.next() == Asked::HangUp && hang_up == HangUp::Reload {
         // The node logs what came of it, and keeps what it has when the new configuration is refused.
         drop(node.reload());

@@ -120,7 +120,8 @@ fn without_a_node_the_code_is_three_and_without_the_token_four() {
         let (code, _, err) = told(&run(&folder, &["--node", &nobody, "--token-file", "/dev/null", command]));
         assert!(code == 3 || code == 4, "{command}: {code} {err}");
     }
-    let output = sunbeam(&folder).env("SUNBEAM_TOKEN", "x").args(["--node", &nobody, "status"]).output().unwrap();
+    let output =
+        sunbeam(&folder).env("SUNBEAM_TOKEN", "x").args(["--node", &nobody, "status"]).output().unwrap();
     assert_eq!(told(&output).0, 3);
     let backend = TestUpstream::echo();
     let node = node(&backend);
@@ -128,7 +129,8 @@ fn without_a_node_the_code_is_three_and_without_the_token_four() {
     assert!(status.contains("running"));
     let file = std::fs::read_to_string(node.folder.join("state/node.json")).unwrap();
     let api = serde_json::from_str::<serde_json::Value>(&file).unwrap()["api"].as_str().unwrap().to_owned();
-    let output = sunbeam(&folder).env("SUNBEAM_TOKEN", "wrong").args(["--node", &api, "status"]).output().unwrap();
+    let output =
+        sunbeam(&folder).env("SUNBEAM_TOKEN", "wrong").args(["--node", &api, "status"]).output().unwrap();
     let (code, _, err) = told(&output);
     assert_eq!(code, 4, "{err}");
 }
@@ -143,8 +145,21 @@ fn usage_errors_are_two_and_help_names_only_what_exists() {
     let (code, help, _) = told(&run(&folder, &["--help"]));
     assert_eq!(code, 0);
     let built = [
-        "up", "serve", "validate", "config", "reload", "rollback", "status", "top", "tail", "doctor", "privacy", "cert",
-        "completions", "man", "version",
+        "up",
+        "serve",
+        "validate",
+        "config",
+        "reload",
+        "rollback",
+        "status",
+        "top",
+        "tail",
+        "doctor",
+        "privacy",
+        "cert",
+        "completions",
+        "man",
+        "version",
     ];
     for command in built {
         assert!(help.contains(&format!("\n  {command} ")), "{command} is missing in {help}");

@@ -83,7 +83,9 @@ impl Serving {
     /// Runs a command against this node.
     pub(crate) fn ask(&self, arguments: &[&str]) -> (i32, String, String) {
         let config = self.folder.join("config.toml").display().to_string();
-        told(&sunbeam(&self.folder).args(["--config", &config]).args(arguments).output().expect("run sunbeam"))
+        told(
+            &sunbeam(&self.folder).args(["--config", &config]).args(arguments).output().expect("run sunbeam"),
+        )
     }
 
     /// Sends a signal.

@@ -101,7 +101,9 @@ fn each_reason_not_to_start_has_its_line_and_its_code() {
     let config = folder.join("config.toml").display().to_string();
     let (code, _, err) = told(&run(&folder, &["serve", "--config", &config]));
     assert_eq!(code, 2, "{err}");
-    for part in ["`routes[0].host`: `a b` is not a host name", "must begin with `http://`", "1 is out of range: 8 to"] {
+    for part in
+        ["`routes[0].host`: `a b` is not a host name", "must begin with `http://`", "1 is out of range: 8 to"]
+    {
         assert!(err.contains(part), "missing `{part}` in {err}");
     }
 
@@ -135,13 +137,24 @@ fn a_second_node_on_the_same_state_is_told_so() {
 
 #[test]
 fn logs_are_json_where_nobody_reads_along_and_carry_the_request_id() {
-    let node = Serving::start(&route("http://127.0.0.1:1"));
-    get(node.http, "/x");
-    let lines: Vec<serde_json::Value> =
-        node.log().lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
-    assert!(lines.iter().any(|line| line.to_string().contains("listening")), "{lines:?}");
-    let all = lines.iter().all(|line| line.get("timestamp").is_some() && line.get("level").is_some());
-    assert!(all, "{lines:?}");
+    let files = TestFolder::new();
+    let root = files.join("site");
+    fs::create_dir(&root).unwrap();
+    let node = Serving::start(&format!(
+        "[[routes]]\nhost = \"localhost\"\nstatic_root = {root:?}\ndisable_secure_redirection = true\n"
+    ));
+    fs::remove_dir(&root).unwrap();
+    let answer = get(node.http, "/x");
+    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+    let id = answer.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap();
+    let line = eventually("the failure is logged", || {
+        node.log().lines().find(|line| line.contains("failed to read a static file")).map(str::to_owned)
+    });
+    assert!(line.contains(id), "{id} is not in {line}");
+    for line in node.log().lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"));
+        assert!(line.get("timestamp").is_some() && line.get("level").is_some(), "{line}");
+    }
 }
 
 #[test]
@@ -160,10 +173,14 @@ fn the_environment_names_the_file_and_the_profile_lies_over_it() {
     let (code, out, err) = told(&output);
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("1 route"), "{out}");
-    let unset = sunbeam(&folder).env("SUNBEAM_CONFIG", &config).args(["validate", "--profile", "dev"]).output();
+    let unset =
+        sunbeam(&folder).env("SUNBEAM_CONFIG", &config).args(["validate", "--profile", "dev"]).output();
     let (code, out, err) = told(&unset.unwrap());
     assert_eq!(code, 2, "{out}{err}");
-    assert!(format!("{out}{err}").contains("environment variable `SUNBEAM_TEST_BACKEND` is not set"), "{out}{err}");
+    assert!(
+        format!("{out}{err}").contains("environment variable `SUNBEAM_TEST_BACKEND` is not set"),
+        "{out}{err}"
+    );
 }
 
 /// Row A19: the commands of docs/local-certificates.md, as they stand there, give a certificate that a
@@ -175,7 +192,11 @@ fn the_documented_local_certificate_is_trusted() {
     let (_, block) = section.split_once("```sh\n").unwrap();
     let (commands, _) = block.split_once("```").unwrap();
     let folder = TestFolder::new();
-    let made = std::process::Command::new("bash").args(["-ec", commands]).current_dir(folder.path()).output().unwrap();
+    let made = std::process::Command::new("bash")
+        .args(["-ec", commands])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let backend = TestUpstream::echo();
     write_config(&folder, &route(&backend.url()));
@@ -189,5 +210,10 @@ fn the_documented_local_certificate_is_trusted() {
         .arg(format!("https://localhost:{}/trusted", node.https.port()))
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8_lossy(&answer.stdout), "GET /trusted", "{}", String::from_utf8_lossy(&answer.stderr));
+    assert_eq!(
+        String::from_utf8_lossy(&answer.stdout),
+        "GET /trusted",
+        "{}",
+        String::from_utf8_lossy(&answer.stderr)
+    );
 }

@@ -51,7 +51,9 @@ impl Drop for Up {
 fn without_a_backend_it_serves_a_demo_page_and_says_what_to_try() {
     let up = Up::start(&[]);
     let printed = up.printed();
-    for part in ["https://127.0.0.1:", "answers 200", "self-signed", "audit log", "Try next", "sunbeam status"] {
+    for part in
+        ["https://127.0.0.1:", "answers 200", "self-signed", "audit log", "Try next", "sunbeam status"]
+    {
         assert!(printed.contains(part), "missing `{part}` in:\n{printed}");
     }
     let answer = get(up.http(), "/");
@@ -89,7 +91,8 @@ fn a_taken_port_ends_it_with_the_remedy() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
     let folder = TestFolder::new();
     let address = taken.local_addr().expect("an address").to_string();
-    let output = sunbeam(&folder).args(["up", "--listen", &address, "--https", "127.0.0.1:0"]).output().expect("run");
+    let output =
+        sunbeam(&folder).args(["up", "--listen", &address, "--https", "127.0.0.1:0"]).output().expect("run");
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains(&address) && told.contains("--listen"), "{told}");

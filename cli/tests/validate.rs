@@ -15,23 +15,38 @@ fn validate(text: &str) -> (i32, String) {
 #[test]
 fn each_mistake_has_its_place_its_key_and_its_remedy() {
     for (text, want) in [
-        ("[limits]\nmax_header = 1\n", "c.toml:2:1: `limits.max_header`: unknown key; did you mean `max_headers`?"),
+        (
+            "[limits]\nmax_header = 1\n",
+            "c.toml:2:1: `limits.max_header`: unknown key; did you mean `max_headers`?",
+        ),
         ("[limts]\n", "c.toml:1:2: `limts`: unknown key; did you mean `limits`?"),
-        ("[limits]\nmax_headers = \"x\"\n", "c.toml:2:15: `limits.max_headers`: expected a whole number, found a string"),
+        (
+            "[limits]\nmax_headers = \"x\"\n",
+            "c.toml:2:15: `limits.max_headers`: expected a whole number, found a string",
+        ),
         ("[limits]\nmax_headers = -1\n", "`limits.max_headers`: -1 is out of range"),
         ("[limits]\nkeepalive_secs = 0\n", "`limits.keepalive_secs`: 0 is out of range: 1 to 86400"),
-        ("[limits]\nmax_connections_per_ip = 1\n", "c.toml:2:1: `limits.max_connections_per_ip`: not supported yet"),
+        (
+            "[limits]\nmax_connections_per_ip = 1\n",
+            "c.toml:2:1: `limits.max_connections_per_ip`: not supported yet",
+        ),
         ("[listen]\nhttp3 = true\n", "`listen.http3`: not supported yet"),
         ("[listen]\nproxy_protocol_from = []\n", "`listen.proxy_protocol_from`: not supported yet"),
         ("[listen]\nhttp = \"80\"\n", "`listen.http`: `80` is not an address with a port"),
-        ("[listen]\nhttp = [\"0.0.0.0:80\", \"0.0.0.0:80\"]\n", "0.0.0.0:80 is taken by `listen.http` already"),
+        (
+            "[listen]\nhttp = [\"0.0.0.0:80\", \"0.0.0.0:80\"]\n",
+            "0.0.0.0:80 is taken by `listen.http` already",
+        ),
         ("[listen]\nhttp = []\nhttps = []\n", "neither `http` nor `https` has an address"),
         ("[listen]\ntrusted_proxies = [\"10.0.0.1/8\"]\n", "did you mean `10.0.0.0/8`?"),
         ("[waf]\nenabled = true\n", "c.toml:1:2: `waf`: not supported yet"),
         ("[platform]\nmode = \"syn\"\n", "`platform.mode`: `syn` is not one of `auto`, `l7`"),
         ("[tls]\ncert_path = \"x\"\n", "`tls.cert_path`: `cert_path` and `key_path` belong together"),
         ("[tls]\nmin_version = \"1.1\"\n", "`tls.min_version`: `1.1` is not one of `1.2`, `1.3`"),
-        ("[tls]\nmin_version = \"1.3\"\nmax_version = \"1.2\"\n", "`tls.min_version`: is above `max_version`"),
+        (
+            "[tls]\nmin_version = \"1.3\"\nmax_version = \"1.2\"\n",
+            "`tls.min_version`: is above `max_version`",
+        ),
         ("[tls]\ncipher_suites = [\"RC4\"]\n", "`RC4` is not one of"),
         ("[tls]\nalpn = [\"spdy\"]\n", "`spdy` is not one of"),
         ("[tls]\nclient_cert_required = true\n", "`tls.client_cert_required`: needs `client_ca_path`"),
@@ -50,13 +65,31 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
         ("[[routes]]\nhost = \"a\"\n", "`routes[0]`: a route needs `backend`"),
         ("[[routes]]\nhost = \"a\"\nbackend = \"x:80\"\n", "must begin with `http://` or `https://`"),
         ("[[routes]]\nhost = \"a\"\nbackend = [\"http://x\"]\n", "several backends are not supported yet"),
-        ("[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\nprotect = {}\n", "`routes[0].protect`: not supported yet"),
-        ("[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n[routes.cache]\n", "`routes[0].cache`: not supported yet"),
+        (
+            "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\nprotect = {}\n",
+            "`routes[0].protect`: not supported yet",
+        ),
+        (
+            "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n[routes.cache]\n",
+            "`routes[0].cache`: not supported yet",
+        ),
         ("[[routes]]\nhost = \"a\"\nstatic_root = \"/nonexistent\"\n", "`routes[0].static_root`"),
-        ("[[routes]]\nhost = \"a\"\nbackend = \"https://x\"\nbackend_ca_path = \"/nonexistent\"\n", "`routes[0].backend_ca_path`"),
-        ("[[routes]]\nhost = \"a\"\nbackend = \"http://127.0.0.1:9999\"\n", "is this node's management address"),
-        ("[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n[[routes.rewrites]]\npattern = \"(\"\ntarget = \"x\"\n", "not a regular expression: unclosed group"),
-        ("[listen]\nhttps = []\n[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n", "redirects to https, but `listen.https` is empty"),
+        (
+            "[[routes]]\nhost = \"a\"\nbackend = \"https://x\"\nbackend_ca_path = \"/nonexistent\"\n",
+            "`routes[0].backend_ca_path`",
+        ),
+        (
+            "[[routes]]\nhost = \"a\"\nbackend = \"http://127.0.0.1:9999\"\n",
+            "is this node's management address",
+        ),
+        (
+            "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n[[routes.rewrites]]\npattern = \"(\"\ntarget = \"x\"\n",
+            "not a regular expression: unclosed group",
+        ),
+        (
+            "[listen]\nhttps = []\n[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n",
+            "redirects to https, but `listen.https` is empty",
+        ),
         ("x = [1,\n", "c.toml:"),
         ("[limits\n", "c.toml:1:"),
     ] {
@@ -68,7 +101,8 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
 
 #[test]
 fn all_problems_are_told_at_once() {
-    let (_, told) = validate("[limits]\nmax_headers = 1\n[tls]\nalpn = [\"x\"]\n[[routes]]\nhost = \"a\"\n[zzz]\n");
+    let (_, told) =
+        validate("[limits]\nmax_headers = 1\n[tls]\nalpn = [\"x\"]\n[[routes]]\nhost = \"a\"\n[zzz]\n");
     for part in ["c.toml:2:", "c.toml:4:", "c.toml:5:", "c.toml:7:"] {
         assert!(told.contains(part), "missing {part} in {told}");
     }

@@ -79,7 +79,8 @@ fn a_real_auth_server_lets_the_right_cookie_in_and_nobody_else() {
     let log = builder.folder().join("auth.jsonl");
     let auth = Peer::start("auth.py", &["--log", log.to_str().unwrap()]);
     let guarded = Guarded::by(&format!("{}/userinfo", auth.url()), "");
-    let get = |cookie: &str| guarded.proxy.client().header("cookie", cookie).get("app.example.test", "/admin");
+    let get =
+        |cookie: &str| guarded.proxy.client().header("cookie", cookie).get("app.example.test", "/admin");
     assert_eq!(get("session=good").status, 200);
     assert_eq!(get("session=bad").status, 403);
     assert_eq!(guarded.proxy.client().get("app.example.test", "/admin").status, 403);
@@ -96,7 +97,8 @@ fn a_real_auth_server_lets_the_right_cookie_in_and_nobody_else() {
 #[test]
 fn only_the_auth_server_says_who_somebody_is() {
     // It names the user, and no groups.
-    let auth = TestUpstream::with(|_| Response::builder().header("x-user", "alice").body(Full::default()).unwrap());
+    let auth =
+        TestUpstream::with(|_| Response::builder().header("x-user", "alice").body(Full::default()).unwrap());
     let guarded = Guarded::by(&auth.url(), "");
     for (name, forged) in [
         ("the same names", &[("x-user", "mallory"), ("x-groups", "root")][..]),
@@ -105,9 +107,8 @@ fn only_the_auth_server_says_who_somebody_is() {
         ("several", &[("x-user", "mallory"), ("x-user", "eve"), ("x_user", "eve")]),
         ("nominated as hop-by-hop", &[("x-user", "mallory"), ("connection", "x-user, x-groups, x-real-ip")]),
     ] {
-        let client = || {
-            forged.iter().fold(guarded.proxy.client(), |client, (name, value)| client.header(name, value))
-        };
+        let client =
+            || forged.iter().fold(guarded.proxy.client(), |client, (name, value)| client.header(name, value));
         let mut clients = vec![client()];
         // HTTP/2 has no Connection header; a library refuses to send one.
         if forged.iter().all(|(header, _)| *header != "connection") {
@@ -132,7 +133,8 @@ fn only_the_auth_server_says_who_somebody_is() {
 fn a_captured_authorization_takes_the_place_of_the_clients() {
     let auth = TestUpstream::with(|seen| {
         let status = if seen.header("authorization") == Some("Bearer client") { 200 } else { 401 };
-        let response = Response::builder().status(status).header("authorization", "AWS4 signed-for-the-store");
+        let response =
+            Response::builder().status(status).header("authorization", "AWS4 signed-for-the-store");
         response.body(Full::default()).unwrap()
     });
     let store = TestUpstream::echo();
@@ -169,7 +171,8 @@ fn whoever_the_auth_server_does_not_wave_through_stays_outside() {
             response.body(Full::from("the auth server's page")).unwrap()
         });
         let guarded = Guarded::by(&auth.url(), "");
-        for client in [guarded.proxy.client(), guarded.proxy.client().http2(), guarded.proxy.client().plain()] {
+        for client in [guarded.proxy.client(), guarded.proxy.client().http2(), guarded.proxy.client().plain()]
+        {
             let answer = client.get("app.example.test", "/admin");
             assert_eq!(answer.status, 403, "{name}");
             assert_eq!(answer.header("location"), None, "{name}");
@@ -325,5 +328,5 @@ fn hosts_that_are_guarded_as_a_whole_ask_userinfo_first() {
 }
 
 fn deny(_: &Seen) -> Response<Full<bytes::Bytes>> {
-    Response::builder().status(StatusCode::UNAUTHORIZED).body(Full::default()).unwrap()
+    Response::builder().status(StatusCode::UNAUTHORIZED).body(Full::default()).expect("a response")
 }

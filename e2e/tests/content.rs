@@ -261,7 +261,10 @@ fn parts_of_a_file_can_be_asked_for() {
     assert_eq!(several.status, 206);
     assert!(several.header("content-type").unwrap().starts_with("multipart/byteranges; boundary="));
     let text = several.text();
-    assert!(text.contains("bytes 0-1/10\r\n\r\n01\r\n") && text.contains("bytes 8-9/10\r\n\r\n89\r\n"), "{text}");
+    assert!(
+        text.contains("bytes 0-1/10\r\n\r\n01\r\n") && text.contains("bytes 8-9/10\r\n\r\n89\r\n"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -284,8 +287,7 @@ fn a_copy_that_is_still_good_is_not_sent_again() {
         ("meant this one", &[("if-match", etag)], 200),
         ("meant another", &[("if-match", "\"x\"")], 412),
     ] {
-        let client =
-            headers.iter().fold(proxy.client(), |client, (name, value)| client.header(name, value));
+        let client = headers.iter().fold(proxy.client(), |client, (name, value)| client.header(name, value));
         let answer = client.get("www.example.test", "/page.html");
         assert_eq!(answer.status, want, "{name}");
         assert_eq!(answer.text(), if want == 200 { "a page" } else { "" }, "{name}");
@@ -304,7 +306,8 @@ fn a_head_of_a_file_says_what_a_get_would() {
     let get = proxy.client().get("www.example.test", "/page");
     let head = proxy.client().method("HEAD").get("www.example.test", "/page");
     assert_eq!((head.status, head.body.len()), (200, 0));
-    for name in ["content-type", "content-length", "etag", "last-modified", "cache-control", "accept-ranges"] {
+    for name in ["content-type", "content-length", "etag", "last-modified", "cache-control", "accept-ranges"]
+    {
         assert!(get.header(name).is_some(), "{name}");
         assert_eq!(head.header(name), get.header(name), "{name}");
     }
@@ -405,14 +408,18 @@ fn pages_and_scripts_are_rewritten_in_whatever_coding_they_come() {
 fn a_client_that_takes_no_coding_gets_a_rewritten_page_in_none() {
     let app = Peer::start("app.py", &[]);
     let proxy = TestProxy::start(&rewriting_route_to(&app.url(), ""));
-    for (accept, coding) in [("", None), ("identity", None), ("gzip", Some("gzip")), ("br;q=0, gzip", Some("gzip"))]
+    for (accept, coding) in
+        [("", None), ("identity", None), ("gzip", Some("gzip")), ("br;q=0, gzip", Some("gzip"))]
     {
         let client = proxy.client();
         let client = if accept.is_empty() { client } else { client.header("accept-encoding", accept) };
         let answer = client.get("www.example.test", "/gzip");
         assert_eq!(answer.header("content-encoding"), coding, "{accept:?}");
         let text = unpacked(&answer);
-        assert!(text.contains("new.example.test 19") && !text.contains("old.example.com"), "{accept:?}: {text}");
+        assert!(
+            text.contains("new.example.test 19") && !text.contains("old.example.com"),
+            "{accept:?}: {text}"
+        );
     }
 }
 
@@ -580,14 +587,15 @@ fn answer_by_type(seen: &Seen) -> Response<Full<Bytes>> {
             .body(Full::from("compressed once".repeat(100))),
         _ => response.header("content-type", "text/plain").body(Full::from(page)),
     }
-    .unwrap()
+    .expect("a response")
 }
 
 /// Some 5 KB that name the old host and shrink.
 fn page() -> String {
     let mut page = String::from("<!doctype html><title>old.example.com</title>\n");
     for number in 0..100 {
-        writeln!(page, "<a href=\"https://old.example.com/{number}\">{number}</a>").unwrap();
+        writeln!(page, "<a href=\"https://old.example.com/{number}\">{number}</a>")
+            .expect("a String takes it");
     }
     page
 }
@@ -638,14 +646,15 @@ fn unpacked(answer: &TestResponse) -> String {
         Some("br") => zlib("brotliDecompressSync", &answer.body),
         _ => answer.body.to_vec(),
     };
-    String::from_utf8(bytes).unwrap()
+    String::from_utf8(bytes).expect("text")
 }
 
 fn zlib(function: &str, bytes: &[u8]) -> Vec<u8> {
     let folder = TestFolder::new();
     let path = folder.write("bytes", bytes);
-    let script =
-        format!("process.stdout.write(require('zlib').{function}(require('fs').readFileSync(process.argv[1])))");
+    let script = format!(
+        "process.stdout.write(require('zlib').{function}(require('fs').readFileSync(process.argv[1])))"
+    );
     let output = run(node().args(["-e", &script]).arg(path));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout

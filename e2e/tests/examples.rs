@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The example configurations: they load, and the large one routes as its comments say (rows B16 to B20).
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -139,7 +140,12 @@ fn all_twenty_three_hosts_and_their_paths_reach_the_service_that_the_example_nam
         ("systemlogs", "/loki", "loki:3100", "/loki"),
         ("systemtracing", "/api", "tempo:3200", "/api"),
         ("auth", "/login", "kratos-ui:3000", "/login"),
-        ("auth", "/.well-known/openid-configuration", "hydra-public:4444", "/.well-known/openid-configuration"),
+        (
+            "auth",
+            "/.well-known/openid-configuration",
+            "hydra-public:4444",
+            "/.well-known/openid-configuration",
+        ),
         ("auth", "/oauth2/auth?x=1", "hydra-public:4444", "/oauth2/auth?x=1"),
     ];
     for (host, path, service, target) in open {
@@ -167,7 +173,11 @@ fn all_twenty_three_hosts_and_their_paths_reach_the_service_that_the_example_nam
     let hosts: std::collections::BTreeSet<&str> = hosts.collect();
     assert_eq!(hosts.len(), 23);
     let config = load_sources::<Config>(
-        Sources(vec![Source { name: "as started".into(), path: None, text: read(&workplace.proxy.config_path()) }]),
+        Sources(vec![Source {
+            name: "as started".into(),
+            path: None,
+            text: read(&workplace.proxy.config_path()),
+        }]),
         Config::check,
     );
     let prefixes: Vec<String> =
@@ -193,7 +203,10 @@ fn the_examples_gate_files_disk_rewrite_and_ssh_do_what_their_comments_say() {
     assert_eq!(signed.header("x-amz-date"), Some("20260101"));
     // The Host header is part of S3's signatures.
     workplace.get("s3", "/bucket/key", None);
-    assert_eq!(workplace.last("seaweedfs-filer.storage.svc.cluster.local:8333").header("host"), Some("s3.example.test"));
+    assert_eq!(
+        workplace.last("seaweedfs-filer.storage.svc.cluster.local:8333").header("host"),
+        Some("s3.example.test")
+    );
     // What lies on the pod's disk comes from there.
     assert_eq!(workplace.get("assets", "/index.html", None), (200, "from disk".to_owned()));
     // The bar was built for another domain.

@@ -3,11 +3,8 @@
 //! gets"): versions, identity, forwarding, bodies, bounds, retries.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::process::Command;
 
-use http::Response;
-use http_body_util::Full;
 use serde_json::Value;
 use sunbeam_testkit::{
     Peer, RawUpstream, TestProxy, TestResponse, TestUpstream, free_address, raw_exchange, run,
@@ -37,12 +34,22 @@ fn plain_http_is_sent_to_https_with_its_path_and_query() {
     let proxy = TestProxy::start(&format!("{listen}{routes}"));
     let port = https.port();
     for (name, host, target, want) in [
-        ("path and query", "www.example.test", "/a/b%20c?d=e&f=%2F", "https://www.example.test/a/b%20c?d=e&f=%2F"),
+        (
+            "path and query",
+            "www.example.test",
+            "/a/b%20c?d=e&f=%2F",
+            "https://www.example.test/a/b%20c?d=e&f=%2F",
+        ),
         ("root", "www.example.test", "/", "https://www.example.test/"),
         ("empty query", "www.example.test", "/?", "https://www.example.test/?"),
         ("a path like a host", "www.example.test", "//evil.test/x", "https://www.example.test//evil.test/x"),
         ("capitals", "WWW.Example.Test", "/A", "https://www.example.test/A"),
-        ("a port we were asked on", "www.example.test:8080", "/a?b", &format!("https://www.example.test:{port}/a?b")),
+        (
+            "a port we were asked on",
+            "www.example.test:8080",
+            "/a?b",
+            &format!("https://www.example.test:{port}/a?b"),
+        ),
     ] {
         for method in ["GET", "HEAD", "POST"] {
             let answer = proxy.client().plain().method(method).get(host, target);
@@ -53,7 +60,11 @@ fn plain_http_is_sent_to_https_with_its_path_and_query() {
     assert!(backend.seen().is_empty(), "nothing reached the backend in the clear");
     assert_eq!(proxy.client().plain().get("open.example.test", "/a?b").text(), "GET /a?b", "opted out");
     let unknown = proxy.client().plain().get("nope.example.test", "/");
-    assert_eq!((unknown.status, unknown.header("location")), (421, None), "nobody is sent to a host unknown here");
+    assert_eq!(
+        (unknown.status, unknown.header("location")),
+        (421, None),
+        "nobody is sent to a host unknown here"
+    );
 }
 
 #[test]
@@ -170,8 +181,18 @@ fn a_trusted_proxy_is_believed_and_extended() {
     let proxy = TestProxy::start(&format!("{listen}{}", route("www", &backend.url(), "")));
     for (name, forwarded, want, client_ip) in [
         ("one address", "203.0.113.9", "203.0.113.9, 127.0.0.1", "203.0.113.9"),
-        ("what its client forged stands before", "1.1.1.1, 203.0.113.9", "1.1.1.1, 203.0.113.9, 127.0.0.1", "203.0.113.9"),
-        ("two trusted in a row", "203.0.113.9, 127.0.0.1", "203.0.113.9, 127.0.0.1, 127.0.0.1", "203.0.113.9"),
+        (
+            "what its client forged stands before",
+            "1.1.1.1, 203.0.113.9",
+            "1.1.1.1, 203.0.113.9, 127.0.0.1",
+            "203.0.113.9",
+        ),
+        (
+            "two trusted in a row",
+            "203.0.113.9, 127.0.0.1",
+            "203.0.113.9, 127.0.0.1, 127.0.0.1",
+            "203.0.113.9",
+        ),
         ("IPv6", "2001:db8::7", "2001:db8::7, 127.0.0.1", "2001:db8::7"),
     ] {
         let client = proxy.client().plain().header("x-forwarded-for", forwarded);
@@ -185,7 +206,11 @@ fn a_trusted_proxy_is_believed_and_extended() {
         assert_eq!(seen.header("x-forwarded-host"), Some("shop.example"), "{name}");
         let id = answer.header("x-request-id").unwrap();
         let record = proxy.audit().wait_for(name, |record| record.request_id == id);
-        assert_eq!((record.client_ip.as_str(), record.cf_country.as_deref()), (client_ip, Some("DE")), "{name}");
+        assert_eq!(
+            (record.client_ip.as_str(), record.cf_country.as_deref()),
+            (client_ip, Some("DE")),
+            "{name}"
+        );
     }
 }
 
@@ -193,14 +218,27 @@ fn a_trusted_proxy_is_believed_and_extended() {
 fn a_large_upload_arrives_whole() {
     let app = Peer::start("app.py", &[]);
     let proxy = TestProxy::start(&route("www", &app.url(), ""));
-    let bytes: Vec<u8> = (0_u32..64 * 1024 * 256).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    let bytes: Vec<u8> =
+        (0_u32..64 * 1024 * 256).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
     let path = proxy.folder().write("upload", &bytes);
     let file = path.to_str().unwrap();
     let sum = stdout(Command::new("sha256sum").arg(&path));
     let sum = sum.split(' ').next().unwrap();
     for (name, options, expects) in [
         ("with Expect: 100-continue", &["--http1.1", "--upload-file", file][..], true),
-        ("chunked", &["--http1.1", "-X", "PUT", "-H", "Transfer-Encoding: chunked", "--data-binary", &format!("@{file}")], true),
+        (
+            "chunked",
+            &[
+                "--http1.1",
+                "-X",
+                "PUT",
+                "-H",
+                "Transfer-Encoding: chunked",
+                "--data-binary",
+                &format!("@{file}"),
+            ],
+            true,
+        ),
         ("over HTTP/2", &["--http2", "--upload-file", file], false),
     ] {
         let mut curl = proxy.curl();
@@ -238,7 +276,10 @@ fn a_head_gets_the_head_of_a_get() {
     assert_eq!(field(&answer, "content-length"), Some("5000"));
     assert!(answer.ends_with("\r\n\r\n"), "no body follows: {answer}");
     let over_h2 = proxy.client().http2().method("HEAD").get("www.example.test", "/big?bytes=5000");
-    assert_eq!((over_h2.status, over_h2.header("content-length"), over_h2.body.len()), (200, Some("5000"), 0));
+    assert_eq!(
+        (over_h2.status, over_h2.header("content-length"), over_h2.body.len()),
+        (200, Some("5000"), 0)
+    );
 }
 
 #[test]
@@ -317,7 +358,8 @@ fn what_belongs_to_one_connection_does_not_travel() {
 fn cookies_that_http_2_split_are_joined_again() {
     let backend = TestUpstream::echo();
     let proxy = TestProxy::start(&route("www", &backend.url(), ""));
-    let client = proxy.client().http2().header("cookie", "a=1").header("cookie", "b=2; c=3").header("cookie", "d=4");
+    let client =
+        proxy.client().http2().header("cookie", "a=1").header("cookie", "b=2; c=3").header("cookie", "d=4");
     assert_eq!(client.get("www.example.test", "/").status, 200);
     let cookies: Vec<_> = backend.last().headers.get_all("cookie").iter().cloned().collect();
     assert_eq!(cookies, ["a=1; b=2; c=3; d=4"]);
@@ -333,9 +375,14 @@ fn bodies_past_their_bound_are_413() {
         route("large", &backend.url(), &format!("{OPEN}\nmax_body_bytes = 5000")),
     ];
     let proxy = TestProxy::start(&format!("{limits}{}", routes.join("\n")));
-    for (host, bytes, want) in
-        [("www", 1000, 200), ("www", 1001, 413), ("small", 10, 200), ("small", 11, 413), ("large", 5000, 200), ("large", 5001, 413)]
-    {
+    for (host, bytes, want) in [
+        ("www", 1000, 200),
+        ("www", 1001, 413),
+        ("small", 10, 200),
+        ("small", 11, 413),
+        ("large", 5000, 200),
+        ("large", 5001, 413),
+    ] {
         let name = format!("{host}.example.test");
         for client in [proxy.client(), proxy.client().http2()] {
             let answer = client.method("POST").body(vec![b'x'; bytes]).get(&name, "/up");
@@ -409,7 +456,9 @@ fn heads_past_their_bounds_are_414_and_431() {
 fn error_pages_have_the_form_the_client_asks_for() {
     let backend = TestUpstream::echo();
     let more = format!("{OPEN}\nmax_body_bytes = 1");
-    let proxy = TestProxy::start(&[route("www", &backend.url(), &more), route("dead", "http://127.0.0.1:1", OPEN)].join("\n"));
+    let proxy = TestProxy::start(
+        &[route("www", &backend.url(), &more), route("dead", "http://127.0.0.1:1", OPEN)].join("\n"),
+    );
     for (accept, kind) in [
         ("text/html", "text/html; charset=utf-8"),
         ("application/json", "application/json"),
@@ -420,7 +469,11 @@ fn error_pages_have_the_form_the_client_asks_for() {
             let client = proxy.client().body(body);
             let client = if accept.is_empty() { client } else { client.header("accept", accept) };
             let answer = client.get(&format!("{host}.example.test"), "/");
-            assert_eq!((answer.status, answer.header("content-type")), (status, Some(kind)), "{host} {accept}");
+            assert_eq!(
+                (answer.status, answer.header("content-type")),
+                (status, Some(kind)),
+                "{host} {accept}"
+            );
             assert_eq!(answer.header("cache-control"), Some("no-store"), "{host} {accept}");
             check_page(&answer, kind);
         }
@@ -432,7 +485,10 @@ fn methods_that_no_proxy_passes_on_are_405() {
     let backend = TestUpstream::echo();
     let proxy = TestProxy::start(&route("www", &backend.url(), OPEN));
     for (method, target) in [("TRACE", "/x"), ("CONNECT", "www.example.test:443")] {
-        let request = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", "www.example.test:443");
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            "www.example.test:443"
+        );
         let answer = raw_exchange(proxy.http(), request.as_bytes());
         assert!(answer.starts_with("HTTP/1.1 405 "), "{method}: {answer}");
         assert!(field(&answer, "allow").is_some_and(|allow| allow.contains("GET")), "{method}: {answer}");
@@ -466,7 +522,8 @@ fn a_head_that_does_not_arrive_in_time_is_408() {
 #[test]
 fn options_with_a_star_asks_about_the_server_itself() {
     let backend = TestUpstream::echo();
-    let proxy = TestProxy::start(&[route("www", &backend.url(), OPEN), route("tls", &backend.url(), "")].join("\n"));
+    let proxy =
+        TestProxy::start(&[route("www", &backend.url(), OPEN), route("tls", &backend.url(), "")].join("\n"));
     for host in ["www.example.test", "tls.example.test"] {
         let request = format!("OPTIONS * HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         let answer = raw_exchange(proxy.http(), request.as_bytes());
@@ -509,25 +566,33 @@ fn a_post_is_never_sent_twice() {
     });
     let proxy = TestProxy::start(&route("www", &backend.url(), ""));
     for (round, body) in ["", "amount=100"].iter().enumerate() {
-        assert_eq!(proxy.client().get("www.example.test", "/account").status, 200, "a connection is kept now");
-        let answer = proxy.client().method("POST").body(*body).get("www.example.test", &format!("/pay/{round}"));
+        assert_eq!(
+            proxy.client().get("www.example.test", "/account").status,
+            200,
+            "a connection is kept now"
+        );
+        let answer =
+            proxy.client().method("POST").body(*body).get("www.example.test", &format!("/pay/{round}"));
         assert_eq!(answer.status, 502);
-        let posted = backend.requests().iter().filter(|seen| seen.starts_with(&format!("POST /pay/{round} "))).count();
+        let posted =
+            backend.requests().iter().filter(|seen| seen.starts_with(&format!("POST /pay/{round} "))).count();
         assert_eq!(posted, 1, "{body:?}");
     }
 }
 
 fn check_page(answer: &TestResponse, kind: &str) {
-    let id = answer.header("x-request-id").unwrap();
+    let id = answer.header("x-request-id").expect("an id");
     let text = answer.text();
     match kind {
         "application/json" => {
             let page = answer.json();
             assert_eq!(page["request_id"], id);
             assert!(page["error"].is_string(), "{text}");
-            assert_eq!(page.as_object().unwrap().len(), 2, "{text}");
+            assert_eq!(page.as_object().map(|page| page.len()), Some(2), "{text}");
         }
-        "text/html; charset=utf-8" => assert!(text.starts_with("<!doctype html>") && text.contains(id), "{text}"),
+        "text/html; charset=utf-8" => {
+            assert!(text.starts_with("<!doctype html>") && text.contains(id), "{text}")
+        }
         _ => assert!(text.starts_with(&answer.status.to_string()) && text.contains(id), "{text}"),
     }
 }
@@ -557,7 +622,7 @@ fn route(prefix: &str, backend: &str, more: &str) -> String {
 fn stdout(command: &mut Command) -> String {
     let output = run(command);
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("text")
 }
 
 fn no_panic(proxy: &TestProxy) {

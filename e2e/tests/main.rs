@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! End-to-end tests, one module a subject, one binary.
 
+mod api;
 mod auth;
 mod browser;
 mod content;
 mod examples;
+mod faults;
 mod grpc;
 mod http;
+mod http2;
 mod passthrough;
+mod reload;
 mod routing;
 mod sight;
+mod tls;
 mod websocket;

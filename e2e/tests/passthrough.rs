@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! SSH through `[ssh]`: a real client, a real server, the bytes untouched (row A15).
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
 
 use std::fs::{self, File};
 use std::net::SocketAddr;

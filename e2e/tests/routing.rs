@@ -46,3 +46,28 @@ fn a_refused_head_gets_its_page_its_record_and_its_metric() {
     assert_eq!(record.error.as_deref(), Some("Content-Length and Transfer-Encoding together"));
     assert!(docs.seen().is_empty());
 }
+
+#[test]
+fn the_longest_prefix_wins_and_the_backend_gets_the_path_it_was_promised() {
+    let (site, api, new) = (TestUpstream::echo(), TestUpstream::echo(), TestUpstream::echo());
+    let proxy = TestProxy::builder()
+        .route("shop", &site.url())
+        .config(&format!(
+            "[[routes.paths]]\nprefix = \"/api\"\nbackend = \"{}\"\nstrip_prefix = true\n\
+             [[routes.paths]]\nprefix = \"/api/v2\"\nbackend = \"{}\"\nstrip_prefix = true\nupstream_path_prefix = \"/next/\"",
+            api.url(),
+            new.url()
+        ))
+        .start();
+    for (target, want, backend) in [
+        ("/", "GET /", &site),
+        ("/apix", "GET /apix", &site),
+        ("/api", "GET /", &api),
+        ("/api/users?a=1", "GET /users?a=1", &api),
+        ("/api/v2/users", "GET /next/users", &new),
+        ("/api/a%2Fb", "GET /a%2Fb", &api),
+    ] {
+        assert_eq!(proxy.client().get("shop.example.test", target).text(), want, "{target}");
+        assert_eq!(format!("GET {}", backend.last().target), want, "{target}");
+    }
+}

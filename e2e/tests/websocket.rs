@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! WebSocket through the proxy, spoken by a client library and two server libraries (rows A18, B05).
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
 
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -107,7 +108,8 @@ fn without_websocket_the_backend_gets_an_ordinary_request_and_nothing_is_upgrade
 fn a_path_has_its_own_word_on_websocket_whatever_its_route_says() {
     let (page, socket) = (Peer::start("app.py", &[]), Peer::start("node_app.mjs", &[]));
     let plain = TestUpstream::echo();
-    let only_the_path = format!("[[routes.paths]]\nprefix = \"/ws\"\nbackend = \"{}\"\nwebsocket = true", socket.url());
+    let only_the_path =
+        format!("[[routes.paths]]\nprefix = \"/ws\"\nbackend = \"{}\"\nwebsocket = true", socket.url());
     let proxy = TestProxy::start(&route(&plain.url(), &only_the_path));
     assert_eq!(chat(&proxy, "wss", "/ws", &["--send", "a"]).1["replies"], json!(["echo:a"]));
     assert_eq!(chat(&proxy, "wss", "/other", &[]).1["status"], 200, "no upgrade outside the path");
@@ -200,7 +202,8 @@ fn tunnels_count_against_the_bound_on_connections() {
 #[test]
 fn a_drain_lets_a_tunnel_finish_and_ends_one_that_does_not_before_its_deadline() {
     let app = Peer::start("app.py", &[]);
-    let proxy = TestProxy::start(&format!("[limits]\ndrain_secs = 30\n{}", route(&app.url(), "websocket = true")));
+    let proxy =
+        TestProxy::start(&format!("[limits]\ndrain_secs = 30\n{}", route(&app.url(), "websocket = true")));
     let held = hold(&proxy, "wss", "/ws");
     let audit = proxy.audit();
     eventually("a tunnel", || (proxy.metric("sunbeam_websocket_active", &[]) > 0.5).then_some(()));
@@ -217,7 +220,8 @@ fn a_drain_lets_a_tunnel_finish_and_ends_one_that_does_not_before_its_deadline()
     assert_eq!(audit.wait_for("the tunnel", |record| record.path == "/ws").error, None);
     drop(proxy);
 
-    let proxy = TestProxy::start(&format!("[limits]\ndrain_secs = 1\n{}", route(&app.url(), "websocket = true")));
+    let proxy =
+        TestProxy::start(&format!("[limits]\ndrain_secs = 1\n{}", route(&app.url(), "websocket = true")));
     let held = hold(&proxy, "ws", "/ws");
     eventually("a tunnel", || (proxy.metric("sunbeam_websocket_active", &[]) > 0.5).then_some(()));
     let (audit, mut proxy) = (proxy.audit(), proxy);

@@ -213,8 +213,13 @@ impl TestProxyBuilder {
         self.folder.write("config.test.toml", &self.text);
         let files = ConfigFiles { path, profile: Some("test".to_owned()) };
         let loaded = load(&files, Config::check).unwrap_or_else(|error| panic!("{error}"));
-        let options =
-            NodeOptions { files: Some(files), loaded, threads: self.threads, certificate: None, on_change: None };
+        let options = NodeOptions {
+            files: Some(files),
+            loaded,
+            threads: self.threads,
+            certificate: None,
+            on_change: None,
+        };
         Ok(TestProxy { node: Some(Node::start(options)?), folder: self.folder, ca, certificate })
     }
 }

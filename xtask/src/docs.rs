@@ -101,12 +101,18 @@ fn metrics() -> String {
     rows.sort_by_key(|row| row.name);
     for row in rows {
         let labels = row.labels.join(", ");
-        line(&mut page, &format!("| `{}` | {} | {labels} | {} |", row.name, row.kind, cell(&one_line(row.help))));
+        line(
+            &mut page,
+            &format!("| `{}` | {} | {labels} | {} |", row.name, row.kind, cell(&one_line(row.help))),
+        );
     }
-    page.push_str("\n## Names of the second seed\n\nServed with `telemetry.compat_metrics`, as the same numbers.\n\n");
+    page.push_str(
+        "\n## Names of the second seed\n\nServed with `telemetry.compat_metrics`, as the same numbers.\n\n",
+    );
     page.push_str("| name | the same as |\n|---|---|\n");
     for alias in ALIASES {
-        let labels: Vec<String> = alias.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let labels: Vec<String> =
+            alias.labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         line(&mut page, &format!("| `{}` | `{}{labels}` |", alias.name, alias.of));
     }

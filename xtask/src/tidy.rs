@@ -76,9 +76,10 @@ fn arrows(root: &Path, findings: &mut Vec<String>) -> Result<()> {
             findings.push(format!("`{name}` is not in the table of arrows (xtask/src/tidy.rs)"));
             continue;
         };
-        let ours = package.dependencies.iter().filter(|dependency| {
-            dependency.kind == DependencyKind::Normal && dependency.path.is_some()
-        });
+        let ours = package
+            .dependencies
+            .iter()
+            .filter(|dependency| dependency.kind == DependencyKind::Normal && dependency.path.is_some());
         for dependency in ours {
             if !allowed.contains(&dependency.name.as_str()) {
                 findings.push(format!("`{name}` must not use `{}`: arrows run down only", dependency.name));
@@ -123,7 +124,8 @@ fn text(root: &Path, file: &Path, findings: &mut Vec<String>) {
     let is_lock = name.to_string().ends_with(".lock") || name.to_string().ends_with("package-lock.json");
     let is_this = file == Path::new("xtask/src/tidy.rs");
     if !is_lock && !is_this {
-        let checkout = root.parent().map(|folder| format!("{}/", folder.display())).filter(|path| path.len() > 1);
+        let checkout =
+            root.parent().map(|folder| format!("{}/", folder.display())).filter(|path| path.len() > 1);
         for forbidden in FORBIDDEN.iter().copied().chain(checkout.as_deref()) {
             if text.contains(forbidden) {
                 findings.push(format!("{name}: holds `{forbidden}`"));

@@ -29,7 +29,10 @@ pub(crate) struct Reload {
 /// `60` or `60s`.
 pub(super) fn seconds(text: &str) -> Result<u64, String> {
     let number = text.strip_suffix('s').unwrap_or(text).parse();
-    number.ok().filter(|seconds| (1..=86_400).contains(seconds)).ok_or_else(|| "1 to 86400 seconds".to_owned())
+    number
+        .ok()
+        .filter(|seconds| (1..=86_400).contains(seconds))
+        .ok_or_else(|| "1 to 86400 seconds".to_owned())
 }
 
 /// A path of the API with the options that a change takes.

@@ -28,6 +28,11 @@ pub struct Source {
 pub struct Sources(pub Vec<Source>);
 
 impl Sources {
+    /// Whether both hold the same texts in the same order.
+    pub fn same_texts(&self, other: &Self) -> bool {
+        self.0.iter().map(|source| &source.text).eq(other.0.iter().map(|source| &source.text))
+    }
+
     /// `(name, line, column)`, both counted from 1, columns in characters.
     pub fn locate(&self, at: At) -> (&str, usize, usize) {
         let Some(source) = self.0.get(at.source) else { return ("", 1, 1) };

@@ -73,6 +73,7 @@ pub(crate) fn sum(families: &[MetricFamily], name: &str, labels: &[(&str, &str)]
 }
 
 #[cfg(test)]
+#[expect(unreachable_pub, reason = "`declare_metrics!` makes public types")]
 mod tests {
     use crate::Registry;
 
@@ -98,6 +99,7 @@ mod tests {
         assert!(page.contains("\nactive_connections 7\n"), "{page}");
         assert!(!page.contains("requests_proxied"), "{page}");
         assert!(!registry.render(false).contains("tls_handshakes_completed"));
+        assert_eq!(TestMetrics::TABLE.len(), 2);
         assert!(registry.sum("sunbeam_tls_handshakes_total", &[]) > 3.5);
     }
 }

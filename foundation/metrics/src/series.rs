@@ -66,6 +66,7 @@ const fn count(samples: u64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(unreachable_pub, reason = "`declare_metrics!` makes public types")]
 mod tests {
     use crate::Registry;
 

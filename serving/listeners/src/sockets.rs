@@ -58,6 +58,16 @@ pub fn bind(address: SocketAddr, threads: usize) -> Result<Vec<TcpListener>, Bin
     if address.port() != 0 {
         drop(socket(address, false).map_err(failed)?);
     }
+    bind_beside(address, threads)
+}
+
+/// As [`bind`], on a port that this node itself holds until the new sockets are in place: from
+/// `127.0.0.1:80` to `0.0.0.0:80`.
+///
+/// # Errors
+/// As [`bind`]; a second node of the same user is not found out.
+pub fn bind_beside(address: SocketAddr, threads: usize) -> Result<Vec<TcpListener>, BindError> {
+    let failed = |source| BindError { address, source };
     let first = socket(address, true).map_err(failed)?;
     let bound = first.local_addr().map_err(failed)?;
     let mut listeners = vec![first];

@@ -4,8 +4,9 @@
 
 fn main() {
     const READS: u32 = 20_000_000;
-    let mut rounds: Vec<f64> =
-        (0..5).map(|_| sunbeam_proxy::time_config_reads(READS).as_secs_f64() * 1e9 / f64::from(READS)).collect();
+    let mut rounds: Vec<f64> = (0..5)
+        .map(|_| sunbeam_proxy::time_config_reads(READS).as_secs_f64() * 1e9 / f64::from(READS))
+        .collect();
     rounds.sort_by(f64::total_cmp);
     println!("config_read_ns {:.2}", rounds[2]);
 }

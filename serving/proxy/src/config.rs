@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The whole configuration: one line a section.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use sunbeam_config::{Reader, Secret, choice, section};
 use sunbeam_listeners::{LimitsSection, ListenAddress, ListenSection, SshSection, TlsSection, TlsStore};
@@ -184,7 +184,7 @@ impl Config {
     }
 
     /// Where `/metrics` is served; `None`: nowhere.
-    pub fn metrics_address(&self) -> Option<std::net::SocketAddr> {
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
         let port = Some(self.telemetry.metrics_port).filter(|port| *port != 0)?;
         Some((self.telemetry.metrics_bind.parse::<IpAddr>().ok()?, port).into())
     }
@@ -199,11 +199,10 @@ impl Config {
         all.extend(self.listen.https.0.iter().map(|address| ("listen.https", *address)));
         all.extend(self.ssh.listen.map(|address| ("ssh.listen", address)));
         all.extend(self.management.bind.map(|address| ("management.bind", address)));
-        let mut seen = std::collections::BTreeMap::new();
-        for (key, address) in all {
-            if address.0.port() != 0
-                && let Some(first) = seen.insert(address, key)
-            {
+        all.extend(self.metrics_address().map(|address| ("telemetry.metrics_port", ListenAddress(address))));
+        for (index, (key, address)) in all.iter().enumerate() {
+            let earlier = all.iter().take(index).find(|(_, other)| overlap(address.0, other.0));
+            if let Some((first, _)) = earlier {
                 reader.error(key, format!("{address} is taken by `{first}` already"));
             }
         }
@@ -259,7 +258,9 @@ impl Config {
         for directive in self.telemetry.log_level.split(',') {
             let level = directive.rsplit('=').next().unwrap_or_default().trim();
             if level.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
-                let message = format!("`{directive}` is not a level (error, warn, info, debug, trace, off) or `target=level`");
+                let message = format!(
+                    "`{directive}` is not a level (error, warn, info, debug, trace, off) or `target=level`"
+                );
                 reader.error("telemetry.log_level", message);
             }
         }
@@ -304,4 +305,12 @@ impl Config {
         });
         is_here && url.port == bind.0.port() && url.port != 0
     }
+}
+
+/// Whether one socket keeps the other from being bound: the same port of one address, or of all.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    one.port() != 0
+        && one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (one.ip() == other.ip() || one.ip().is_unspecified() || other.ip().is_unspecified())
 }

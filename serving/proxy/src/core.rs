@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
 use sunbeam_config::{
     ConfigFiles, LoadError, Loaded, Problem, Secret, Section as _, Source, Sources, diff, load, load_sources,
@@ -91,7 +91,7 @@ pub(crate) struct Core {
     pub(crate) state: State,
     pub(crate) files: Option<ConfigFiles>,
     pub(crate) token: ArcSwap<Secret>,
-    pub(crate) token_path: Option<PathBuf>,
+    pub(crate) token_path: ArcSwapOption<PathBuf>,
     pub(crate) on_change: Option<OnChange>,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) orders: Vec<UnboundedSender<Order>>,
@@ -102,8 +102,10 @@ pub(crate) struct Core {
 #[derive(Default)]
 pub(crate) struct Changing {
     pub(crate) parts: Parts,
-    /// Why the files are not in use, if they are not.
-    last_error: Option<String>,
+    /// Why the configuration's files are not in use, if they are not.
+    files_error: Option<String>,
+    /// Why the certificates' files are not.
+    tls_error: Option<String>,
     /// A change that is taken back unless somebody confirms it: its generation, and where to go back to.
     unconfirmed: Option<(u64, u64)>,
 }
@@ -128,7 +130,8 @@ impl Core {
 
     /// Why the files are not in use, if they are not.
     pub(crate) fn last_error(&self) -> Option<String> {
-        self.changing().last_error.clone()
+        let changing = self.changing();
+        changing.files_error.clone().or_else(|| changing.tls_error.clone())
     }
 
     /// Reads the files again.
@@ -143,7 +146,8 @@ impl Core {
     /// Uses a text that came over the API.
     pub(crate) fn apply(self: &Arc<Self>, text: &str, mode: ChangeMode) -> Result<ReloadReport, ReloadError> {
         let source = Source { name: "request".into(), path: None, text: text.to_owned() };
-        self.change(Ok(load_sources(Sources(vec![source]), Config::check)?), "apply", mode)
+        let loaded = load_sources(Sources(vec![source]), Config::check);
+        self.change(loaded.map_err(ReloadError::from), "apply", mode)
     }
 
     /// Uses an earlier configuration: the one before the newest, or the one asked for.
@@ -154,20 +158,15 @@ impl Core {
     ) -> Result<ReloadReport, ReloadError> {
         let history = self.state.history().map_err(StartError::from)?;
         let running = self.shared.snapshot();
-        let is_running = |kept: &&KeptConfiguration| {
-            kept.sources().0.iter().map(|source| &source.text).eq(running
-                .sources
-                .0
-                .iter()
-                .map(|source| &source.text))
-        };
+        let is_running = |kept: &&KeptConfiguration| kept.sources().same_texts(&running.sources);
         let current = history.iter().rposition(|kept| is_running(&kept)).unwrap_or(history.len());
         let target = match to {
             Some(id) => history.iter().find(|kept| kept.id == id),
             None => current.checked_sub(1).and_then(|before| history.get(before)),
         };
         let target = target.ok_or(ReloadError::NoHistory { id: to })?;
-        self.change(Ok(load_sources(target.sources(), Config::check)?), "rollback", mode)
+        let loaded = load_sources(target.sources(), Config::check);
+        self.change(loaded.map_err(ReloadError::from), "rollback", mode)
     }
 
     /// Keeps a change that would have been taken back. `false`: there is none.
@@ -188,11 +187,16 @@ impl Core {
             return result;
         }
         let metrics = &self.shared.metrics;
+        // Whether the files are good is told by reading them, not by what came over the API.
+        let is_of_files = note == "reload";
         match &result {
             Ok(report) => {
                 metrics.config_reloads("ok").inc();
-                metrics.config_reload_failed().set(0);
-                changing.last_error = None;
+                // Every change reads the certificates too.
+                changing.tls_error = None;
+                if is_of_files {
+                    changing.files_error = None;
+                }
                 let changes = report.changes.len();
                 info!(generation = report.generation, changes, by = note, "configuration in use");
                 for warning in &report.warnings {
@@ -203,11 +207,13 @@ impl Core {
             Err(ReloadError::NoFiles | ReloadError::NoHistory { .. }) => {}
             Err(error) => {
                 metrics.config_reloads("failed").inc();
-                metrics.config_reload_failed().set(1);
                 error!("the new configuration was refused, the running one stays: {error}");
-                changing.last_error = Some(error.to_string());
+                if is_of_files {
+                    changing.files_error = Some(error.to_string());
+                }
             }
         }
+        self.show_errors(&changing);
         result
     }
 
@@ -242,16 +248,17 @@ impl Core {
         }
         // Everything that can fail comes before anything that is seen.
         let parts = self.prepare(&changing.parts, &next.config)?;
-        let (token, _) = self.state.token(&next.config.management.token).map_err(StartError::from)?;
+        let (token, token_path) =
+            self.state.token(&next.config.management.token).map_err(StartError::from)?;
         self.switch_outputs(&running.config, &next.config)?;
         self.keep(&next.sources, note);
         self.shared.guard.set_bound(next.config.limits.max_connections);
         self.shared.show_node(&next.config, Some(&running.config));
         self.shared.snapshot.store(Arc::new(next));
         self.token.store(Arc::new(token));
-        let management = changing.parts.management_address();
+        let told = (changing.parts.management_address(), self.token_path.swap(token_path.map(Arc::new)));
         self.install(&mut changing.parts, parts);
-        if management != changing.parts.management_address() {
+        if told != (changing.parts.management_address(), self.token_path.load_full()) {
             self.write_node_file(changing);
         }
         if let Some(OnChange(call)) = &self.on_change {
@@ -324,23 +331,43 @@ impl Core {
 
     /// Looks at the files once.
     pub(crate) fn look(self: &Arc<Self>, config_changed: bool) {
-        if config_changed && self.files.is_some() {
+        if config_changed && !self.files_are_running() {
             // Told in the log and the metric.
             drop(self.reload(ChangeMode::default()));
         }
         let snapshot = self.shared.snapshot();
-        if snapshot.config.tls.watch && self.shared.tls.files_changed() {
-            let _one_at_a_time = self.changing();
-            match self.shared.tls.reload(&snapshot.config.tls) {
-                Ok(()) => {
-                    self.shared.metrics.config_reloads("ok").inc();
-                    info!("certificates in use from the next handshake on");
-                }
-                Err(error) => {
-                    warn!("the changed certificate files were refused, the old ones serve: {error}")
-                }
+        if !snapshot.config.tls.watch || !self.shared.tls.files_changed() {
+            return;
+        }
+        let mut changing = self.changing();
+        let reloads = |result| self.shared.metrics.config_reloads(result).inc();
+        match self.shared.tls.reload(&self.shared.snapshot().config.tls) {
+            Ok(()) => {
+                reloads("ok");
+                changing.tls_error = None;
+                info!("certificates in use from the next handshake on");
+            }
+            Err(error) => {
+                reloads("failed");
+                error!("the changed certificate files were refused, the old ones serve: {error}");
+                changing.tls_error = Some(error.to_string());
             }
         }
+        self.show_errors(&changing);
+    }
+
+    /// Whether the files hold what is in use: nothing to do when only their time changed, or when a
+    /// command has read them already.
+    fn files_are_running(&self) -> bool {
+        let Some(files) = &self.files else { return true };
+        let running = self.shared.snapshot();
+        let is_same = files.read().is_ok_and(|sources| sources.same_texts(&running.sources));
+        is_same && self.changing().files_error.is_none()
+    }
+
+    fn show_errors(&self, changing: &Changing) {
+        let failed = changing.files_error.is_some() || changing.tls_error.is_some();
+        self.shared.metrics.config_reload_failed().set(i64::from(failed));
     }
 
     pub(crate) fn stamps(&self) -> Vec<Option<(SystemTime, u64, u64)>> {
@@ -358,7 +385,7 @@ impl Core {
         let address = changing.parts.management_address();
         let file = serde_json::json!({
             "api": address.map(|address| format!("http://{address}")),
-            "token_path": self.token_path,
+            "token_path": self.token_path.load_full().map(|path| path.display().to_string()),
             "pid": std::process::id(),
             "started_at": Timestamp::now().to_string(),
         });

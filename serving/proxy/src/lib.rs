@@ -28,6 +28,7 @@ mod upgrade;
 mod upstream;
 mod worker;
 
+pub use crate::core::{ReloadError, ReloadReport};
 pub use admin::OPENAPI;
 pub use audit_log::AuditLogError;
 pub use config::{
@@ -35,7 +36,6 @@ pub use config::{
     TelemetrySection,
 };
 pub use metrics::ProxyMetrics;
-pub use crate::core::{ReloadError, ReloadReport};
 pub use node::{Node, NodeOptions, OnChange, StartError};
 pub use snapshot::{CompileError, time_config_reads};
 pub use state::{KeptConfiguration, StateError};

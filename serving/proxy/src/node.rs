@@ -3,11 +3,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::sign::CertifiedKey;
 use sunbeam_config::{ConfigFiles, Loaded, Sources};
 use sunbeam_listeners::{
@@ -124,7 +124,7 @@ impl Node {
             state,
             files,
             token: ArcSwap::from_pointee(token),
-            token_path,
+            token_path: ArcSwapOption::from_pointee(token_path),
             on_change,
         });
         let node = Self { core, workers, runtime: Some(runtime) };
@@ -161,8 +161,8 @@ impl Node {
     }
 
     /// The file with the API's token, if the node made one.
-    pub fn token_path(&self) -> Option<&Path> {
-        self.core.token_path.as_deref()
+    pub fn token_path(&self) -> Option<PathBuf> {
+        self.core.token_path.load_full().map(|path| PathBuf::clone(&path))
     }
 
     /// The metrics, for whoever runs the node in its own process.
@@ -204,7 +204,8 @@ impl Node {
         let core = Arc::clone(&self.core);
         let Some(runtime) = &self.runtime else { return };
         runtime.spawn(async move {
-            let mut stamps = core.stamps();
+            // The first look compares: a file may have changed between its reading and now.
+            let mut stamps = Vec::new();
             let mut ticks = tokio::time::interval(WATCH_EVERY);
             loop {
                 ticks.tick().await;

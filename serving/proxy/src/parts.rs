@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sunbeam_listeners::{ListenerChange, ListenerKey, Passthrough, Scheme, bind};
+use sunbeam_listeners::{BindError, ListenerChange, ListenerKey, Passthrough, Scheme, bind, bind_beside};
 use tokio::sync::oneshot;
 use tracing::error;
 
@@ -27,6 +27,36 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
+    /// Ports of this node that `config` gives up: a part of it may move onto one.
+    fn leaving(&self, config: &Config) -> BTreeSet<u16> {
+        let keys = listener_keys(config);
+        let listeners =
+            self.listeners.iter().filter(|(key, _)| !keys.contains(key)).map(|(_, address)| *address);
+        let goes =
+            |running: Option<SocketAddr>, wanted: Option<SocketAddr>| running.filter(|_| running != wanted);
+        let admin = |part: &Option<AdminPart>| part.as_ref().map(|(address, _)| *address);
+        let passthrough = self.passthrough.as_ref().map(|(address, _)| *address);
+        let parts = [
+            goes(passthrough, config.ssh.listen.map(|address| address.0)),
+            goes(admin(&self.metrics), config.metrics_address()),
+            goes(admin(&self.management), config.management.bind.map(|address| address.0)),
+        ];
+        listeners.chain(parts.into_iter().flatten()).map(|address| address.port()).collect()
+    }
+
+    /// Binds for `config`, which may give the port up elsewhere.
+    fn bind(
+        &self,
+        address: SocketAddr,
+        threads: usize,
+        config: &Config,
+    ) -> Result<Vec<TcpListener>, BindError> {
+        if self.leaving(config).contains(&address.port()) {
+            return bind_beside(address, threads);
+        }
+        bind(address, threads)
+    }
+
     /// Where the management API listens.
     pub(crate) fn management_address(&self) -> Option<SocketAddr> {
         self.management.as_ref().map(|(_, server)| server.address())
@@ -65,19 +95,33 @@ impl<T> Next<T> {
 
 impl Core {
     /// Starts what `config` needs beside what runs. On an error nothing has changed.
-    pub(crate) fn prepare(self: &Arc<Self>, running: &Parts, config: &Config) -> Result<NextParts, StartError> {
+    pub(crate) fn prepare(
+        self: &Arc<Self>,
+        running: &Parts,
+        config: &Config,
+    ) -> Result<NextParts, StartError> {
         let keys = listener_keys(config);
         let mut sockets = Vec::new();
         for key in keys.iter().filter(|key| !running.listeners.contains_key(key)) {
-            sockets.push((*key, bind(key.address, self.orders.len())?));
+            sockets.push((*key, running.bind(key.address, self.orders.len(), config)?));
         }
         let management = config.management.bind.map(|address| address.0);
         Ok(NextParts {
             keys,
             sockets,
             passthrough: self.next_passthrough(running, config)?,
-            metrics: self.next_admin(&running.metrics, config.metrics_address(), admin::metrics_router(self))?,
-            management: self.next_admin(&running.management, management, admin::management_router(self))?,
+            metrics: self.next_admin(
+                &running.metrics,
+                config.metrics_address(),
+                |address| running.bind(address, 1, config),
+                admin::metrics_router(self),
+            )?,
+            management: self.next_admin(
+                &running.management,
+                management,
+                |address| running.bind(address, 1, config),
+                admin::management_router(self),
+            )?,
         })
     }
 
@@ -123,13 +167,17 @@ impl Core {
     }
 
     /// A new passthrough if its address is new; a new backend alone needs no new socket.
-    fn next_passthrough(&self, running: &Parts, config: &Config) -> Result<Next<PassthroughPart>, StartError> {
-        let running = running.passthrough.as_ref().map(|(address, _)| *address);
+    fn next_passthrough(
+        &self,
+        running: &Parts,
+        config: &Config,
+    ) -> Result<Next<PassthroughPart>, StartError> {
+        let address = running.passthrough.as_ref().map(|(address, _)| *address);
         match config.ssh.listen.map(|address| address.0) {
-            address if address == running => Ok(Next::Same),
+            wanted if wanted == address => Ok(Next::Same),
             None => Ok(Next::Off),
             Some(address) => {
-                let listener = bind(address, 1)?.remove(0);
+                let listener = running.bind(address, 1, config)?.remove(0);
                 let _inside = self.runtime.enter();
                 let (guard, metrics) = (Arc::clone(&self.shared.guard), self.shared.listener_metrics.clone());
                 Ok(Next::New((address, Passthrough::start(listener, guard, metrics)?)))
@@ -141,13 +189,14 @@ impl Core {
         &self,
         running: &Option<AdminPart>,
         wanted: Option<SocketAddr>,
+        bind: impl FnOnce(SocketAddr) -> Result<Vec<TcpListener>, BindError>,
         router: axum::Router,
     ) -> Result<Next<AdminPart>, StartError> {
         match (running.as_ref().map(|(address, _)| *address), wanted) {
             (running, wanted) if running == wanted => Ok(Next::Same),
             (_, None) => Ok(Next::Off),
             (_, Some(address)) => {
-                let listener = bind(address, 1)?.remove(0);
+                let listener = bind(address)?.remove(0);
                 let _inside = self.runtime.enter();
                 Ok(Next::New((address, AdminServer::start(listener, router)?)))
             }

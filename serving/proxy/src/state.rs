@@ -95,7 +95,8 @@ impl State {
     /// Opens the state, or makes it; only its owner may read it.
     pub(crate) fn open(path: &str) -> Result<Self, StateError> {
         let path = PathBuf::from(path);
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+        let folder =
+            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         let folder = folder.to_owned();
         fs::create_dir_all(&folder).map_err(|source| StateError::Folder { path: folder.clone(), source })?;
         let failed = |reason: String| StateError::Open { path: path.clone(), reason };

@@ -100,7 +100,10 @@ fn hides_dots(segment: &str) -> bool {
         return false;
     }
     let plain = segment.replace("%2F", "/").replace("%5C", "/").replace('\\', "/").replace("%3B", ";");
-    plain.split('/').map(|piece| piece.split(';').next().unwrap_or(piece)).any(|name| name == "." || name == "..")
+    plain
+        .split('/')
+        .map(|piece| piece.split(';').next().unwrap_or(piece))
+        .any(|name| name == "." || name == "..")
 }
 
 /// Decodes `%41` to `A` and the like, writes the other escapes in upper case.
@@ -116,9 +119,10 @@ fn decode_unreserved(raw: &str) -> Result<String, AmbiguousPath> {
                 result.push(char::from(byte));
             }
             Some(byte) => result.push_str(&format!("%{byte:02X}")),
-            // Not an escape at all: backends take it literally, and so do we.
+            // Not an escape at all: backends take it literally, and so do we. Written so that it cannot
+            // become one together with what follows (`%%30a`).
             None => {
-                result.push('%');
+                result.push_str("%25");
                 rest = after;
                 continue;
             }
@@ -148,8 +152,9 @@ mod tests {
             ("/a/..", Ok("/")),
             ("/a/b/.", Ok("/a/b/")),
             ("/a%2fb", Ok("/a%2Fb")),
-            ("/a%zzb", Ok("/a%zzb")),
-            ("/50%", Ok("/50%")),
+            ("/a%zzb", Ok("/a%25zzb")),
+            ("/50%", Ok("/50%25")),
+            ("/%%30a", Ok("/%250a")),
             ("/%E4%BD%A0", Ok("/%E4%BD%A0")),
             ("/.well-known/x", Ok("/.well-known/x")),
             ("/..", Err(AmbiguousPath)),

@@ -522,7 +522,7 @@ mod tests {
         )
         .unwrap_err();
         for want in [
-            "c:1:3: `routes[0]`: a route needs `host_prefix` or `host`",
+            "c:1:1: `routes[0]`: a route needs `host_prefix` or `host`",
             "`routes[1].host`: `a b` is not a host name",
             "`routes[1].backend`: a backend's URL has no path",
             "`routes[2].host_prefix`: give `host_prefix` or `host`, not both",

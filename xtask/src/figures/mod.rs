@@ -14,8 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::docs::line;
 
 /// The areas, and what measures each.
-const AREAS: &[Area] =
-    &[("node", "The node: start, size, and how long its developers wait", node::measure)];
+const AREAS: &[Area] = &[("node", "The node: start, size, and how long its developers wait", node::measure)];
 
 /// Name, title, measurement.
 type Area = (&'static str, &'static str, fn(&Path, &mut Recorder) -> Result<()>);
@@ -44,7 +43,8 @@ pub(crate) struct Recorder {
 
 impl Recorder {
     fn new(root: &Path) -> Result<Self> {
-        let commit = text_of(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).current_dir(root))?;
+        let commit =
+            text_of(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).current_dir(root))?;
         let dirty = text_of(Command::new("git").args(["status", "--porcelain"]).current_dir(root))?;
         let commit = if dirty.is_empty() { commit } else { format!("{commit}+") };
         Ok(Self { commit, date: Zoned::now().date().to_string(), figures: Vec::new() })
@@ -125,7 +125,10 @@ fn read(root: &Path, area: &str) -> Result<Vec<Figure>> {
 fn known(area: &str) -> Result<Area> {
     match AREAS.iter().find(|(name, _, _)| *name == area) {
         Some(found) => Ok(*found),
-        None => bail!("no area `{area}`; there are: {}", AREAS.iter().map(|(name, _, _)| *name).collect::<Vec<_>>().join(", ")),
+        None => bail!(
+            "no area `{area}`; there are: {}",
+            AREAS.iter().map(|(name, _, _)| *name).collect::<Vec<_>>().join(", ")
+        ),
     }
 }
 

@@ -99,7 +99,8 @@ fn config_read(clone: &Path, recorder: &mut Recorder) -> Result<()> {
     let mut bench = Command::new(env!("CARGO"));
     bench.args(["bench", "--locked", "--package", "sunbeam-proxy", "--bench", "config_read"]);
     let printed = text_of(bench.current_dir(clone).env_remove("CARGO_TARGET_DIR"))?;
-    let nanoseconds = printed.lines().find_map(|line| line.strip_prefix("config_read_ns ")).context("a number")?;
+    let nanoseconds =
+        printed.lines().find_map(|line| line.strip_prefix("config_read_ns ")).context("a number")?;
     recorder.note("configuration read by a request", nanoseconds.parse()?, "ns", "")
 }
 
@@ -124,7 +125,8 @@ fn timed(command: &mut Command) -> Result<Duration> {
     let begun = Instant::now();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
     if !output.status.success() {
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         let tail: Vec<&str> = text.lines().rev().take(40).collect();
         bail!("{command:?} failed:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
     }

@@ -26,6 +26,8 @@ use crate::metrics::ListenerMetrics;
 pub struct TlsStore {
     config: ArcSwap<ServerConfig>,
     certificates: ArcSwap<Certificates>,
+    /// The files as they were when they were last read, whatever came of it.
+    seen: ArcSwap<Vec<(String, Option<Stamp>)>>,
     in_memory: Option<Arc<CertifiedKey>>,
     ticketer: Arc<dyn ProducesTickets>,
     metrics: ListenerMetrics,
@@ -47,7 +49,6 @@ struct Certificates {
     infos: Vec<CertificateInfo>,
     /// Files that are not there yet, `key: path`.
     missing: Vec<(String, String)>,
-    stamps: Vec<(String, Option<Stamp>)>,
 }
 
 /// What is served, and which files are missing (key and path).
@@ -68,6 +69,7 @@ impl TlsStore {
         in_memory: Option<Arc<CertifiedKey>>,
         metrics: ListenerMetrics,
     ) -> Result<Arc<Self>, TlsStoreError> {
+        let seen = stamps(section);
         let (certificates, config) = Self::check(section, in_memory.as_ref())?;
         let rotation = u32::try_from(section.ticket_rotation_secs).unwrap_or(u32::MAX);
         let ticketer = TicketRotator::new(rotation, || {
@@ -78,6 +80,7 @@ impl TlsStore {
         let store = Self {
             config: ArcSwap::from_pointee(config),
             certificates: ArcSwap::from_pointee(Certificates::default()),
+            seen: ArcSwap::from_pointee(seen),
             in_memory,
             ticketer: Arc::new(ticketer),
             metrics,
@@ -93,13 +96,16 @@ impl TlsStore {
     /// # Errors
     /// As [`TlsStore::new`].
     pub fn reload(self: &Arc<Self>, section: &TlsSection) -> Result<(), TlsStoreError> {
+        // Noted before the files are read: what changes meanwhile is read again. Noted even if they are
+        // refused: they are told once, not with every look.
+        self.seen.store(Arc::new(stamps(section)));
         let (certificates, _) = Self::check(section, self.in_memory.as_ref())?;
         self.install(certificates, section)
     }
 
     /// Whether a file differs from what was read.
     pub fn files_changed(&self) -> bool {
-        self.certificates.load().stamps.iter().any(|(path, stamp)| self::stamp(path) != *stamp)
+        self.seen.load().iter().any(|(path, seen)| stamp(path) != *seen)
     }
 
     /// The configuration for the next handshake.
@@ -122,9 +128,7 @@ impl TlsStore {
     ///
     /// # Errors
     /// As [`TlsStore::new`].
-    pub fn inspect(
-        section: &TlsSection,
-    ) -> Result<Inspected, TlsStoreError> {
+    pub fn inspect(section: &TlsSection) -> Result<Inspected, TlsStoreError> {
         let (certificates, _) = Self::check(section, None)?;
         Ok((certificates.infos, certificates.missing))
     }
@@ -213,9 +217,6 @@ impl Certificates {
         {
             all.infos.extend(info(pair, "").ok());
         }
-        if !section.client_ca_path.is_empty() {
-            all.stamps.push((section.client_ca_path.clone(), stamp(&section.client_ca_path)));
-        }
         all
     }
 
@@ -227,11 +228,6 @@ impl Certificates {
         key: &str,
         problems: &mut Vec<(String, String)>,
     ) -> Option<(Arc<CertifiedKey>, Vec<String>)> {
-        for path in [cert_path, key_path, ocsp_path] {
-            if !path.is_empty() {
-                self.stamps.push((path.to_owned(), stamp(path)));
-            }
-        }
         let read = read_pair(cert_path, key_path, ocsp_path).and_then(|pair| {
             let pair = Arc::new(pair);
             let info = info(&pair, cert_path)?;
@@ -384,6 +380,15 @@ impl ResolvesServerCert for NoCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         None
     }
+}
+
+/// Every file of a section as it is now.
+fn stamps(section: &TlsSection) -> Vec<(String, Option<Stamp>)> {
+    let own = [&section.cert_path, &section.key_path, &section.client_ca_path];
+    let more =
+        section.certificates.iter().flat_map(|entry| [&entry.cert_path, &entry.key_path, &entry.ocsp_path]);
+    let paths = own.into_iter().chain(more).filter(|path| !path.is_empty());
+    paths.map(|path| (path.clone(), stamp(path))).collect()
 }
 
 fn stamp(path: &str) -> Option<Stamp> {

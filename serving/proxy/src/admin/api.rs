@@ -161,13 +161,7 @@ async fn history(State(core): State<Arc<Core>>) -> Response {
         Ok(kept) => kept,
         Err(error) => return failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
-    let current = kept.iter().rposition(|kept| {
-        kept.sources().0.iter().map(|source| &source.text).eq(running
-            .sources
-            .0
-            .iter()
-            .map(|source| &source.text))
-    });
+    let current = kept.iter().rposition(|kept| kept.sources().same_texts(&running.sources));
     let entries = kept.iter().enumerate().map(|(index, kept)| {
         json!({
             "id": kept.id,

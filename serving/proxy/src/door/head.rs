@@ -97,7 +97,8 @@ impl Refusal {
 fn accept(head: &[u8]) -> Option<String> {
     const NAME: &[u8] = b"accept:";
     let mut lines = head.split(|byte| *byte == b'\n');
-    let line = lines.find(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))?;
+    let line =
+        lines.find(|line| line.get(..NAME.len()).is_some_and(|name| name.eq_ignore_ascii_case(NAME)))?;
     String::from_utf8(trim(line.get(NAME.len()..)?.trim_ascii_end()).to_vec()).ok()
 }
 

@@ -331,8 +331,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Write for Door<T> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let door = self.get_mut();
         ready!(Pin::new(&mut door.io).poll_shutdown(cx))?;
-        let was_read =
-            matches!(door.phase, Phase::Head { scanned: 0 } | Phase::Undecided | Phase::Tunnel) && door.inbound.is_empty();
+        let was_read = matches!(door.phase, Phase::Head { scanned: 0 } | Phase::Undecided | Phase::Tunnel)
+            && door.inbound.is_empty();
         if was_read {
             return Poll::Ready(Ok(()));
         }
