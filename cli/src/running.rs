@@ -7,7 +7,7 @@ use std::thread;
 
 use rustls::sign::CertifiedKey;
 use sunbeam_config::{ConfigFiles, Loaded};
-use sunbeam_proxy::{Config, Node, NodeOptions, OnChange};
+use sunbeam_proxy::{Config, Node, NodeOptions, OnChange, StartError};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -87,12 +87,20 @@ impl Signals {
 pub(crate) fn start(
     files: Option<ConfigFiles>,
     loaded: Loaded<Config>,
+    on_change: OnChange,
+) -> Result<Node, CliError> {
+    try_start(files, loaded, None, Some(on_change)).map_err(|error| CliError::from_start(&error))
+}
+
+/// As [`start`], for a caller that knows what to do about an error.
+pub(crate) fn try_start(
+    files: Option<ConfigFiles>,
+    loaded: Loaded<Config>,
     certificate: Option<Arc<CertifiedKey>>,
     on_change: Option<OnChange>,
-) -> Result<Node, CliError> {
+) -> Result<Node, StartError> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     Node::start(NodeOptions { files, loaded, threads, certificate, on_change })
-        .map_err(|error| CliError::from_start(&error))
 }
 
 /// Runs until a signal asks to stop, then drains: requests in flight finish, within

@@ -2,7 +2,7 @@
 //! `sunbeam up`: one command, no file.
 
 use std::net::SocketAddr;
-use std::process::{Child, Stdio};
+use std::process::Child;
 
 use sunbeam_testkit::{TestFolder, TestUpstream, eventually};
 
@@ -21,11 +21,15 @@ impl Up {
             .args(["up", "--listen", "127.0.0.1:0", "--https", "127.0.0.1:0"])
             .args(arguments)
             .stdout(out)
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(folder.join("err")).expect("make the error file"))
             .spawn()
             .expect("start sunbeam");
-        let up = Self { child, folder };
-        eventually("the check list is printed", || up.printed().contains("Ctrl-C").then_some(()));
+        let mut up = Self { child, folder };
+        eventually("the check list is printed", || {
+            let ended = up.child.try_wait().expect("look after the process");
+            assert!(ended.is_none(), "it ended: {}", read_file(&up.folder.join("err")));
+            up.printed().contains("Ctrl-C").then_some(())
+        });
         up
     }
 

@@ -13,16 +13,17 @@ was answered, 1 otherwise: a refused handshake is told by its "status" and "body
 """
 
 import argparse
+import asyncio
 import json
 import random
 import socket
 import ssl
 import sys
-import time
 import urllib.parse
 
+# Not the client with threads: in Python 3.11 one that reads and one that writes break a TLS connection now and then.
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
-from websockets.sync.client import connect
 
 
 class Sized(bytes):
@@ -64,6 +65,7 @@ def open_connection(given):
         given.url,
         sock=socket.create_connection(where, given.timeout),
         ssl=tls,
+        server_hostname=url.hostname if tls else None,
         additional_headers=[tuple(part.strip() for part in line.split(":", 1)) for line in given.header],
         subprotocols=given.subprotocol,
         open_timeout=given.timeout,
@@ -79,19 +81,20 @@ def shown(message, reply):
     return reply if isinstance(reply, str) else {"hex": reply.hex()}
 
 
-def talk(given, told):
+async def talk(given, told):
     """Fills `told` as it goes, so that a failure half-way still shows what came before."""
-    with open_connection(given) as ws:
+    async with open_connection(given) as ws:
         told["status"] = ws.response.status_code
         told["headers"] = [list(pair) for pair in ws.response.headers.raw_items()]
         told["subprotocol"] = ws.subprotocol
         try:
             for number, message in enumerate(given.messages):
-                time.sleep(given.pause if number else 0)
-                ws.send(message)
-                told["replies"].append(shown(message, ws.recv(given.timeout)))
+                await asyncio.sleep(given.pause if number else 0)
+                await ws.send(message)
+                reply = await asyncio.wait_for(ws.recv(), given.timeout)
+                told["replies"].append(shown(message, reply))
             if given.hold:
-                sys.stdin.read()
+                await asyncio.to_thread(sys.stdin.read)
         except (ConnectionClosed, TimeoutError) as error:
             told["error"] = f"{type(error).__name__}: {error}"
     told["close"] = [ws.close_code, ws.close_reason]
@@ -101,7 +104,7 @@ def main():
     given = arguments()
     told = {"status": None, "headers": [], "subprotocol": None, "replies": [], "close": None}
     try:
-        talk(given, told)
+        asyncio.run(talk(given, told))
     except InvalidStatus as refused:
         told["status"] = refused.response.status_code
         told["headers"] = [list(pair) for pair in refused.response.headers.raw_items()]

@@ -69,6 +69,11 @@ fn a_broken_file_keeps_the_old_configuration_and_says_so_until_it_is_mended() {
     fs::remove_file(proxy.config_path()).unwrap();
     assert!(proxy.node().reload().unwrap_err().to_string().contains("config.test.toml"));
     assert_eq!(status(&proxy, "one"), 200);
+    // Mended by going back to the very text that is in use, and by a new one.
+    proxy.write_config(&route("one", &backend));
+    eventually("the file that was put back", || (!reload_failed(&proxy)).then_some(()));
+    proxy.write_config("[[routes]\n");
+    eventually("broken once more", || reload_failed(&proxy).then_some(()));
     proxy.write_config(&format!("{}{}", route("one", &backend), route("two", &backend)));
     eventually("the mended file", || (!reload_failed(&proxy) && status(&proxy, "two") == 200).then_some(()));
     assert_eq!(config_error(&proxy), Value::Null);

@@ -4,9 +4,10 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// Waits until `condition` gives a value, at most ten seconds.
+/// Waits until `condition` gives a value, at most thirty seconds: long enough for a machine that is busy
+/// with other tests.
 pub fn eventually<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
-    eventually_within(Duration::from_secs(10), what, condition)
+    eventually_within(Duration::from_secs(30), what, condition)
 }
 
 /// Waits until `condition` gives a value, at most `most`.

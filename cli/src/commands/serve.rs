@@ -27,7 +27,7 @@ impl Run for Serve {
         let level = logging::start(&telemetry.log_level, telemetry.log_format)?;
         let signals = Signals::new()?;
         let on_change = OnChange(Box::new(move |config| level.set(&config.telemetry.log_level)));
-        let node = running::start(Some(files.clone()), loaded, None, Some(on_change))?;
+        let node = running::start(Some(files.clone()), loaded, on_change)?;
         announce(&node, &files);
         running::until_stopped(node, signals, HangUp::Reload)
     }

@@ -140,14 +140,13 @@ impl Core {
             let files = self.files.as_ref().ok_or(ReloadError::NoFiles)?;
             Ok(load(files, Config::check)?)
         };
-        self.change(load_files(), "reload", mode)
+        self.change(load_files, "reload", mode)
     }
 
     /// Uses a text that came over the API.
     pub(crate) fn apply(self: &Arc<Self>, text: &str, mode: ChangeMode) -> Result<ReloadReport, ReloadError> {
         let source = Source { name: "request".into(), path: None, text: text.to_owned() };
-        let loaded = load_sources(Sources(vec![source]), Config::check);
-        self.change(loaded.map_err(ReloadError::from), "apply", mode)
+        self.change(|| Ok(load_sources(Sources(vec![source]), Config::check)?), "apply", mode)
     }
 
     /// Uses an earlier configuration: the one before the newest, or the one asked for.
@@ -165,8 +164,7 @@ impl Core {
             None => current.checked_sub(1).and_then(|before| history.get(before)),
         };
         let target = target.ok_or(ReloadError::NoHistory { id: to })?;
-        let loaded = load_sources(target.sources(), Config::check);
-        self.change(loaded.map_err(ReloadError::from), "rollback", mode)
+        self.change(|| Ok(load_sources(target.sources(), Config::check)?), "rollback", mode)
     }
 
     /// Keeps a change that would have been taken back. `false`: there is none.
@@ -177,12 +175,13 @@ impl Core {
     /// Makes a configuration the running one: whole, or not at all.
     fn change(
         self: &Arc<Self>,
-        loaded: Result<Loaded<Config>, ReloadError>,
+        load: impl FnOnce() -> Result<Loaded<Config>, ReloadError>,
         note: &str,
         mode: ChangeMode,
     ) -> Result<ReloadReport, ReloadError> {
+        // Read behind the lock: of two reloads the one that comes later has read later, too.
         let mut changing = self.changing();
-        let result = loaded.and_then(|loaded| self.change_locked(&mut changing, loaded, note, mode));
+        let result = load().and_then(|loaded| self.change_locked(&mut changing, loaded, note, mode));
         if mode.dry_run {
             return result;
         }

@@ -112,7 +112,9 @@ fn decode_unreserved(raw: &str) -> Result<String, AmbiguousPath> {
     let mut rest = raw;
     while let Some((before, after)) = rest.split_once('%') {
         result.push_str(before);
-        let byte = after.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        // Digits only: the parser would take a sign, too.
+        let digits = after.get(..2).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
         match byte {
             Some(0) => return Err(AmbiguousPath),
             Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
@@ -155,6 +157,8 @@ mod tests {
             ("/a%zzb", Ok("/a%25zzb")),
             ("/50%", Ok("/50%25")),
             ("/%%30a", Ok("/%250a")),
+            ("/100%+5", Ok("/100%25+5")),
+            ("/100%+0", Ok("/100%25+0")),
             ("/%E4%BD%A0", Ok("/%E4%BD%A0")),
             ("/.well-known/x", Ok("/.well-known/x")),
             ("/..", Err(AmbiguousPath)),

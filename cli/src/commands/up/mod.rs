@@ -8,10 +8,12 @@ mod state;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::sync::Arc;
 
+use rustls::sign::CertifiedKey;
 use sunbeam_config::{Loaded, Source, Sources, load_sources};
 use sunbeam_listeners::{ListenAddress, self_signed};
-use sunbeam_proxy::{Config, LogFormat, Node};
+use sunbeam_proxy::{Config, LogFormat, Node, StartError};
 use sunbeam_routing::BackendUrl;
 use toml::Value;
 
@@ -70,14 +72,12 @@ impl Run for Up {
         let demo = if given.is_none() { Some(Demo::start()?) } else { None };
         let demo_url = demo.as_ref().map(|demo| backend_url(&demo.url())).transpose()?;
         let Some(backend) = given.or(demo_url) else { return Err(CliError::failed("no backend")) };
-        let mut notes = Vec::new();
-        let ports = AdminPorts::choose(&mut notes);
-        let loaded = self.configuration(&backend, &state.path, &ports)?;
-        logging::start(&loaded.config.telemetry.log_level, LogFormat::Auto)?;
+        logging::start("warn", LogFormat::Auto)?;
         let names = self.certificate_names();
         let certificate = self_signed(&names)
             .map_err(|error| CliError::usage(error.to_string()).hint("is `--domain` a host name?"))?;
-        let node = running::start(None, loaded, Some(certificate), None)?;
+        let mut notes = Vec::new();
+        let node = self.start(&backend, &state.path, &certificate, &mut notes)?;
         let is_demo = demo.is_some();
         let facts = Facts { backend, is_demo, domain: self.domain, certificate_names: names, state, notes };
         show(global.printer(), &node, &facts)?;
@@ -93,6 +93,30 @@ fn show(printer: Printer, node: &Node, facts: &Facts) -> Result<(), CliError> {
 }
 
 impl Up {
+    /// Starts the node; once more, on other inner ports, when another program took one of them between
+    /// the choice and the start.
+    fn start(
+        &self,
+        backend: &BackendUrl,
+        state: &Path,
+        certificate: &Arc<CertifiedKey>,
+        notes: &mut Vec<String>,
+    ) -> Result<Node, CliError> {
+        const ATTEMPTS: usize = 5;
+        let mut attempt = 1;
+        loop {
+            notes.clear();
+            let ports = AdminPorts::choose(notes);
+            let loaded = self.configuration(backend, state, &ports)?;
+            match running::try_start(None, loaded, Some(Arc::clone(certificate)), None) {
+                Err(StartError::Bind(error)) if ports.has(error.address) && attempt < ATTEMPTS => {
+                    attempt += 1
+                }
+                result => return result.map_err(|error| CliError::from_start(&error)),
+            }
+        }
+    }
+
     /// Through the same reader and the same checks as a file.
     fn configuration(
         &self,
@@ -154,6 +178,10 @@ struct AdminPorts {
 }
 
 impl AdminPorts {
+    fn has(self, address: SocketAddr) -> bool {
+        address.ip().is_loopback() && (address.port() == self.metrics || address.port() == self.management)
+    }
+
     fn choose(notes: &mut Vec<String>) -> Self {
         Self { metrics: free_port(9090, "metrics", notes), management: free_port(9999, "management", notes) }
     }
