@@ -111,8 +111,13 @@ pub(crate) fn node_place(files: &ConfigFiles) -> NodePlace {
     }
     let mut place = NodePlace::of(&Config::default());
     let sources = files.read().unwrap_or_default();
-    for table in sources.0.iter().filter_map(|source| source.text.parse::<toml::Table>().ok()) {
-        let text = |section: &str, key: &str| Some(table.get(section)?.get(key)?.as_str()?.to_owned());
+    for source in &sources.0 {
+        // What can be read of a text with broken syntax is enough.
+        let (table, _) = toml::de::DeTable::parse_recoverable(&source.text);
+        let text = |section: &str, key: &str| {
+            let section = table.get_ref().get(section)?.get_ref().as_table()?;
+            Some(section.get(key)?.get_ref().as_str()?.to_owned())
+        };
         if let Some(path) = text("state", "path") {
             place.directory = Path::new(&path).parent().unwrap_or_else(|| Path::new(".")).to_owned();
         }

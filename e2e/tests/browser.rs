@@ -86,9 +86,9 @@ fn rewritten_and_compressed_pages_work_in_a_browser_as_the_plain_ones_do() {
 #[test]
 fn a_websocket_over_http2_may_be_silent_for_longer_than_every_deadline() {
     let app = Peer::start("app.py", &[]);
-    let limits = "[limits]\nkeepalive_secs = 1\nbackend_timeout_secs = 1\nheader_timeout_secs = 1\n";
+    let limits = "[limits]\nkeepalive_secs = 2\nbackend_timeout_secs = 3\nheader_timeout_secs = 3\n";
     let proxy = TestProxy::start(&format!("{limits}{}", shop(&app, "")));
-    let told = visit(&proxy, "/?quiet=3000", &["#ws"]);
+    let told = visit(&proxy, "/?quiet=5000", &["#ws"]);
     assert_went_well(&told);
     assert_eq!(told["dom"]["#ws"], "echo:hello");
 }

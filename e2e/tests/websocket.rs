@@ -172,7 +172,7 @@ fn an_open_tunnel_is_counted_and_its_record_is_written_when_it_closes() {
 #[test]
 fn a_tunnel_may_be_silent_for_longer_than_every_deadline() {
     let app = Peer::start("app.py", &[]);
-    let limits = "[limits]\nbackend_timeout_secs = 1\nkeepalive_secs = 1\nheader_timeout_secs = 1\n";
+    let limits = "[limits]\nbackend_timeout_secs = 1\nkeepalive_secs = 2\nheader_timeout_secs = 2\n";
     let proxy = TestProxy::start(&format!("{limits}{}", route(&app.url(), "websocket = true")));
     for scheme in ["ws", "wss"] {
         let (went_well, told) =

@@ -58,7 +58,7 @@ fn configuration() -> String {
          - `${{NAME}}` inside a string is replaced by the environment variable (`$${{` stands for `${{`);\n\
          \u{20}\u{20}`{{ file = \"/run/secrets/x\" }}` may stand wherever a secret may.\n\
          - Unknown keys, wrong types and contradictions are errors, shown all at once with file, line and column.\n\
-         - Every key can be changed by a reload except `platform.mode` and `state.path`.\n\n"
+         - Every key can be changed by a reload except `platform.mode`, `state.path` and `telemetry.log_format`.\n\n"
     );
     for key in Config::KEYS {
         if let Some(section) = (key.nested)() {

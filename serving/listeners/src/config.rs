@@ -58,7 +58,8 @@ section! {
 }
 
 section! {
-    /// Bounds. Each has a metric that counts when it is hit: sunbeam_limit_hits_total.
+    /// Bounds. Those that refuse a client are counted in sunbeam_limit_hits_total, those towards backends in
+    /// sunbeam_upstream_errors_total.
     pub struct LimitsSection {
         /// Connections of the whole node at the same time.
         max_connections: usize = 10_000 => 1..=10_000_000,

@@ -19,7 +19,7 @@ use crate::upstream::{self, Pool, UpstreamHead};
 /// Bytes of an auth answer's body that are read (and thrown away) so that its connection can be kept.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Asks, and puts the captured headers on the request for the backend.
+/// Asks about `target`, the path that the route was found by and the query, and puts the captured headers on the request for the backend.
 ///
 /// # Errors
 /// 403 when the answer is not 2xx, 502 when there is none within `auth_timeout_secs`.
@@ -28,6 +28,7 @@ pub(crate) async fn authorise(
     context: &mut RequestContext,
     auth: &AuthRequest,
     parts: &Parts,
+    target: &str,
     headers: &mut HeaderMap,
 ) -> Result<(), Denial> {
     // A client must not be able to bring what only the auth server may say.
@@ -37,7 +38,7 @@ pub(crate) async fn authorise(
     let head = UpstreamHead {
         method: Method::GET,
         path_and_query: auth.path_and_query.clone(),
-        headers: question(context, parts, headers),
+        headers: question(context, parts, target, headers),
         authority: auth.backend.url.authority(),
         wants_trailers: false,
     };
@@ -78,7 +79,7 @@ pub(crate) async fn authorise(
     Ok(())
 }
 
-fn question(context: &RequestContext, parts: &Parts, headers: &HeaderMap) -> HeaderMap {
+fn question(context: &RequestContext, parts: &Parts, target: &str, headers: &HeaderMap) -> HeaderMap {
     const PASSED: [HeaderName; 8] = [
         header::COOKIE,
         header::AUTHORIZATION,
@@ -99,7 +100,6 @@ fn question(context: &RequestContext, parts: &Parts, headers: &HeaderMap) -> Hea
     if let Some(authorization) = parts.headers.get(header::AUTHORIZATION) {
         question.insert(header::AUTHORIZATION, authorization.clone());
     }
-    let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     for (name, text) in [("x-original-uri", target), ("x-original-method", context.method())] {
         if let Ok(value) = HeaderValue::from_str(text) {
             question.insert(HeaderName::from_static(name), value);

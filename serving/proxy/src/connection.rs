@@ -31,6 +31,9 @@ const PARTIAL_HEAD_POLL: Duration = Duration::from_millis(20);
 /// Buffered answer bytes of one HTTP/2 stream: enough for a window, few enough for ten thousand streams.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Header lines that hyper takes without being told; more cost an allocation for each request.
+const LIBRARY_HEADERS: usize = 100;
+
 /// HTTP/2 flow-control windows.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -115,7 +118,12 @@ where
             }
         }
     });
-    let connection = http1::Builder::new()
+    let mut builder = http1::Builder::new();
+    if limits.max_headers > LIBRARY_HEADERS {
+        // The door has the bound; the library's own, a hundred on the stack, must not come first.
+        builder.max_headers(limits.max_headers + 1);
+    }
+    let connection = builder
         .timer(TokioTimer::new())
         // The door keeps the head's own deadline; this one is for the silence between two requests.
         .header_read_timeout(Duration::from_secs(limits.keepalive_secs))

@@ -28,13 +28,12 @@ const DROPPED: [HeaderName; 14] = [
 ];
 
 /// Fields by which a proxy in front speaks; from anybody else they are lies.
-const PROXY_ONLY: [HeaderName; 12] = [
+/// (`X-Forwarded-*` are matched by their beginning.)
+const PROXY_ONLY: [HeaderName; 10] = [
     HeaderName::from_static("forwarded"),
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-port"),
-    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-cluster-client-ip"),
+    HeaderName::from_static("x-original-uri"),
+    HeaderName::from_static("x-original-method"),
     HeaderName::from_static("cf-connecting-ip"),
     HeaderName::from_static("cf-ipcountry"),
     HeaderName::from_static("true-client-ip"),
@@ -122,7 +121,7 @@ pub(crate) fn upstream_headers(context: &RequestContext, from: &HeaderMap) -> He
     for (name, value) in from {
         let is_dropped = DROPPED.contains(name)
             || nominated.contains(name)
-            || (!context.from_trusted_proxy && PROXY_ONLY.contains(name))
+            || (!context.from_trusted_proxy && is_proxy_only(name))
             // `x_real_ip` and `x-real-ip` are one name to CGI-like backends; nginx drops them too.
             || name.as_str().contains('_');
         if *name == header::COOKIE {
@@ -136,6 +135,10 @@ pub(crate) fn upstream_headers(context: &RequestContext, from: &HeaderMap) -> He
     }
     forwarded(context, &mut headers);
     headers
+}
+
+fn is_proxy_only(name: &HeaderName) -> bool {
+    name.as_str().starts_with("x-forwarded-") || PROXY_ONLY.contains(name)
 }
 
 /// What tells the backend who asks and how.

@@ -45,6 +45,8 @@ struct Destination<'a> {
     backend: Option<&'a Arc<Backend>>,
     /// For files: as sent, or rewritten.
     path: Cow<'a, str>,
+    /// What the route was found by, and the query as sent: what an auth server is told.
+    matched: String,
     /// For the backend.
     path_and_query: String,
     websocket: bool,
@@ -86,6 +88,9 @@ impl Service {
                     .into()
             }
         };
+        if let Some(door) = &door {
+            door.decide();
+        }
         complete(context, answer, &method)
     }
 
@@ -112,10 +117,10 @@ impl Service {
         }
         let destination = find_destination(&route, &parts)?;
         let max_body_bytes = max_body_bytes(context, &route);
-        check_announced_length(&parts, max_body_bytes)?;
+        check_announced_length(context, &parts, max_body_bytes)?;
         let mut headers = upstream_headers(context, &parts.headers);
         if let Some(auth) = destination.sub_route.and_then(|path| path.auth.as_ref()) {
-            authorise(&self.pool, context, auth, &parts, &mut headers).await?;
+            authorise(&self.pool, context, auth, &parts, &destination.matched, &mut headers).await?;
         }
         if let Some(file) = serve_file(context, &destination, &parts)? {
             return self.finish_content(context, &route, &parts, file).await.map(Answer::from);
@@ -126,6 +131,9 @@ impl Service {
         let head = upstream_head(context, &destination, backend, &parts, headers);
         if let Some(kind) = WebSocket::of(&parts) {
             if destination.websocket {
+                if kind == WebSocket::Http1 && !hyper::body::Body::is_end_stream(&body) {
+                    return Err(Denial::new(StatusCode::BAD_REQUEST, "an upgrade with a body").closing());
+                }
                 return self.open_tunnel(context, backend, head, kind, client, door).await;
             }
             if kind == WebSocket::Http2 {
@@ -285,13 +293,20 @@ fn find_destination<'a>(route: &'a Route, parts: &'a Parts) -> Result<Destinatio
     }
     let found = route.path_route(&normal);
     let upstream_path = found.and_then(|(sub_route, rest)| sub_route.upstream_path(&normal, rest));
-    let mut path_and_query = upstream_path.unwrap_or_else(|| path.clone().into_owned());
+    let unchanged = || if route.is_guarded { normal.clone().into_owned() } else { path.clone().into_owned() };
+    let mut path_and_query = upstream_path.unwrap_or_else(unchanged);
     if let Some(query) = query {
         path_and_query.push('?');
         path_and_query.push_str(&query);
     }
     let sub_route = found.map(|(sub_route, _)| sub_route);
+    let mut matched = normal.into_owned();
+    if let Some(query) = parts.uri.query() {
+        matched.push('?');
+        matched.push_str(query);
+    }
     Ok(Destination {
+        matched,
         route,
         sub_route,
         backend: sub_route.map(|sub_route| &sub_route.backend).or(route.backend.as_ref()),
@@ -309,10 +324,11 @@ fn max_body_bytes(context: &RequestContext, route: &Route) -> u64 {
 }
 
 /// 413 before a byte of the body is read, when its length says enough.
-fn check_announced_length(parts: &Parts, max_bytes: u64) -> Result<(), Denial> {
+fn check_announced_length(context: &RequestContext, parts: &Parts, max_bytes: u64) -> Result<(), Denial> {
     let announced = text(&parts.headers, &header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
     match announced {
         Some(length) if length > max_bytes => {
+            context.shared.listener_metrics.limit_hits("max_body_bytes").inc();
             Err(Denial::new(StatusCode::PAYLOAD_TOO_LARGE, "the announced body is too large").closing())
         }
         _ => Ok(()),
@@ -407,6 +423,9 @@ fn note_upstream_time(context: &mut RequestContext, asked: Instant) {
 fn upstream_failed(context: &RequestContext, backend: &Backend, error: &UpstreamError) -> Denial {
     if let UpstreamError::Backend { kind, .. } = error {
         context.shared.metrics.upstream_errors(backend.url.as_str(), kind.as_str()).inc();
+    }
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        context.shared.listener_metrics.limit_hits("max_body_bytes").inc();
     }
     let denial = Denial::new(error.status(), error.to_string());
     // A body that was not read to its end leaves the connection in the middle of a message.

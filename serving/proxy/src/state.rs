@@ -3,7 +3,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -36,7 +36,7 @@ pub enum StateError {
         reason: String,
     },
     /// A file beside it cannot be read or written.
-    #[error("failed to write `{}`: {source}", path.display())]
+    #[error("failed to use `{}`: {source}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -178,6 +178,14 @@ impl State {
             return Ok((configured.clone(), None));
         }
         let path = self.folder.join("management.token");
+        if let Ok(metadata) = fs::symlink_metadata(&path) {
+            let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
+            if !metadata.is_file() || !is_ours || metadata.mode() & 0o077 != 0 {
+                // Somebody else may know it, or have put it there.
+                let source = io::Error::new(io::ErrorKind::PermissionDenied, "it must be a file that only this user can read");
+                return Err(StateError::Write { path, source });
+            }
+        }
         match fs::read_to_string(&path) {
             Ok(text) if text.trim().len() >= 16 => {
                 return Ok((Secret::new(text.trim().to_owned()), Some(path)));

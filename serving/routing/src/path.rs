@@ -14,8 +14,8 @@ pub struct AmbiguousPath;
 ///
 /// # Errors
 /// For a NUL, a path that climbs above the root, one that does not begin with a slash, and dot
-/// segments beside an encoded slash, a backslash or a semicolon (`..%2f`, `..;`), which only some
-/// backends resolve.
+/// segments in a path that also holds an encoded slash, a backslash or a semicolon (`/a%2Fb/../c`,
+/// `..;`), which backends resolve in different ways.
 pub fn normalise(raw: &str) -> Result<Cow<'_, str>, AmbiguousPath> {
     if !raw.starts_with('/') {
         return Err(AmbiguousPath);
@@ -25,6 +25,11 @@ pub fn normalise(raw: &str) -> Result<Cow<'_, str>, AmbiguousPath> {
         return Ok(Cow::Borrowed(raw));
     }
     let decoded = decode_unreserved(raw)?;
+    let has_dots = decoded.split('/').any(|segment| segment == "." || segment == "..");
+    // What one reader takes for one segment another takes for two: a `..` behind it leads elsewhere.
+    if has_dots && ["%2F", "%5C", "\\", ";", "%3B"].iter().any(|odd| decoded.contains(odd)) {
+        return Err(AmbiguousPath);
+    }
     let mut segments: Vec<&str> = Vec::new();
     for segment in decoded.split('/') {
         match segment {
@@ -167,6 +172,12 @@ mod tests {
             ("/a/..%2fb", Err(AmbiguousPath)),
             ("/a/..\\b", Err(AmbiguousPath)),
             ("/a/%2e%2e%5cb", Err(AmbiguousPath)),
+            ("/admin%2Fx/../secret", Err(AmbiguousPath)),
+            ("/admin%2fx/%2e%2e/secret", Err(AmbiguousPath)),
+            ("/a/%2F/../admin/secret", Err(AmbiguousPath)),
+            ("/a/;x/../admin", Err(AmbiguousPath)),
+            ("/admin\\x/../secret", Err(AmbiguousPath)),
+            ("/a;v=1/b%2Fc", Ok("/a;v=1/b%2Fc")),
             ("/a/..;/b", Err(AmbiguousPath)),
             ("/a/%2e%2e%3bx/b", Err(AmbiguousPath)),
             ("/.;x/b", Err(AmbiguousPath)),

@@ -51,6 +51,9 @@ pub struct Route {
     pub static_root: Option<(String, Option<String>)>,
     /// Longest prefix first.
     pub paths: Vec<PathRoute>,
+    /// Whether some path asks an auth server. Then backends get the path that was matched, not the one
+    /// that was sent: nobody shall read it another way than the guard did.
+    pub is_guarded: bool,
     /// In order.
     pub rewrites: Vec<Rewrite>,
     /// In order.
@@ -258,6 +261,7 @@ fn compile_route(
         static_root: has_files.then(|| {
             (section.static_root.clone(), Some(section.fallback.clone()).filter(|text| !text.is_empty()))
         }),
+        is_guarded: paths.iter().any(|path| path.auth.is_some()),
         paths,
         rewrites: compile_rewrites(section, at, report),
         body_rewrites: compile_body_rewrites(section, at, report),
@@ -279,6 +283,11 @@ fn compile_path(
             return None;
         }
     };
+    if !prefix.is_ascii() || prefix.contains(['?', '#', ' ']) {
+        // Requests carry such letters percent-encoded: the prefix would never match, and guard nothing.
+        report(before, format!("`{}` must be written as a URL's path: percent-encode it", path.prefix));
+        return None;
+    }
     let front = path.upstream_path_prefix.trim_end_matches('/');
     if !front.is_empty() && !front.starts_with('/') {
         report(&format!("{at}.upstream_path_prefix"), "must begin with `/`".to_owned());

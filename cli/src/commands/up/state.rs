@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::discover::{self, NodeFile};
@@ -49,6 +49,11 @@ impl StateDirectory {
 /// written.
 fn private(path: &Path, may_exist: bool) -> io::Result<()> {
     DirBuilder::new().recursive(may_exist).mode(0o700).create(path)?;
+    let owner = fs::symlink_metadata(path)?;
+    if !owner.is_dir() || owner.uid() != rustix::process::geteuid().as_raw() {
+        // Whoever owns it could have put a token or a link in it.
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "it is not this user's own directory"));
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
     let trial = path.join(format!(".trial-{}", std::process::id()));
     fs::write(&trial, b"")?;

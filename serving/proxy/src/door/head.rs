@@ -157,8 +157,8 @@ fn request_line<'a>(line: &'a [u8], limits: &HeadLimits) -> Result<RequestLine<'
         [b'/', ..] => true,
         b"*" => method == b"OPTIONS",
         // A CONNECT's target is an authority; the service refuses the method itself, with its own page.
-        _ if method == b"CONNECT" => true,
-        _ => absolute_authority(target).is_some(),
+        _ if method == b"CONNECT" => is_authority(target),
+        _ => absolute_authority(target).is_some_and(is_authority),
     };
     if !is_well_formed {
         return Err((400, "the target is neither a path nor an absolute URI"));
@@ -257,9 +257,25 @@ impl<'a> Fields<'a> {
 
 /// `name`, `name:port`, `[v6]:port`; what could mean two things to two readers is none.
 fn is_authority(host: &[u8]) -> bool {
-    !host.is_empty()
-        && host.len() <= 261
-        && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:[]%".contains(byte))
+    let (name, rest) = match host {
+        [b'[', inside @ ..] => {
+            let Some(end) = memchr(b']', inside) else { return false };
+            let (address, rest) = inside.split_at(end);
+            let is_address = !address.is_empty() && address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte));
+            if !is_address {
+                return false;
+            }
+            (address, rest.get(1..).unwrap_or_default())
+        }
+        _ => host.split_at(memchr(b':', host).unwrap_or(host.len())),
+    };
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(byte);
+    let is_port = match rest {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    !name.is_empty() && name.len() <= 253 && name.iter().all(is_name) && is_port
 }
 
 /// Digits only, at most 18 of them, so that it fits every reader's integer.
@@ -379,6 +395,12 @@ mod tests {
             ("no host in 1.0", "GET / HTTP/1.0\r\n\r\n", 200),
             ("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n", 400),
             ("odd host", "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 400),
+            ("open bracket", "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n", 400),
+            ("address", "GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 200),
+            ("two ports", "GET / HTTP/1.1\r\nHost: a:80:81\r\n\r\n", 400),
+            ("escaped host", "GET http://local%68ost/ HTTP/1.1\r\nHost: local%68ost\r\n\r\n", 400),
+            ("connect", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 200),
+            ("connect to nothing", "CONNECT [ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
             ("empty host", "GET / HTTP/1.1\r\nHost:\r\n\r\n", 400),
             ("absolute", "GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n", 200),
             ("absolute differs", "GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n", 400),

@@ -44,6 +44,8 @@ const READ_BYTES: usize = 8 * 1024;
 pub(crate) struct DoorState {
     heads: Mutex<VecDeque<Option<Refusal>>>,
     tunnel: AtomicBool,
+    /// An upgrade was asked for and the service has not answered yet.
+    undecided: AtomicBool,
     partial: AtomicBool,
 }
 
@@ -56,6 +58,11 @@ impl DoorState {
     /// The service takes the upgrade: what follows the head is no longer HTTP.
     pub(crate) fn open_tunnel(&self) {
         self.tunnel.store(true, Ordering::Relaxed);
+    }
+
+    /// The service has answered: without a tunnel, what follows is HTTP again.
+    pub(crate) fn decide(&self) {
+        self.undecided.store(false, Ordering::Relaxed);
     }
 
     /// Whether a head has begun to arrive that the service knows nothing of yet.
@@ -140,7 +147,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Door<T> {
                 self.phase = Phase::Tunnel;
                 self.advance()
             }
-            Phase::Undecided if self.inbound.is_empty() => Ok(false),
+            Phase::Undecided if self.inbound.is_empty() || self.state.undecided.load(Ordering::Relaxed) => Ok(false),
             Phase::Undecided => {
                 self.phase = Phase::Head { scanned: 0 };
                 self.advance()
@@ -195,6 +202,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Door<T> {
             Framing::None if checked.may_upgrade => Phase::Undecided,
             Framing::None => Phase::Head { scanned: 0 },
         };
+        self.state.undecided.store(self.phase == Phase::Undecided, Ordering::Relaxed);
         self.head_is_over();
         self.state.push(None);
     }
@@ -292,6 +300,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Read for Door<T> {
             }
             if door.advance()? {
                 continue;
+            }
+            if door.phase == Phase::Undecided && !door.inbound.is_empty() {
+                // What came early may be the tunnel's. The service answers in this very task, and hyper
+                // asks again after its answer: no waker is needed.
+                return Poll::Pending;
             }
             if let Poll::Ready(()) = door.poll_deadline(cx) {
                 if door.inbound.is_empty() {
