@@ -73,7 +73,7 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
             "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n[routes.cache]\n",
             "`routes[0].cache`: not supported yet",
         ),
-        ("[[routes]]\nhost = \"a\"\nstatic_root = \"/nonexistent\"\n", "`routes[0].static_root`"),
+        ("[[routes]]\nhost = \"a\"\nstatic_root = \"/etc/hostname\"\n", "`routes[0].static_root`"),
         (
             "[[routes]]\nhost = \"a\"\nbackend = \"https://x\"\nbackend_ca_path = \"/nonexistent\"\n",
             "`routes[0].backend_ca_path`",

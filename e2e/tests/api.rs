@@ -662,3 +662,27 @@ fn events_stream_each_audit_record_as_it_happens_to_everybody_who_watches() {
     }
     assert!(!proxy.folder().join("audit.log").exists());
 }
+
+#[test]
+fn connections_that_say_nothing_do_not_take_the_nodes_descriptors() {
+    let proxy = TestProxy::start("");
+    let address = proxy.node().management_address().unwrap();
+    let held: Vec<_> = (0..300).map(|_| TcpStream::connect(address).unwrap()).collect();
+    let closed = eventually("those past the bound are closed", || {
+        let is_closed = |stream: &&TcpStream| {
+            stream.set_nonblocking(true).unwrap();
+            matches!(stream.peek(&mut [0]), Ok(0))
+        };
+        let closed = held.iter().filter(is_closed).count();
+        (closed >= 150).then_some(closed)
+    });
+    drop(held);
+    assert!(closed < 300, "some are served");
+    eventually("the API answers again", || {
+        proxy
+            .api_client()
+            .try_get(&address.to_string(), "/health")
+            .is_ok_and(|answer| answer.status == 200)
+            .then_some(())
+    });
+}

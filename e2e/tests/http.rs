@@ -142,6 +142,10 @@ fn what_an_untrusted_client_says_about_itself_is_replaced() {
         ("cf-connecting-ip", "203.0.113.9"),
         ("cf-ipcountry", "XX"),
         ("true-client-ip", "203.0.113.9"),
+        ("x-forwarded-ssl", "203.0.113.9"),
+        ("x-forwarded-user", "203.0.113.9"),
+        ("x-cluster-client-ip", "203.0.113.9"),
+        ("x-original-uri", "203.0.113.9"),
         ("x_forwarded_for", "203.0.113.9"),
         ("x_real_ip", "203.0.113.9"),
     ];
@@ -450,6 +454,23 @@ fn heads_past_their_bounds_are_414_and_431() {
     for client in [proxy.client(), proxy.client().http2()] {
         assert_eq!(client.get("www.example.test", &at_the_bound).status, 200);
     }
+}
+
+#[test]
+fn as_many_header_lines_as_the_bound_says_are_taken() {
+    let builder = TestProxy::builder();
+    builder.folder().write("site/index.html", "here");
+    let root = builder.folder().join("site");
+    let files = format!("[[routes]]\nhost_prefix = \"www\"\nstatic_root = {root:?}\n{OPEN}");
+    let proxy = builder.config(&files).start();
+    let lines = |count: usize| {
+        let lines: String = (0..count).map(|n| format!("X-{n}: 1\r\n")).collect();
+        let request = format!("GET / HTTP/1.1\r\nHost: www.example.test\r\nConnection: close\r\n{lines}\r\n");
+        raw_exchange(proxy.http(), request.as_bytes())
+    };
+    assert!(lines(126).starts_with("HTTP/1.1 200 "), "128 with Host and Connection");
+    let answer = lines(127);
+    assert!(answer.starts_with("HTTP/1.1 431 ") && answer.contains("request id: "), "{answer}");
 }
 
 #[test]

@@ -2,14 +2,18 @@
 //! WebSocket through the proxy, spoken by a client library and two server libraries (rows A18, B05).
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
 use http_body_util::Full;
 use serde_json::{Value, json};
-use sunbeam_testkit::{Peer, TestProxy, TestUpstream, eventually, peers_folder, python, run_client};
+use sunbeam_testkit::{
+    Peer, TestProxy, TestUpstream, eventually, peers_folder, python, raw_exchange, run_client,
+};
 
 const HOST: &str = "chat.example.test";
 
@@ -229,4 +233,36 @@ fn a_drain_lets_a_tunnel_finish_and_ends_one_that_does_not_before_its_deadline()
     let record = audit.wait_for("the tunnel", |record| record.path == "/ws");
     assert_eq!(record.error.as_deref(), Some("closed by drain"));
     assert!(let_go(held).1.contains("echo:hello"));
+}
+
+/// The frame `hello`, masked as clients do (RFC 6455 §5.2), and its echo.
+const HELLO: &[u8] = b"\x81\x85\0\0\0\0hello";
+
+#[test]
+fn what_a_client_sends_before_the_answer_reaches_the_tunnel_and_a_body_does_not() {
+    let app = Peer::start("app.py", &[]);
+    let proxy = TestProxy::start(&format!(
+        "[[routes]]\nhost_prefix = \"chat\"\nbackend = \"{}\"\nwebsocket = true\ndisable_secure_redirection = true\n",
+        app.url()
+    ));
+    let upgrade = |more: &str| {
+        format!(
+            "GET /ws HTTP/1.1\r\nHost: chat.example.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{more}\r\n"
+        )
+    };
+    let mut stream = TcpStream::connect(proxy.http()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(&[upgrade("").as_bytes(), HELLO].concat()).unwrap();
+    let mut answer = Vec::new();
+    let mut piece = [0; 1024];
+    while !answer.ends_with(b"echo:hello") {
+        let count = stream.read(&mut piece).unwrap();
+        assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&answer));
+        answer.extend_from_slice(&piece[..count]);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "));
+    let with_body = [upgrade("Content-Length: 5\r\n").as_bytes(), b"12345"].concat();
+    let answer = raw_exchange(proxy.http(), &with_body);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer:?}");
 }

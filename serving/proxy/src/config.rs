@@ -170,6 +170,7 @@ impl Config {
             }
         }
         self.check_listeners(reader);
+        self.check_audit(reader);
         self.check_telemetry(reader);
         self.check_backends(reader);
     }
@@ -240,6 +241,19 @@ impl Config {
         }
         if !self.management.token.is_empty() && self.management.token.expose().len() < 16 {
             reader.error("management.token", "is shorter than 16 characters");
+        }
+    }
+
+    fn check_audit(&self, reader: &mut Reader) {
+        let path = std::path::Path::new(&self.audit.path);
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        if self.audit.enabled
+            && let Some(folder) = folder
+            && !folder.is_dir()
+        {
+            let message =
+                format!("the folder `{}` does not exist: the node will not start", folder.display());
+            reader.warning("audit.path", message);
         }
     }
 

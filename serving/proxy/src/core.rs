@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use jiff::Timestamp;
@@ -33,6 +33,14 @@ pub enum ReloadError {
     /// It loads, and a part of it cannot start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A confirmation was asked for, and nothing is known to go back to.
+    #[error(
+        "the running configuration is not kept, so the change could not be taken back: leave `--confirm-within` out"
+    )]
+    NoWayBack,
+    /// Another change came first.
+    #[error("another change came first")]
+    Superseded,
     /// A key marked `[restart]` changed.
     #[error("`{0}` can only be changed by a restart")]
     Restart(&'static str),
@@ -108,7 +116,12 @@ pub(crate) struct Changing {
     tls_error: Option<String>,
     /// A change that is taken back unless somebody confirms it: its generation, and where to go back to.
     unconfirmed: Option<(u64, u64)>,
+    /// The newest change: its generation, where to go back to, and when it was.
+    newest: Option<(u64, u64, Instant)>,
 }
+
+/// How long after the watch of the files has used a change a command may still ask for its confirmation.
+const CONFIRMABLE_FOR: Duration = Duration::from_secs(600);
 
 /// How a change is made.
 #[derive(Clone, Copy, Debug, Default)]
@@ -117,6 +130,8 @@ pub(crate) struct ChangeMode {
     pub(crate) dry_run: bool,
     /// Take the change back after so long unless it is confirmed.
     pub(crate) confirm_within: Option<Duration>,
+    /// Only while this generation runs: what came after it stays.
+    pub(crate) only_after: Option<u64>,
 }
 
 impl Core {
@@ -228,18 +243,29 @@ impl Core {
         if let Some(key) = needs_restart(&running.config, &config) {
             return Err(ReloadError::Restart(key));
         }
+        if mode.only_after.is_some_and(|generation| generation != running.generation) {
+            return Err(ReloadError::Superseded);
+        }
         let changes = diff(&running.config.shown(), &config.shown());
         let before = self.state.id_of(&running.sources).map_err(StartError::from)?;
         let before = before.filter(|_| !mode.dry_run && !changes.is_empty());
         let generation = running.generation + u64::from(!mode.dry_run);
+        // Nothing to do because the watch of the files was quicker: its change is the one that is meant.
+        let watched = changing.newest.filter(|(of, _, at)| {
+            changes.is_empty() && *of == running.generation && at.elapsed() < CONFIRMABLE_FOR
+        });
+        let way_back =
+            before.or_else(|| watched.map(|(_, id, _)| id)).filter(|_| mode.confirm_within.is_some());
+        if mode.confirm_within.is_some() && way_back.is_none() && !changes.is_empty() && !mode.dry_run {
+            return Err(ReloadError::NoWayBack);
+        }
         let report = ReloadReport {
             generation,
             changes,
             warnings,
             applied: !mode.dry_run,
             undo: before.map(|id| format!("sunbeam rollback --to {id}")),
-            confirm: (before.is_some() && mode.confirm_within.is_some())
-                .then(|| "sunbeam reload --confirm".to_owned()),
+            confirm: way_back.map(|_| "sunbeam reload --confirm".to_owned()),
         };
         let next = Snapshot::compile(config, sources, generation).map_err(StartError::from)?;
         if mode.dry_run {
@@ -263,7 +289,13 @@ impl Core {
         if let Some(OnChange(call)) = &self.on_change {
             call(&self.shared.snapshot().config);
         }
-        changing.unconfirmed = before.filter(|_| mode.confirm_within.is_some()).map(|id| (generation, id));
+        if let Some(id) = before {
+            changing.newest = Some((generation, id, Instant::now()));
+        } else if let Some((of, _, _)) = &mut changing.newest {
+            // Nothing but the generation changed.
+            *of += u64::from(*of == running.generation);
+        }
+        changing.unconfirmed = way_back.map(|id| (generation, id));
         if let (Some(_), Some(within)) = (changing.unconfirmed, mode.confirm_within) {
             self.take_back_after(generation, within);
         }
@@ -320,7 +352,8 @@ impl Core {
                 if let Some((_, id)) = unconfirmed {
                     warn!(generation, "the change was not confirmed in time: taking it back");
                     // What came of it is in the log and the metrics.
-                    drop(core.rollback(Some(id), ChangeMode::default()));
+                    let mode = ChangeMode { only_after: Some(generation), ..ChangeMode::default() };
+                    drop(core.rollback(Some(id), mode));
                 }
             };
             // A panic in there was logged by the hook.

@@ -204,8 +204,8 @@ impl Node {
         let core = Arc::clone(&self.core);
         let Some(runtime) = &self.runtime else { return };
         runtime.spawn(async move {
-            // The first look compares: a file may have changed between its reading and now.
-            let mut stamps = Vec::new();
+            // Nothing counts as read yet: a file may have changed between its reading and now.
+            let (mut read, mut before) = (Vec::new(), Vec::new());
             let mut ticks = tokio::time::interval(WATCH_EVERY);
             loop {
                 ticks.tick().await;
@@ -213,8 +213,12 @@ impl Node {
                 core.shared.metrics.uptime_seconds().set(uptime);
                 let core = Arc::clone(&core);
                 let now = core.stamps();
-                let config_changed = now != stamps;
-                stamps = now;
+                // Still since the last look: a file that is being written is not read in the middle.
+                let config_changed = now != read && now == before;
+                if config_changed {
+                    read.clone_from(&now);
+                }
+                before = now;
                 let look = tokio::task::spawn_blocking(move || core.look(config_changed));
                 // A panic in there was logged by the hook; the next look is a second away.
                 drop(look.await);

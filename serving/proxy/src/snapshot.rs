@@ -15,7 +15,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sunbeam_config::{Reader, Sources};
 use sunbeam_routing::{Backend, Http2Mode, Scheme, Table};
-use sunbeam_static_files::StaticRoot;
+use sunbeam_static_files::{OpenRootError, StaticRoot};
 use sunbeam_traffic::Redaction;
 
 use crate::config::Config;
@@ -54,7 +54,7 @@ impl Snapshot {
         let mut static_roots = Vec::new();
         let mut tls = HashMap::new();
         for route in table.routes() {
-            static_roots.push(open_static_root(route, &mut note));
+            static_roots.push(open_static_root(route, &mut note, &mut |_, _| {}));
             for (key, backend) in backends(route) {
                 if backend.url.scheme == Scheme::Https && !tls.contains_key(&backend) {
                     match client_config(&backend) {
@@ -83,7 +83,18 @@ impl Snapshot {
     /// Reports directories and root files that cannot be opened.
     pub(crate) fn check_files(table: &Table, reader: &mut Reader) {
         for route in table.routes() {
-            open_static_root(route, &mut |key, message| reader.error(key, message));
+            let (mut wrong, mut missing) = (Vec::new(), Vec::new());
+            open_static_root(
+                route,
+                &mut |key, message| wrong.push((key.to_owned(), message)),
+                &mut |key, message| missing.push((key.to_owned(), message)),
+            );
+            for (key, message) in wrong {
+                reader.error(&key, message);
+            }
+            for (key, message) in missing {
+                reader.warning(&key, message);
+            }
             for (key, backend) in backends(route) {
                 if !backend.ca_path.is_empty()
                     && let Err(message) = client_config(&backend)
@@ -118,15 +129,25 @@ fn backends(route: &sunbeam_routing::Route) -> Vec<(String, Arc<Backend>)> {
     own.chain(auth).map(|backend| (key.clone(), Arc::clone(backend))).collect()
 }
 
+/// A directory that does not exist (yet) is waited for, like a certificate: `missing` is told.
 fn open_static_root(
     route: &sunbeam_routing::Route,
     note: &mut dyn FnMut(&str, String),
+    missing: &mut dyn FnMut(&str, String),
 ) -> Option<StaticRoot> {
     let (root, fallback) = route.static_root.as_ref()?;
-    match StaticRoot::open(Path::new(root), fallback.as_deref()) {
+    let key = format!("routes[{}].static_root", route.index);
+    let opened = match StaticRoot::open(Path::new(root), fallback.as_deref()) {
+        Err(OpenRootError::Open { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            missing(&key, format!("`{root}` does not exist yet: its requests fail until it does"));
+            StaticRoot::awaited(Path::new(root), fallback.as_deref())
+        }
+        opened => opened,
+    };
+    match opened {
         Ok(root) => Some(root),
         Err(error) => {
-            note(&format!("routes[{}].static_root", route.index), error_chain(&error));
+            note(&key, error_chain(&error));
             None
         }
     }

@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -87,7 +88,9 @@ impl KeptConfiguration {
 /// The state of one node.
 #[derive(Debug)]
 pub(crate) struct State {
-    database: Database,
+    /// `None` after a failure: opened again with the next use.
+    database: Mutex<Option<Database>>,
+    path: PathBuf,
     folder: PathBuf,
 }
 
@@ -99,19 +102,22 @@ impl State {
             path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         let folder = folder.to_owned();
         fs::create_dir_all(&folder).map_err(|source| StateError::Folder { path: folder.clone(), source })?;
-        let failed = |reason: String| StateError::Open { path: path.clone(), reason };
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| failed(error.to_string()))?;
-        let backend = redb::backends::FileBackend::new(file).map_err(|error| failed(error.to_string()))?;
-        let database =
-            redb::Builder::new().create_with_backend(backend).map_err(|error| failed(error.to_string()))?;
-        Ok(Self { database, folder })
+        let database = Mutex::new(Some(open(&path)?));
+        Ok(Self { database, path, folder })
+    }
+
+    /// Runs `work` on the database. After an error of its file (a full disk) redb wants it opened anew.
+    fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, StateError>) -> Result<T, StateError> {
+        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = match database.take() {
+            Some(open) => open,
+            None => open(&self.path)?,
+        };
+        let result = work(&open);
+        if result.is_ok() {
+            *database = Some(open);
+        }
+        result
     }
 
     /// Where the state lies.
@@ -137,16 +143,8 @@ impl State {
             note: note.to_owned(),
             sources: sources.0.iter().map(source).collect(),
         };
-        let bytes = serde_json::to_vec(&kept).map_err(|error| database(&error))?;
-        let write = self.database.begin_write().map_err(|error| database(&error))?;
-        {
-            let mut table = write.open_table(CONFIGURATIONS).map_err(|error| database(&error))?;
-            table.insert(id, bytes.as_slice()).map_err(|error| database(&error))?;
-            for old in history.iter().rev().skip(HISTORY - 1) {
-                table.remove(old.id).map_err(|error| database(&error))?;
-            }
-        }
-        write.commit().map_err(|error| database(&error))?;
+        let bytes = serde_json::to_vec(&kept).map_err(|error| failed(&error))?;
+        self.with(|database| write(database, id, &bytes, &history))?;
         Ok(id)
     }
 
@@ -157,18 +155,7 @@ impl State {
 
     /// The kept configurations, oldest first.
     pub(crate) fn history(&self) -> Result<Vec<KeptConfiguration>, StateError> {
-        let read = self.database.begin_read().map_err(|error| database(&error))?;
-        let table = match read.open_table(CONFIGURATIONS) {
-            Ok(table) => table,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-            Err(error) => return Err(database(&error)),
-        };
-        let mut history = Vec::new();
-        for entry in table.iter().map_err(|error| database(&error))? {
-            let (_, value) = entry.map_err(|error| database(&error))?;
-            history.push(serde_json::from_slice(value.value()).map_err(|error| database(&error))?);
-        }
-        Ok(history)
+        self.with(read)
     }
 
     /// The token of the management API: the configured one, or one made at first start in a file that
@@ -182,7 +169,10 @@ impl State {
             let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
             if !metadata.is_file() || !is_ours || metadata.mode() & 0o077 != 0 {
                 // Somebody else may know it, or have put it there.
-                let source = io::Error::new(io::ErrorKind::PermissionDenied, "it must be a file that only this user can read");
+                let source = io::Error::new(
+                    io::ErrorKind::PermissionDenied,
+                    "it must be a file that only this user can read",
+                );
                 return Err(StateError::Write { path, source });
             }
         }
@@ -212,7 +202,53 @@ pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError>
     fs::rename(&fresh, path).map_err(failed)
 }
 
-fn database(error: &dyn std::error::Error) -> StateError {
+fn open(path: &Path) -> Result<Database, StateError> {
+    let failed = |reason: String| StateError::Open { path: path.to_owned(), reason };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| failed(error.to_string()))?;
+    let backend = redb::backends::FileBackend::new(file).map_err(|error| failed(error.to_string()))?;
+    redb::Builder::new().create_with_backend(backend).map_err(|error| failed(error.to_string()))
+}
+
+fn write(
+    database: &Database,
+    id: u64,
+    bytes: &[u8],
+    history: &[KeptConfiguration],
+) -> Result<(), StateError> {
+    let write = database.begin_write().map_err(|error| failed(&error))?;
+    {
+        let mut table = write.open_table(CONFIGURATIONS).map_err(|error| failed(&error))?;
+        table.insert(id, bytes).map_err(|error| failed(&error))?;
+        for old in history.iter().rev().skip(HISTORY - 1) {
+            table.remove(old.id).map_err(|error| failed(&error))?;
+        }
+    }
+    write.commit().map_err(|error| failed(&error))
+}
+
+fn read(database: &Database) -> Result<Vec<KeptConfiguration>, StateError> {
+    let read = database.begin_read().map_err(|error| failed(&error))?;
+    let table = match read.open_table(CONFIGURATIONS) {
+        Ok(table) => table,
+        Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(failed(&error)),
+    };
+    let mut history = Vec::new();
+    for entry in table.iter().map_err(|error| failed(&error))? {
+        let (_, value) = entry.map_err(|error| failed(&error))?;
+        history.push(serde_json::from_slice(value.value()).map_err(|error| failed(&error))?);
+    }
+    Ok(history)
+}
+
+fn failed(error: &dyn std::error::Error) -> StateError {
     StateError::Database(error.to_string())
 }
 

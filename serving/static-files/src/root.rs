@@ -83,6 +83,16 @@ impl StaticRoot {
         Ok(Self { path, fallback: fallback.map(parse_fallback).transpose()? })
     }
 
+    /// As [`StaticRoot::open`], for a directory that will be there: until then every look-up fails.
+    ///
+    /// # Errors
+    /// When the fallback is no file below the root, or the working directory is unknown.
+    pub fn awaited(root: &Path, fallback: Option<&str>) -> Result<Self, OpenRootError> {
+        let failed = |source| OpenRootError::Open { path: root.to_owned(), source };
+        let path = std::path::absolute(root).map_err(failed)?;
+        Ok(Self { path, fallback: fallback.map(parse_fallback).transpose()? })
+    }
+
     /// Looks up the percent-encoded `path` of a GET or HEAD request: the file itself, then with `.html`
     /// appended, then its `index.html` (no redirect to the trailing slash), then the fallback.
     ///

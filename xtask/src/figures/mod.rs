@@ -38,16 +38,29 @@ pub(crate) struct Figure {
 pub(crate) struct Recorder {
     commit: String,
     date: String,
+    path: PathBuf,
     figures: Vec<Figure>,
 }
 
 impl Recorder {
-    fn new(root: &Path) -> Result<Self> {
+    fn new(root: &Path, area: &str) -> Result<Self> {
         let commit =
             text_of(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).current_dir(root))?;
         let dirty = text_of(Command::new("git").args(["status", "--porcelain"]).current_dir(root))?;
         let commit = if dirty.is_empty() { commit } else { format!("{commit}+") };
-        Ok(Self { commit, date: Zoned::now().date().to_string(), figures: Vec::new() })
+        let path = file(root, area);
+        Ok(Self { commit, date: Zoned::now().date().to_string(), path, figures: Vec::new() })
+    }
+
+    /// Written after each figure: what was measured before a failure is kept.
+    fn save(&self) -> Result<()> {
+        let mut text = String::new();
+        for figure in &self.figures {
+            text.push_str(&serde_json::to_string(figure)?);
+            text.push('\n');
+        }
+        fs::create_dir_all(self.path.parent().context("a folder")?)?;
+        Ok(fs::write(&self.path, text)?)
     }
 
     /// Notes a figure and says it.
@@ -66,7 +79,7 @@ impl Recorder {
         };
         println!("{}", serde_json::to_string(&figure)?);
         self.figures.push(figure);
-        Ok(())
+        self.save()
     }
 }
 
@@ -80,16 +93,8 @@ pub(crate) fn print(root: &Path, area: &str) -> Result<()> {
 
 pub(crate) fn measure(root: &Path, area: &str) -> Result<()> {
     let (_, _, measure) = known(area)?;
-    let mut recorder = Recorder::new(root)?;
+    let mut recorder = Recorder::new(root, area)?;
     measure(root, &mut recorder)?;
-    let mut text = String::new();
-    for figure in &recorder.figures {
-        text.push_str(&serde_json::to_string(figure)?);
-        text.push('\n');
-    }
-    let path = file(root, area);
-    fs::create_dir_all(path.parent().context("a folder")?)?;
-    fs::write(path, text)?;
     crate::docs::write(root)
 }
 

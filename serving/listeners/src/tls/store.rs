@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -29,7 +29,7 @@ pub struct TlsStore {
     /// The files as they were when they were last read, whatever came of it.
     seen: ArcSwap<Vec<(String, Option<Stamp>)>>,
     in_memory: Option<Arc<CertifiedKey>>,
-    ticketer: Arc<dyn ProducesTickets>,
+    ticketer: Mutex<(TicketScope, Arc<dyn ProducesTickets>)>,
     metrics: ListenerMetrics,
 }
 
@@ -48,7 +48,43 @@ struct Certificates {
     default: Option<Arc<CertifiedKey>>,
     infos: Vec<CertificateInfo>,
     /// Files that are not there yet, `key: path`.
-    missing: Vec<(String, String)>,
+    missing: Vec<Missing>,
+}
+
+/// A file that is not there (yet).
+#[derive(Debug)]
+struct Missing {
+    key: String,
+    path: String,
+    /// The certificate of its pair.
+    cert_path: String,
+}
+
+/// What a session ticket may be good for: who had to show what. Tickets of another scope are refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct TicketScope {
+    client_ca: Vec<u8>,
+    required: bool,
+    rotation_secs: u32,
+}
+
+impl TicketScope {
+    fn of(section: &TlsSection) -> Self {
+        Self {
+            // A file that cannot be read stops the reload elsewhere.
+            client_ca: fs::read(&section.client_ca_path).unwrap_or_default(),
+            required: section.client_cert_required,
+            rotation_secs: u32::try_from(section.ticket_rotation_secs).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn ticketer(&self) -> Result<Arc<dyn ProducesTickets>, TlsStoreError> {
+        let rotator = TicketRotator::new(self.rotation_secs, || {
+            let inner = Ticketer::new().map_err(|_| rustls::crypto::GetRandomFailed)?;
+            Ok(Box::new(OneKey(inner)) as Box<dyn ProducesTickets>)
+        });
+        Ok(Arc::new(rotator.map_err(|error| TlsStoreError::one("tls", error.to_string()))?))
+    }
 }
 
 /// What is served, and which files are missing (key and path).
@@ -71,18 +107,14 @@ impl TlsStore {
     ) -> Result<Arc<Self>, TlsStoreError> {
         let seen = stamps(section);
         let (certificates, config) = Self::check(section, in_memory.as_ref())?;
-        let rotation = u32::try_from(section.ticket_rotation_secs).unwrap_or(u32::MAX);
-        let ticketer = TicketRotator::new(rotation, || {
-            let inner = Ticketer::new().map_err(|_| rustls::crypto::GetRandomFailed)?;
-            Ok(Box::new(OneKey(inner)) as Box<dyn ProducesTickets>)
-        })
-        .map_err(|error| TlsStoreError::one("tls", error.to_string()))?;
+        let scope = TicketScope::of(section);
+        let ticketer = scope.ticketer()?;
         let store = Self {
             config: ArcSwap::from_pointee(config),
             certificates: ArcSwap::from_pointee(Certificates::default()),
             seen: ArcSwap::from_pointee(seen),
             in_memory,
-            ticketer: Arc::new(ticketer),
+            ticketer: Mutex::new((scope, ticketer)),
             metrics,
         };
         let store = Arc::new(store);
@@ -100,6 +132,7 @@ impl TlsStore {
         // refused: they are told once, not with every look.
         self.seen.store(Arc::new(stamps(section)));
         let (certificates, _) = Self::check(section, self.in_memory.as_ref())?;
+        self.refuse_losses(&certificates)?;
         self.install(certificates, section)
     }
 
@@ -130,7 +163,8 @@ impl TlsStore {
     /// As [`TlsStore::new`].
     pub fn inspect(section: &TlsSection) -> Result<Inspected, TlsStoreError> {
         let (certificates, _) = Self::check(section, None)?;
-        Ok((certificates.infos, certificates.missing))
+        let missing = certificates.missing.into_iter().map(|missing| (missing.key, missing.path));
+        Ok((certificates.infos, missing.collect()))
     }
 
     fn check(
@@ -149,6 +183,31 @@ impl TlsStore {
         }
     }
 
+    /// A file that was served and is gone is as broken as a broken one: whoever renews by removing first
+    /// must not be offline in between. Only what was never there is waited for.
+    fn refuse_losses(&self, next: &Certificates) -> Result<(), TlsStoreError> {
+        let served = self.certificates.load();
+        let is_loss = |missing: &&Missing| served.infos.iter().any(|info| info.path == missing.cert_path);
+        let problems: Vec<_> = next
+            .missing
+            .iter()
+            .filter(is_loss)
+            .map(|missing| (missing.key.clone(), format!("`{}` is gone", missing.path)))
+            .collect();
+        if problems.is_empty() { Ok(()) } else { Err(TlsStoreError { problems }) }
+    }
+
+    /// The key that tickets are encrypted with, a new one when an old ticket could bring in a client
+    /// that a full handshake would not.
+    fn ticketer(&self, section: &TlsSection) -> Result<Arc<dyn ProducesTickets>, TlsStoreError> {
+        let scope = TicketScope::of(section);
+        let mut current = self.ticketer.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.0 != scope {
+            *current = (scope.clone(), scope.ticketer()?);
+        }
+        Ok(Arc::clone(&current.1))
+    }
+
     fn install(
         self: &Arc<Self>,
         certificates: Certificates,
@@ -156,7 +215,8 @@ impl TlsStore {
     ) -> Result<(), TlsStoreError> {
         let mut config =
             server_config(section).map_err(|(key, message)| TlsStoreError::one(&key, message))?;
-        for (key, path) in &certificates.missing {
+        config.ticketer = self.ticketer(section)?;
+        for Missing { key, path, .. } in &certificates.missing {
             warn!(
                 key,
                 path, "certificate file does not exist yet: handshakes for its names fail until it does"
@@ -168,7 +228,6 @@ impl TlsStore {
         }
         self.certificates.store(Arc::new(certificates));
         config.cert_resolver = Arc::new(Resolver(Arc::clone(self)));
-        config.ticketer = Arc::clone(&self.ticketer);
         self.config.store(Arc::new(config));
         Ok(())
     }
@@ -240,7 +299,8 @@ impl Certificates {
                 Some((pair, names))
             }
             Err(CertificateProblem::Missing { path }) => {
-                self.missing.push((key.to_owned(), path));
+                let (key, cert_path) = (key.to_owned(), cert_path.to_owned());
+                self.missing.push(Missing { key, path, cert_path });
                 None
             }
             Err(problem) => {
@@ -476,6 +536,37 @@ mod tests {
         files.pair("d", &["one.example"]);
         let error = store.reload(&mixed).unwrap_err().to_string();
         assert!(error.contains("does not belong to the certificate"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_was_served_and_is_gone_leaves_the_old_pair_in_use() {
+        let files = Files::new("gone");
+        let (cert_path, key_path) = files.pair("d", &["one.example"]);
+        let section = TlsSection { cert_path: cert_path.clone(), key_path, ..Default::default() };
+        let store = store(&section).unwrap();
+        fs::remove_file(&cert_path).unwrap();
+        assert!(store.files_changed());
+        let error = store.reload(&section).unwrap_err().to_string();
+        assert!(error.contains("is gone"), "{error}");
+        assert!(store.has_certificate() && !store.files_changed());
+        files.pair("d", &["two.example"]);
+        store.reload(&section).unwrap();
+        assert_eq!(store.infos()[0].names, ["two.example"]);
+    }
+
+    #[test]
+    fn tickets_end_with_what_clients_had_to_show() {
+        let files = Files::new("tickets");
+        let (cert_path, key_path) = files.pair("d", &["one.example"]);
+        let section = TlsSection { cert_path: cert_path.clone(), key_path, ..Default::default() };
+        let store = store(&section).unwrap();
+        let before = store.server_config().ticketer.encrypt(b"session").unwrap();
+        store.reload(&section).unwrap();
+        let reads = |ticket: &[u8]| store.server_config().ticketer.decrypt(ticket).is_some();
+        assert!(reads(&before), "a reload alone keeps sessions");
+        let strict = TlsSection { client_ca_path: cert_path, client_cert_required: true, ..section };
+        store.reload(&strict).unwrap();
+        assert!(!reads(&before), "a session without a certificate must not be resumed");
     }
 
     #[test]

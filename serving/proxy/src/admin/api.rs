@@ -54,7 +54,11 @@ struct ChangeQuery {
 
 impl ChangeQuery {
     fn mode(&self) -> ChangeMode {
-        ChangeMode { dry_run: self.dry_run, confirm_within: self.confirm_within.map(Duration::from_secs) }
+        ChangeMode {
+            dry_run: self.dry_run,
+            confirm_within: self.confirm_within.map(Duration::from_secs),
+            only_after: None,
+        }
     }
 }
 

@@ -18,9 +18,12 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use futures_util::Stream;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::sync::broadcast;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::core::Core;
 
@@ -29,6 +32,12 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// Bytes of a request's body: a configuration.
 const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Connections at the same time: a scraper, some probes, some people. The descriptors are the proxy's.
+const CONNECTIONS_MAX: usize = 128;
+
+/// How long a head may take, and how long a connection may rest.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A running server; dropping it stops it.
 #[derive(Debug)]
@@ -42,12 +51,7 @@ impl AdminServer {
     pub(crate) fn start(listener: std::net::TcpListener, router: Router) -> io::Result<Self> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "a server of the node's own pages ended");
-            }
-        });
-        Ok(Self { address, task })
+        Ok(Self { address, task: tokio::spawn(serve(listener, router)) })
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -58,6 +62,36 @@ impl AdminServer {
 impl Drop for AdminServer {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// Accepts until the task is dropped, and with it every connection.
+async fn serve(listener: tokio::net::TcpListener, router: Router) {
+    /// Wait after a refused accept: without descriptors it would be refused again at once.
+    const PAUSE: Duration = Duration::from_millis(50);
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let stream = match listener.accept().await {
+            Ok((stream, _)) if connections.len() < CONNECTIONS_MAX => stream,
+            // Full of others: this one is closed.
+            Ok(_) => continue,
+            Err(error) => {
+                tracing::warn!(%error, "failed to accept a connection to the node's own pages");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service);
+        connections.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection to the node's own pages ended");
+            }
+        });
     }
 }
 

@@ -261,7 +261,8 @@ fn is_authority(host: &[u8]) -> bool {
         [b'[', inside @ ..] => {
             let Some(end) = memchr(b']', inside) else { return false };
             let (address, rest) = inside.split_at(end);
-            let is_address = !address.is_empty() && address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte));
+            let is_address = !address.is_empty()
+                && address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte));
             if !is_address {
                 return false;
             }

@@ -147,7 +147,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Door<T> {
                 self.phase = Phase::Tunnel;
                 self.advance()
             }
-            Phase::Undecided if self.inbound.is_empty() || self.state.undecided.load(Ordering::Relaxed) => Ok(false),
+            Phase::Undecided if self.inbound.is_empty() || self.state.undecided.load(Ordering::Relaxed) => {
+                Ok(false)
+            }
             Phase::Undecided => {
                 self.phase = Phase::Head { scanned: 0 };
                 self.advance()

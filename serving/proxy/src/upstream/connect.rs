@@ -104,12 +104,11 @@ async fn tcp(backend: &Backend) -> Result<TcpStream, UpstreamError> {
 }
 
 async fn http1_sender(stream: Box<dyn Stream>) -> Result<http1::SendRequest<RequestBody>, UpstreamError> {
-    let (sender, connection) =
-        http1::Builder::new()
-            .max_buf_size(ANSWER_BUFFER_BYTES)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(|error| handshake_failed(&error))?;
+    let (sender, connection) = http1::Builder::new()
+        .max_buf_size(ANSWER_BUFFER_BYTES)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| handshake_failed(&error))?;
     spawn_local(async move {
         if let Err(error) = connection.with_upgrades().await {
             debug!(%error, "backend connection ended");
