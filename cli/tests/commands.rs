@@ -195,6 +195,16 @@ fn a_change_that_nobody_confirms_is_taken_back() {
         get(node.http, "/two");
         (!two.seen().is_empty()).then_some(())
     });
+    // The watch of the file was quicker than the command: the confirmation is for its change.
+    let (code, out, err) = node.ask(&["reload", "--confirm-within", "1s"]);
+    assert!(code == 0 && out.contains("sunbeam reload --confirm"), "{out}{err}");
+    let before = one.seen().len();
+    eventually("the change of the file is taken back", || {
+        get(node.http, "/back");
+        (one.seen().len() > before).then_some(())
+    });
+    let (code, out, err) = node.ask(&["reload"]);
+    assert_eq!(code, 0, "{out}{err}");
     let (code, out, err) = node.ask(&["rollback", "--confirm-within", "1s"]);
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("sunbeam reload --confirm"), "{out}");

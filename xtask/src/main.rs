@@ -13,7 +13,7 @@ const USAGE: &str = "cargo xtask COMMAND
 
   tidy                        walls between crates, lists, texts
   docs [--check]              write docs/reference and BENCHMARKS.md (or compare them)
-  figures AREA [--measure]    print an area's recorded figures, or measure them afresh";
+  figures AREA [--measure [PART…]]    print an area's recorded figures, or measure them (or a part) afresh";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         ["docs"] => docs::write(root()),
         ["docs", "--check"] => docs::check(root()),
         ["figures", area] => figures::print(root(), area),
-        ["figures", area, "--measure"] => figures::measure(root(), area),
+        ["figures", area, "--measure", parts @ ..] => figures::measure(root(), area, parts),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

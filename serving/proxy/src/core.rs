@@ -134,6 +134,15 @@ pub(crate) struct ChangeMode {
     pub(crate) only_after: Option<u64>,
 }
 
+/// Kept configurations that a change can go back to.
+#[derive(Clone, Copy, Debug)]
+struct WayBack {
+    /// By command.
+    undo: Option<u64>,
+    /// By itself, unless it is confirmed.
+    unless_confirmed: Option<u64>,
+}
+
 impl Core {
     pub(crate) fn listeners(&self) -> Vec<(Scheme, SocketAddr)> {
         self.changing().parts.listeners.iter().map(|(key, address)| (key.scheme, *address)).collect()
@@ -247,25 +256,15 @@ impl Core {
             return Err(ReloadError::Superseded);
         }
         let changes = diff(&running.config.shown(), &config.shown());
-        let before = self.state.id_of(&running.sources).map_err(StartError::from)?;
-        let before = before.filter(|_| !mode.dry_run && !changes.is_empty());
         let generation = running.generation + u64::from(!mode.dry_run);
-        // Nothing to do because the watch of the files was quicker: its change is the one that is meant.
-        let watched = changing.newest.filter(|(of, _, at)| {
-            changes.is_empty() && *of == running.generation && at.elapsed() < CONFIRMABLE_FOR
-        });
-        let way_back =
-            before.or_else(|| watched.map(|(_, id, _)| id)).filter(|_| mode.confirm_within.is_some());
-        if mode.confirm_within.is_some() && way_back.is_none() && !changes.is_empty() && !mode.dry_run {
-            return Err(ReloadError::NoWayBack);
-        }
+        let way_back = self.way_back(changing, &running, &changes, mode)?;
         let report = ReloadReport {
             generation,
+            undo: way_back.undo.map(|id| format!("sunbeam rollback --to {id}")),
+            confirm: way_back.unless_confirmed.map(|_| "sunbeam reload --confirm".to_owned()),
             changes,
             warnings,
             applied: !mode.dry_run,
-            undo: before.map(|id| format!("sunbeam rollback --to {id}")),
-            confirm: way_back.map(|_| "sunbeam reload --confirm".to_owned()),
         };
         let next = Snapshot::compile(config, sources, generation).map_err(StartError::from)?;
         if mode.dry_run {
@@ -289,17 +288,57 @@ impl Core {
         if let Some(OnChange(call)) = &self.on_change {
             call(&self.shared.snapshot().config);
         }
-        if let Some(id) = before {
+        self.remember(changing, &running, generation, way_back, mode);
+        Ok(report)
+    }
+
+    /// Where a change can go back to.
+    ///
+    /// # Errors
+    /// When it is to be confirmed and there is no way back.
+    fn way_back(
+        &self,
+        changing: &Changing,
+        running: &Snapshot,
+        changes: &[String],
+        mode: ChangeMode,
+    ) -> Result<WayBack, ReloadError> {
+        let kept = self.state.id_of(&running.sources).unwrap_or_else(|error| {
+            error!(%error, "the kept configurations cannot be read");
+            None
+        });
+        let undo = kept.filter(|_| !mode.dry_run && !changes.is_empty());
+        // Nothing to do because the watch of the files was quicker: its change is the one that is meant.
+        let watched = changing.newest.filter(|(of, _, at)| {
+            changes.is_empty() && *of == running.generation && at.elapsed() < CONFIRMABLE_FOR
+        });
+        let known = undo.or_else(|| watched.map(|(_, id, _)| id));
+        let unless_confirmed = known.filter(|_| mode.confirm_within.is_some());
+        let is_asked = mode.confirm_within.is_some() && !mode.dry_run && !changes.is_empty();
+        if is_asked && unless_confirmed.is_none() {
+            return Err(ReloadError::NoWayBack);
+        }
+        Ok(WayBack { undo, unless_confirmed })
+    }
+
+    fn remember(
+        self: &Arc<Self>,
+        changing: &mut Changing,
+        before: &Snapshot,
+        generation: u64,
+        way_back: WayBack,
+        mode: ChangeMode,
+    ) {
+        if let Some(id) = way_back.undo {
             changing.newest = Some((generation, id, Instant::now()));
         } else if let Some((of, _, _)) = &mut changing.newest {
             // Nothing but the generation changed.
-            *of += u64::from(*of == running.generation);
+            *of += u64::from(*of == before.generation);
         }
-        changing.unconfirmed = way_back.map(|id| (generation, id));
+        changing.unconfirmed = way_back.unless_confirmed.map(|id| (generation, id));
         if let (Some(_), Some(within)) = (changing.unconfirmed, mode.confirm_within) {
             self.take_back_after(generation, within);
         }
-        Ok(report)
     }
 
     /// Audit log, certificates, traces: each keeps what it has when the new cannot be had, and those

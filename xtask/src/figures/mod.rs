@@ -39,17 +39,32 @@ pub(crate) struct Recorder {
     commit: String,
     date: String,
     path: PathBuf,
+    /// Parts that are to be measured; none: all.
+    parts: Vec<String>,
     figures: Vec<Figure>,
 }
 
 impl Recorder {
-    fn new(root: &Path, area: &str) -> Result<Self> {
+    fn new(root: &Path, area: &str, parts: &[&str]) -> Result<Self> {
         let commit =
             text_of(Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).current_dir(root))?;
         let dirty = text_of(Command::new("git").args(["status", "--porcelain"]).current_dir(root))?;
         let commit = if dirty.is_empty() { commit } else { format!("{commit}+") };
         let path = file(root, area);
-        Ok(Self { commit, date: Zoned::now().date().to_string(), path, figures: Vec::new() })
+        // What is not measured now stays as it was measured, with its own commit.
+        let figures = if parts.is_empty() { Vec::new() } else { read(root, area)? };
+        Ok(Self {
+            commit,
+            date: Zoned::now().date().to_string(),
+            path,
+            parts: parts.iter().map(ToString::to_string).collect(),
+            figures,
+        })
+    }
+
+    /// Whether a part of the area is to be measured.
+    pub(crate) fn wants(&self, part: &str) -> bool {
+        self.parts.is_empty() || self.parts.iter().any(|wanted| wanted == part)
     }
 
     /// Written after each figure: what was measured before a failure is kept.
@@ -78,7 +93,10 @@ impl Recorder {
             date: self.date.clone(),
         };
         println!("{}", serde_json::to_string(&figure)?);
-        self.figures.push(figure);
+        match self.figures.iter_mut().find(|known| known.name == figure.name) {
+            Some(known) => *known = figure,
+            None => self.figures.push(figure),
+        }
         self.save()
     }
 }
@@ -91,9 +109,9 @@ pub(crate) fn print(root: &Path, area: &str) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn measure(root: &Path, area: &str) -> Result<()> {
+pub(crate) fn measure(root: &Path, area: &str, parts: &[&str]) -> Result<()> {
     let (_, _, measure) = known(area)?;
-    let mut recorder = Recorder::new(root, area)?;
+    let mut recorder = Recorder::new(root, area, parts)?;
     measure(root, &mut recorder)?;
     crate::docs::write(root)
 }

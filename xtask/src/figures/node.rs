@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures of the node: how soon it serves, how large it is, how long its developers wait.
+//! Figures of the node (parts: ci, builds, release): how soon it serves, how large it is, how long its developers wait.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -17,16 +17,28 @@ pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
     let work = WorkFolder::new()?;
     let clone = work.0.join("clone");
     text_of(Command::new("git").args(["clone", "--quiet"]).arg(root).arg(&clone))?;
-    let mut ci = Command::new("bash");
-    ci.arg(".ci/run").current_dir(&clone).env_remove("SUNBEAM_CI_TARGET").env_remove("CARGO_TARGET_DIR");
-    recorder.note("CI on a clean clone", timed(&mut ci)?.as_secs_f64() / 60.0, "min", "< 60")?;
-    fs::remove_dir_all(clone.join("target"))?;
-    builds(&clone, recorder)?;
-    let release = build(&clone, &["build", "--release", "--locked"], "release")?;
-    recorder.note("cold release build", release.as_secs_f64() / 60.0, "min", "")?;
-    recorder.note("binary, release profile", megabytes(&clone.join("target/release/sunbeam"))?, "MB", "")?;
-    start(&clone.join("target/release/sunbeam"), &work.0, recorder)?;
-    config_read(&clone, recorder)
+    if recorder.wants("ci") {
+        let mut ci = Command::new("bash");
+        ci.arg(".ci/run").current_dir(&clone).env_remove("SUNBEAM_CI_TARGET").env_remove("CARGO_TARGET_DIR");
+        recorder.note("CI on a clean clone", timed(&mut ci)?.as_secs_f64() / 60.0, "min", "< 60")?;
+        fs::remove_dir_all(clone.join("target"))?;
+    }
+    if recorder.wants("builds") {
+        builds(&clone, recorder)?;
+    }
+    if recorder.wants("release") {
+        let release = build(&clone, &["build", "--release", "--locked"], "release")?;
+        recorder.note("cold release build", release.as_secs_f64() / 60.0, "min", "")?;
+        recorder.note(
+            "binary, release profile",
+            megabytes(&clone.join("target/release/sunbeam"))?,
+            "MB",
+            "",
+        )?;
+        start(&clone.join("target/release/sunbeam"), &work.0, recorder)?;
+        config_read(&clone, recorder)?;
+    }
+    Ok(())
 }
 
 fn builds(clone: &Path, recorder: &mut Recorder) -> Result<()> {
