@@ -527,7 +527,7 @@ mod tests {
              [[routes]]\nhost = \"a.b\"\nhost_prefix = \"a\"\nfallback = \"i\"\n\
              [[routes]]\nhost = \"c.d\"\nbackend = [\"http://x\", \"http://y\"]\nbalance = \"ip_hash\"\n\
              [[routes.rewrites]]\npattern = \"(\"\n[[routes.response_headers]]\nname = \"Content-Length\"\nvalue = \"1\"\n\
-             [[routes.paths]]\nprefix = \"api\"\n[[routes]]\nhost = \"c.d\"\nbackend = \"http://x\"\n",
+             [[routes.paths]]\nprefix = \"/été\"\n[[routes.paths]]\nprefix = \"api\"\n[[routes]]\nhost = \"c.d\"\nbackend = \"http://x\"\n",
         )
         .unwrap_err();
         for want in [
@@ -541,7 +541,8 @@ mod tests {
             "`routes[3].balance`: not supported yet",
             "`routes[3].rewrites[0].pattern`: not a regular expression: unclosed group",
             "`routes[3].response_headers[0].name`: `content-length` frames the message",
-            "`routes[3].paths[0].prefix`: `api` is not a path",
+            "`routes[3].paths[0].prefix`: `/été` must be written as a URL's path",
+            "`routes[3].paths[1].prefix`: `api` is not a path",
             "`routes[4]`: another route has this host already",
         ] {
             assert!(told.iter().any(|line| line.contains(want)), "missing {want} in {told:#?}");
