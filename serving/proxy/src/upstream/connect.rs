@@ -3,10 +3,9 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::client::conn::{http1, http2};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use sunbeam_routing::{Backend, Http2Mode};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,10 +22,6 @@ use crate::executor::LocalExecutor;
 
 /// Bytes of an answer that are held for a client that reads slowly; a head must fit too.
 const ANSWER_BUFFER_BYTES: usize = 64 * 1024;
-
-/// How often an HTTP/2 backend must show that it is there, and how soon.
-const PING_EVERY: Duration = Duration::from_secs(20);
-const PING_ANSWER: Duration = Duration::from_secs(10);
 
 /// A connected stream, plain or TLS.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -119,11 +114,6 @@ async fn http1_sender(stream: Box<dyn Stream>) -> Result<http1::SendRequest<Requ
 
 async fn http2_sender(stream: Box<dyn Stream>) -> Result<Sender, UpstreamError> {
     let (sender, connection) = http2::Builder::new(LocalExecutor::default())
-        .timer(TokioTimer::new())
-        // A host that vanished without a word would otherwise hold every request until TCP gives up.
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_ANSWER)
-        .keep_alive_while_idle(true)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| handshake_failed(&error))?;

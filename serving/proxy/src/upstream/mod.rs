@@ -120,7 +120,12 @@ pub(crate) async fn send(
                 pending = failure.unsent;
                 reuse = Checkout::Never;
             }
-            Err(failure) => return Err(failure.error),
+            Err(failure) => {
+                if matches!(failure.error, UpstreamError::Backend { kind: Kind::Timeout, .. }) {
+                    lease.distrust();
+                }
+                return Err(failure.error);
+            }
         }
     }
 }

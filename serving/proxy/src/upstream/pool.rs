@@ -131,6 +131,17 @@ impl Lease {
         Self { pool, backend, sender, reused: false }
     }
 
+    /// No answer came in time: the next request gets a connection of its own, because a host that
+    /// vanished without a word would hold each of them for as long. Streams that run here go on. (Pings
+    /// would tell sooner, but gRPC servers hang up on peers that ping more often than every five minutes.)
+    pub(super) fn distrust(&self) {
+        if let (Sender::Http2(_), Some(kept)) =
+            (&self.sender, self.pool.backends.borrow_mut().get_mut(&self.backend))
+        {
+            kept.http2 = None;
+        }
+    }
+
     pub(super) const fn is_reused(&self) -> bool {
         self.reused
     }
