@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sunbeam-metrics", &[]),
     ("sunbeam-traffic", &[]),
     ("sunbeam-encoding", &[]),
+    ("sunbeam-wire", &[]),
     ("sunbeam-static-files", &[]),
     ("sunbeam-routing", &["sunbeam-config", "sunbeam-encoding"]),
     ("sunbeam-listeners", &["sunbeam-config", "sunbeam-metrics"]),
@@ -31,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sunbeam-routing",
             "sunbeam-static-files",
             "sunbeam-traffic",
+            "sunbeam-wire",
         ],
     ),
     (

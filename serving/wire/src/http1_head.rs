@@ -10,46 +10,55 @@ use memchr::{memchr, memchr_iter};
 
 /// Bounds on a head.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct HeadLimits {
-    pub(crate) max_head_bytes: usize,
-    pub(crate) max_headers: usize,
-    pub(crate) max_target_bytes: usize,
+pub struct HeadLimits {
+    /// Bytes, blank line included.
+    pub max_head_bytes: usize,
+    /// Header lines.
+    pub max_headers: usize,
+    /// Bytes of the request's target.
+    pub max_target_bytes: usize,
 }
 
 /// A head that is not taken: the status it gets, and why (for log and audit, not for the client).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    pub(crate) why: &'static str,
+pub struct Refusal {
+    /// The status of the answer.
+    pub status: u16,
+    /// For log and audit.
+    pub why: &'static str,
     /// The request line as far as it came, for the audit record.
-    pub(crate) line: String,
+    pub line: String,
     /// `Accept`, if it came: the form of the error page.
-    pub(crate) accept: Option<String>,
+    pub accept: Option<String>,
 }
 
 /// How the body behind a head is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub enum Framing {
+    /// No body.
     None,
+    /// So many bytes.
     Length(u64),
+    /// `Transfer-Encoding: chunked`.
     Chunked,
 }
 
 /// A head that passed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct CheckedHead<'a> {
+pub struct CheckedHead<'a> {
     /// The bytes for hyper: as sent, or with the target's odd bytes percent-encoded.
-    pub(crate) bytes: Cow<'a, [u8]>,
-    pub(crate) framing: Framing,
+    pub bytes: Cow<'a, [u8]>,
+    /// The body behind it.
+    pub framing: Framing,
     /// It asks to become something else: an upgrade.
-    pub(crate) may_upgrade: bool,
+    pub may_upgrade: bool,
 }
 
 /// Where the head ends in `bytes` (behind the blank line), looking only at what came since `scanned`.
 ///
 /// # Errors
 /// As soon as a line ends without CR: waiting for the rest would only help an attacker.
-pub(crate) fn find_end(bytes: &[u8], scanned: usize) -> Result<Option<usize>, &'static str> {
+pub fn find_end(bytes: &[u8], scanned: usize) -> Result<Option<usize>, &'static str> {
     for at in memchr_iter(b'\n', bytes.get(scanned..).unwrap_or_default()) {
         let at = scanned + at;
         match at.checked_sub(1).and_then(|before| bytes.get(before)) {
@@ -64,7 +73,10 @@ pub(crate) fn find_end(bytes: &[u8], scanned: usize) -> Result<Option<usize>, &'
 }
 
 /// Checks a whole head, blank line included.
-pub(crate) fn check<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<CheckedHead<'a>, Refusal> {
+///
+/// # Errors
+/// [`Refusal`]: the status to answer with, and why.
+pub fn check<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<CheckedHead<'a>, Refusal> {
     let (line, rest) = split_line(head);
     let refuse = |status, why| Refusal::new(status, why, head);
     let request = request_line(line, limits).map_err(|(status, why)| refuse(status, why))?;
@@ -88,7 +100,7 @@ pub(crate) fn check<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<CheckedHe
 
 impl Refusal {
     /// `head` is what has come of it.
-    pub(crate) fn new(status: u16, why: &'static str, head: &[u8]) -> Self {
+    pub fn new(status: u16, why: &'static str, head: &[u8]) -> Self {
         Self { status, why, line: first_line(head), accept: accept(head) }
     }
 }

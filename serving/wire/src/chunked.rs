@@ -3,7 +3,7 @@
 
 /// Where in the framing the stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Chunked {
+pub struct Chunked {
     state: State,
     /// Bytes of framing (sizes, extensions, trailers) since the last data byte.
     overhead: usize,
@@ -38,12 +38,20 @@ const OVERHEAD_MAX: usize = 4096;
 /// Hexadecimal digits of a size: 15 fit every reader's signed 64-bit integer.
 const DIGITS_MAX: u8 = 15;
 
+impl Default for Chunked {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Chunked {
-    pub(crate) const fn new() -> Self {
+    /// At the beginning of a body.
+    pub const fn new() -> Self {
         Self { state: State::Size { value: 0, digits: 0 }, overhead: 0 }
     }
 
-    pub(crate) const fn is_done(&self) -> bool {
+    /// Whether the last chunk and its trailers have been read.
+    pub const fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
     }
 
@@ -51,7 +59,7 @@ impl Chunked {
     ///
     /// # Errors
     /// When the framing is not exactly as the RFC says.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
         let mut used = 0;
         while let Some(byte) = bytes.get(used) {
             if let State::Data { left } = self.state {

@@ -10,9 +10,6 @@
 //! says nothing at all is closed after the same time. After an answer that came before the request was
 //! read to its end, the connection lingers ([`LINGER`]), or the answer would be lost to a reset.
 
-mod chunked;
-mod head;
-
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
@@ -26,9 +23,8 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-use chunked::Chunked;
-use head::Framing;
-pub(crate) use head::{HeadLimits, Refusal};
+use sunbeam_wire::{Chunked, Framing, check, find_end};
+pub(crate) use sunbeam_wire::{HeadLimits, Refusal};
 
 /// How long the rest of a request is read and thrown away after an early answer.
 const LINGER: Duration = Duration::from_secs(5);
@@ -174,7 +170,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Door<T> {
             return false;
         }
         self.arm_deadline();
-        match head::find_end(&self.inbound, scanned) {
+        match find_end(&self.inbound, scanned) {
             Err(why) => self.refuse(400, why),
             Ok(Some(end)) if end > self.limits.max_head_bytes => self.refuse_length(),
             Ok(None) if self.inbound.len() >= self.limits.max_head_bytes => self.refuse_length(),
@@ -190,7 +186,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Door<T> {
 
     fn admit(&mut self, end: usize) {
         let bytes = self.inbound.split_to(end).freeze();
-        let checked = match head::check(&bytes, &self.limits) {
+        let checked = match check(&bytes, &self.limits) {
             Ok(checked) => checked,
             Err(refusal) => return self.push_refusal(refusal),
         };

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//! One connection from accept to close: TLS, the protocol, deadlines, drain.
+
+mod http1;
+mod http2;
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sunbeam_listeners::{ConnectionPermit, Scheme};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tracing::debug;
+
+use crate::context::ConnectionInfo;
+use crate::service::Service;
+
+/// Serves `stream` until it ends. The permit is its place in the connection count.
+pub(crate) async fn serve(
+    service: Rc<Service>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    scheme: Scheme,
+    permit: ConnectionPermit,
+) {
+    // Heads and bodies are written whole: waiting for acknowledgements only costs time.
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "failed to set TCP_NODELAY");
+    }
+    match scheme {
+        Scheme::Http => {
+            let info = ConnectionInfo { peer, scheme, tls_version: "", _permit: permit };
+            http1::serve(service, stream, info).await;
+        }
+        Scheme::Https => serve_tls(service, stream, peer, permit).await,
+    }
+}
+
+async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
+    let shared = Arc::clone(&service.shared);
+    let limit = Duration::from_secs(shared.snapshot.load().config.limits.tls_handshake_timeout_secs);
+    let acceptor = TlsAcceptor::from(shared.tls.server_config());
+    let count = |result| shared.listener_metrics.tls_handshakes(result).inc();
+    let stream = match timeout(limit, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            count("failed");
+            debug!(%error, %peer, "TLS handshake failed");
+            return;
+        }
+        Err(_) => {
+            count("timeout");
+            shared.listener_metrics.limit_hits("tls_handshake_timeout_secs").inc();
+            return;
+        }
+    };
+    count("ok");
+    let session = stream.get_ref().1;
+    let tls_version = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        _ => "TLSv1.3",
+    };
+    let info = ConnectionInfo { peer, scheme: Scheme::Https, tls_version, _permit: permit };
+    if session.alpn_protocol() == Some(b"h2") {
+        http2::serve(service, stream, info).await;
+    } else {
+        http1::serve(service, stream, info).await;
+    }
+}
+
+async fn drain_begins(draining: &mut tokio::sync::watch::Receiver<bool>) {
+    // The sender lives as long as the node; without it there is nothing to wait for.
+    if draining.wait_for(|draining| *draining).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn ended(result: hyper::Result<()>) {
+    if let Err(error) = result {
+        debug!(error = crate::snapshot::error_chain(&error), "client connection ended");
+    }
+}

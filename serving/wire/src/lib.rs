@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Strict readers of bytes that strangers send. Pure: no sockets, no clock, no allocation beyond what is
+//! returned; each has a bound, and a fuzz target in `fuzz/`.
+
+mod chunked;
+mod http1_head;
+
+pub use chunked::Chunked;
+pub use http1_head::{CheckedHead, Framing, HeadLimits, Refusal, check, find_end};
