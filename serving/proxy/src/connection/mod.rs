@@ -32,7 +32,7 @@ pub(crate) async fn serve(
     }
     match scheme {
         Scheme::Http => {
-            let info = ConnectionInfo { peer, scheme, tls_version: "", _permit: permit };
+            let info = ConnectionInfo::new(peer, scheme, "", permit);
             http1::serve(service, stream, info).await;
         }
         Scheme::Https => serve_tls(service, stream, peer, permit).await,
@@ -63,7 +63,7 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
     };
-    let info = ConnectionInfo { peer, scheme: Scheme::Https, tls_version, _permit: permit };
+    let info = ConnectionInfo::new(peer, Scheme::Https, tls_version, permit);
     if session.alpn_protocol() == Some(b"h2") {
         http2::serve(service, stream, info).await;
     } else {
