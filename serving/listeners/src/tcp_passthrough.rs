@@ -89,7 +89,7 @@ async fn accept(listener: TcpListener, gate: Gate) {
         match listener.accept().await {
             Ok((client, peer)) => {
                 let span = info_span!("passthrough", %peer);
-                tokio::spawn(connect(client, gate.clone()).instrument(span));
+                tokio::spawn(connect(client, peer, gate.clone()).instrument(span));
             }
             Err(error) => {
                 gate.metrics.limit_hits("file_descriptors").inc();
@@ -100,8 +100,8 @@ async fn accept(listener: TcpListener, gate: Gate) {
     }
 }
 
-async fn connect(mut client: TcpStream, gate: Gate) {
-    let Some(_permit) = gate.guard.admit() else {
+async fn connect(mut client: TcpStream, peer: SocketAddr, gate: Gate) {
+    let Some(_permit) = gate.guard.admit(peer.ip()) else {
         gate.metrics.passthrough("refused").inc();
         return;
     };

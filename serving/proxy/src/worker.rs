@@ -106,7 +106,7 @@ async fn run(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
 fn admit(service: &Rc<Service>, key: ListenerKey, stream: TcpStream, peer: std::net::SocketAddr) {
     let shared = &service.shared;
     shared.listener_metrics.connections(key.scheme.as_str()).inc();
-    let Some(permit) = shared.guard.admit() else { return };
+    let Some(permit) = shared.guard.admit(peer.ip()) else { return };
     let service = Rc::clone(service);
     spawn_local(async move {
         let shared = Arc::clone(&service.shared);
