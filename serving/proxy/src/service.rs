@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -74,8 +75,13 @@ impl Service {
         // A span costs a request more than its routing does, so it is there when somebody debugs; what is
         // logged at other levels names the request itself.
         let span = debug_span!("request", request_id = %context.id);
-        let answering = self.answer(&mut context, refusal, parts, body, client, door.as_ref());
-        let answer = match AssertUnwindSafe(answering).catch_unwind().instrument(span).await {
+        let answered = {
+            // Pinned here and not moved into what is around it: it is large, and copies of it are what
+            // an HTTP/2 request would spend its time with.
+            let answering = pin!(self.answer(&mut context, refusal, parts, body, client, door.as_ref()));
+            AssertUnwindSafe(answering).catch_unwind().instrument(span).await
+        };
+        let answer = match answered {
             Ok(Ok(answer)) => answer,
             Ok(Err(denial)) => {
                 context.note_error(denial.why.clone());
@@ -122,7 +128,9 @@ impl Service {
         check_announced_length(context, &parts, max_body_bytes)?;
         let mut headers = upstream_headers(context, &parts.headers);
         if let Some(auth) = destination.sub_route.and_then(|path| path.auth.as_ref()) {
-            authorise(&self.pool, context, auth, &parts, &destination.matched, &mut headers).await?;
+            let asking = authorise(&self.pool, context, auth, &parts, &destination.matched, &mut headers);
+            // What few requests do is on the heap, so that the others' future stays small.
+            Box::pin(asking).await?;
         }
         if let Some(file) = serve_file(context, &destination, &parts)? {
             return self.finish_content(context, &route, &parts, file).await.map(Answer::from);
@@ -136,7 +144,7 @@ impl Service {
                 if kind == WebSocket::Http1 && !hyper::body::Body::is_end_stream(&body) {
                     return Err(Denial::new(StatusCode::BAD_REQUEST, "an upgrade with a body").closing());
                 }
-                return self.open_tunnel(context, backend, head, kind, client, door).await;
+                return Box::pin(self.open_tunnel(context, backend, head, kind, client, door)).await;
             }
             if kind == WebSocket::Http2 {
                 return Err(Denial::new(StatusCode::NOT_IMPLEMENTED, "no WebSocket on this route"));
@@ -195,9 +203,9 @@ impl Service {
     ) -> Result<Response<AnswerBody>, Denial> {
         if !route.body_rewrites.is_empty() {
             let rewritten =
-                rewrite_response(response, &parts.method, &route.body_rewrites).await.map_err(|error| {
-                    Denial::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}"))
-                })?;
+                Box::pin(rewrite_response(response, &parts.method, &route.body_rewrites)).await.map_err(
+                    |error| Denial::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}")),
+                )?;
             let outcome = match rewritten.outcome {
                 Outcome::Rewritten => Some("rewritten"),
                 Outcome::NoMatch => Some("no_match"),
