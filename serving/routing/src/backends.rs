@@ -100,8 +100,8 @@ impl FromItem for BackendEntry {
         };
         if url.path_and_query != "/" {
             let message = "a backend's URL has no path; use `upstream_path_prefix` in `[[routes.paths]]`";
+            // The rest of it still takes part in the checks.
             reader.wrong_value(item, path, message);
-            return None;
         }
         Some(Self { url, weight })
     }
