@@ -131,7 +131,8 @@ pub(crate) async fn send(
         };
         let mut lease = match attempts.pool.checkout(&turn.state.backend, reuse) {
             Some(lease) => lease,
-            None => match connect(attempts.pool, attempts.context(), &turn.state.backend).await {
+            // On the heap, so that the future of a request that needs no new connection stays small.
+            None => match Box::pin(connect(attempts.pool, attempts.context(), &turn.state.backend)).await {
                 Ok(lease) => lease,
                 Err(error) => {
                     attempts.next_may_try(&turn, error, true)?;
