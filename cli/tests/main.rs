@@ -5,4 +5,5 @@ mod commands;
 mod program;
 mod serve;
 mod up;
+mod upgrade;
 mod validate;

@@ -14,6 +14,7 @@
 mod ca;
 mod client;
 mod folder;
+mod load;
 mod otlp;
 mod peers;
 mod ports;
@@ -26,6 +27,7 @@ mod wait;
 pub use ca::{TestCa, TestCertificate};
 pub use client::{TestClient, TestResponse};
 pub use folder::TestFolder;
+pub use load::{Load, LoadResult, LoadTarget};
 pub use otlp::{OtlpReceiver, span_attribute};
 pub use peers::{Peer, dev_folder, node, peers_folder, python, run, run_client};
 pub use ports::free_address;

@@ -98,6 +98,13 @@ impl RawConnection {
         Some(request)
     }
 
+    /// Whatever comes next; `None` when the proxy hung up.
+    pub fn read_some(&mut self) -> Option<Vec<u8>> {
+        let mut piece = [0; 4096];
+        let count = self.stream.read(&mut piece).ok().filter(|count| *count > 0)?;
+        piece.get(..count).map(<[u8]>::to_vec)
+    }
+
     /// Sends bytes; a proxy that has hung up is not the backend's business.
     pub fn write(&mut self, bytes: &[u8]) {
         drop(self.stream.write_all(bytes));

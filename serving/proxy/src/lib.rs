@@ -15,6 +15,7 @@ mod core;
 mod door;
 mod error_page;
 mod executor;
+mod hand_over;
 mod metrics;
 mod node;
 mod parts;
@@ -35,8 +36,9 @@ pub use config::{
     AuditSection, ClientIp, Config, LogFormat, ManagementSection, Mode, PlatformSection, StateSection,
     TelemetrySection,
 };
+pub use hand_over::{HandOver, HandOverError};
 pub use metrics::ProxyMetrics;
-pub use node::{Node, NodeOptions, OnChange, StartError};
+pub use node::{Inherit, Node, NodeOptions, OnChange, StartError};
 pub use snapshot::{CompileError, time_config_reads};
 pub use state::{KeptConfiguration, StateError};
 pub use telemetry::TelemetryError;
