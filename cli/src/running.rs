@@ -157,10 +157,7 @@ pub(crate) fn start(
 }
 
 /// As [`start`] without files, for a caller that knows what to do about an error.
-pub(crate) fn try_start(
-    loaded: Loaded<Config>,
-    certificate: Arc<CertifiedKey>,
-) -> Result<Node, StartError> {
+pub(crate) fn try_start(loaded: Loaded<Config>, certificate: Arc<CertifiedKey>) -> Result<Node, StartError> {
     Node::start(NodeOptions {
         files: None,
         loaded,

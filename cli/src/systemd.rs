@@ -77,7 +77,8 @@ pub(crate) fn passed_sockets() -> Result<Vec<TcpListener>, CliError> {
     let mut passed = listenfd::ListenFd::from_env();
     let mut sockets = Vec::new();
     for index in 0..passed.len() {
-        let failed = |error| CliError::failed(format!("the service manager passed what is no TCP socket: {error}"));
+        let failed =
+            |error| CliError::failed(format!("the service manager passed what is no TCP socket: {error}"));
         sockets.extend(passed.take_tcp_listener(index).map_err(failed)?);
     }
     Ok(sockets)
@@ -119,10 +120,9 @@ mod tests {
         let at_path = UnixDatagram::bind(&path).unwrap();
         let at_name =
             UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(name.as_bytes()).unwrap()).unwrap();
-        for (socket, told) in [
-            (at_path, path.as_os_str().as_bytes().to_vec()),
-            (at_name, format!("@{name}").into_bytes()),
-        ] {
+        for (socket, told) in
+            [(at_path, path.as_os_str().as_bytes().to_vec()), (at_name, format!("@{name}").into_bytes())]
+        {
             let manager = ServiceManager { notify: connect(&told), watchdog: None };
             manager.ready();
             manager.reloading();

@@ -42,7 +42,12 @@ impl Upgrading {
         let mut child = self.spawn(number);
         eventually("the new process is ready", || {
             let ended = child.try_wait().expect("look after the process");
-            assert!(ended.is_none(), "the new process ended: {}\nold: {}", self.log(number), self.log(number - 1));
+            assert!(
+                ended.is_none(),
+                "the new process ended: {}\nold: {}",
+                self.log(number),
+                self.log(number - 1)
+            );
             self.log(number).contains("ready").then_some(())
         });
         self.successors.push(child);
@@ -59,7 +64,8 @@ impl Upgrading {
     /// A new process that does not make it; its exit code and its log.
     fn fail(&self) -> (i32, String) {
         let mut child = self.spawn(99);
-        let status = eventually("the new process gives up", || child.try_wait().expect("look after the process"));
+        let status =
+            eventually("the new process gives up", || child.try_wait().expect("look after the process"));
         (status.code().unwrap_or(-1), self.log(99))
     }
 
@@ -242,11 +248,8 @@ fn a_new_process_that_fails_hangs_or_is_killed_leaves_the_old_one_as_it_was() {
     ] {
         // The watch of the files must not find the broken one: it is put in place under another name.
         let other = node.folder().write("other.toml", &text);
-        let output = sunbeam(node.folder())
-            .args(["serve", "--upgrade", "--config"])
-            .arg(other)
-            .output()
-            .unwrap();
+        let output =
+            sunbeam(node.folder()).args(["serve", "--upgrade", "--config"]).arg(other).output().unwrap();
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{name}: {log}");
         assert!(log.contains(told), "{name}: {log}");
@@ -406,7 +409,8 @@ fn a_tunnel_stays_with_the_old_process_until_the_drain_is_over() {
             }
         }
     });
-    let mut node = Upgrading::start(&format!("[limits]\ndrain_secs = 4\n{}", route(&echo.url())));
+    let mut node =
+        Upgrading::start(&format!("[limits]\ndrain_secs = 4\n{}websocket = true\n", route(&echo.url())));
     let mut socket = TcpStream::connect(node.node.http).unwrap();
     socket
         .write_all(
@@ -427,4 +431,3 @@ fn a_tunnel_stays_with_the_old_process_until_the_drain_is_over() {
     assert_eq!(read_rest(&mut socket), "", "closed at the drain's end, not reset");
     assert_eq!(node.node.wait(), 0);
 }
-

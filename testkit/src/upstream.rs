@@ -172,11 +172,7 @@ where
     drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    memory: &Memory,
-    handler: &Handler,
-) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, memory: &Memory, handler: &Handler) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     #[expect(clippy::disallowed_methods, reason = "bounded by Limited")]
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map(http_body_util::Collected::to_bytes);

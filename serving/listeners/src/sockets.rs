@@ -147,7 +147,7 @@ mod tests {
         let port = v4[0].local_addr().unwrap().port();
         assert!(v4.iter().all(|listener| listener.local_addr().unwrap().port() == port));
         let v6 = bind(SocketAddr::new("::1".parse().unwrap(), port), 1).unwrap();
-        assert!(socket2::SockRef::from(&v6[0]).only_v6().unwrap());
+        assert!(SockRef::from(&v6[0]).only_v6().unwrap());
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl AuditLog {
             self.writer.store(None);
             return Ok(());
         }
-        let sink = Sink::open(section, Arc::clone(&self.is_shared)).map_err(|source| AuditLogError { path: section.path.clone(), source })?;
+        let sink = Sink::open(section, Arc::clone(&self.is_shared))
+            .map_err(|source| AuditLogError { path: section.path.clone(), source })?;
         let (queue, records) = sync_channel(section.queue);
         let metrics = self.metrics.clone();
         let thread = std::thread::Builder::new()
@@ -297,7 +298,8 @@ mod tests {
         }
         let whole = (0..100).flat_map(|number| [format!("new {number}"), format!("old {number}")]);
         let mut whole: Vec<String> = whole.collect();
-        (lines.sort(), whole.sort());
+        lines.sort();
+        whole.sort();
         assert_eq!(lines, whole);
         fs::remove_dir_all(&folder).unwrap();
     }

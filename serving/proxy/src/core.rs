@@ -504,7 +504,10 @@ impl Giver for Core {
             return Err("it is stopping".to_owned());
         }
         if changing.unconfirmed.is_some() {
-            return Err("a change waits to be confirmed: `sunbeam reload --confirm`, or wait until it is taken back".to_owned());
+            return Err(
+                "a change waits to be confirmed: `sunbeam reload --confirm`, or wait until it is taken back"
+                    .to_owned(),
+            );
         }
         let sockets = changing.parts.sockets().map_err(|error| error.to_string())?;
         changing.is_handing_over = true;

@@ -7,7 +7,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sunbeam_listeners::{BindError, ListenerChange, ListenerKey, Passthrough, Scheme, bind, bind_beside, spread};
+use sunbeam_listeners::{
+    BindError, ListenerChange, ListenerKey, Passthrough, Scheme, bind, bind_beside, spread,
+};
 use tokio::sync::oneshot;
 use tracing::{error, info};
 
@@ -134,7 +136,11 @@ impl Source<'_> {
             info!(%role, %address, sockets = taken.len(), "listening sockets taken over");
             return Ok(taken);
         }
-        if self.leaving.contains(&address.port()) { bind_beside(address, threads) } else { bind(address, threads) }
+        if self.leaving.contains(&address.port()) {
+            bind_beside(address, threads)
+        } else {
+            bind(address, threads)
+        }
     }
 }
 
@@ -209,12 +215,7 @@ impl Core {
         }
     }
 
-    fn install_listeners(
-        &self,
-        parts: &mut Parts,
-        keys: &[ListenerKey],
-        sockets: Vec<NextListener>,
-    ) {
+    fn install_listeners(&self, parts: &mut Parts, keys: &[ListenerKey], sockets: Vec<NextListener>) {
         if sockets.is_empty() && parts.listeners.keys().all(|key| keys.contains(key)) {
             return;
         }

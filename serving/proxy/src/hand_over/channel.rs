@@ -143,7 +143,12 @@ impl Channel {
         let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(SOCKETS_MAX))];
         let mut beside = RecvAncillaryBuffer::new(&mut room);
         let received = rustix::io::retry_on_intr(|| {
-            net::recvmsg(&self.socket, &mut [IoSliceMut::new(&mut bytes)], &mut beside, RecvFlags::CMSG_CLOEXEC)
+            net::recvmsg(
+                &self.socket,
+                &mut [IoSliceMut::new(&mut bytes)],
+                &mut beside,
+                RecvFlags::CMSG_CLOEXEC,
+            )
         })
         .map_err(HandOverError::from_errno)?;
         let mut descriptors = Vec::new();

@@ -99,7 +99,9 @@ async fn answer<G: Giver>(socket: UnixListener, giver: Arc<G>, deadlines: Deadli
     loop {
         let accepted = socket.accept().await.and_then(|(stream, _)| stream.into_std());
         match accepted {
-            Ok(stream) if talks.load(Ordering::Relaxed) < TALKS_MAX => talk(stream, &giver, &talks, deadlines),
+            Ok(stream) if talks.load(Ordering::Relaxed) < TALKS_MAX => {
+                talk(stream, &giver, &talks, deadlines)
+            }
             Ok(_) => warn!("too many processes ask for an upgrade at once: one was turned away"),
             Err(error) => {
                 warn!(%error, "failed to accept a process that asks for an upgrade");
@@ -250,5 +252,190 @@ fn end(peer: Peer, told: i32) {
         if let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::KILL) {
             warn!(%error, "failed to end it");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::Mutex;
+    use std::thread;
+
+    use super::super::HandOver;
+    use super::*;
+
+    /// A node that notes what is asked of it.
+    #[derive(Default)]
+    struct Noting {
+        calls: Mutex<Vec<String>>,
+        refuses: Option<&'static str>,
+        sockets: usize,
+    }
+
+    impl Noting {
+        fn note(&self, call: impl Into<String>) {
+            self.calls.lock().unwrap().push(call.into());
+        }
+
+        fn calls(&self) -> Vec<String> {
+            self.calls.lock().unwrap().clone()
+        }
+    }
+
+    impl Giver for Noting {
+        fn begin(&self) -> Result<Vec<(Role, SocketAddr, TcpListener)>, String> {
+            if let Some(why) = self.refuses {
+                return Err(why.to_owned());
+            }
+            self.note("begin");
+            let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+            Ok((0..self.sockets).map(|_| (Role::Http, any, TcpListener::bind(any).unwrap())).collect())
+        }
+
+        fn lend_state(&self) {
+            self.note("lend");
+        }
+
+        fn share(&self) {
+            self.note("share");
+        }
+
+        fn take_back(&self) {
+            self.note("take back");
+        }
+
+        fn give_up(&self, pid: i32) {
+            self.note(format!("give up {pid}"));
+        }
+    }
+
+    fn short() -> Deadlines {
+        let most = Duration::from_millis(300);
+        Deadlines { hello: most, prepare: most, ready: most, serving: most }
+    }
+
+    fn pair() -> (Channel, Channel) {
+        let (one, two) = rustix::net::socketpair(
+            rustix::net::AddressFamily::UNIX,
+            rustix::net::SocketType::SEQPACKET,
+            rustix::net::SocketFlags::CLOEXEC,
+            None,
+        )
+        .unwrap();
+        (Channel::new(one.into()).unwrap(), Channel::new(two.into()).unwrap())
+    }
+
+    /// What the node was asked, and what came of it, when the other side does `other`.
+    fn with(
+        giver: Noting,
+        deadlines: Deadlines,
+        other: impl FnOnce(Channel) + Send + 'static,
+    ) -> (Vec<String>, Result<i32, HandOverError>) {
+        let (ours, theirs) = pair();
+        let other = thread::spawn(move || other(theirs));
+        let result = give(&ours, &giver, deadlines);
+        drop(ours);
+        other.join().unwrap();
+        (giver.calls(), result)
+    }
+
+    #[test]
+    fn hundreds_of_sockets_pass_and_are_the_same() {
+        let giver = Noting { sockets: 3 * SOCKETS_MAX + 1, ..Noting::default() };
+        let (calls, result) = with(giver, Deadlines::default(), |channel| {
+            let mut taken = HandOver::over(channel).unwrap();
+            let sockets = taken.inherited.take(Role::Http, "127.0.0.1:0".parse().unwrap());
+            assert_eq!(sockets.len(), 3 * SOCKETS_MAX + 1);
+            let ports: std::collections::BTreeSet<u16> =
+                sockets.iter().map(|socket| socket.local_addr().unwrap().port()).collect();
+            assert_eq!(ports.len(), sockets.len());
+            taken.take_state().unwrap();
+            taken.ready().unwrap();
+            taken.serving().unwrap();
+        });
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert_eq!(result.unwrap(), own);
+        assert_eq!(calls, ["begin", "lend", "share", &format!("give up {own}")]);
+    }
+
+    #[test]
+    fn whoever_is_silent_or_ends_at_any_step_leaves_the_node_as_it_was() {
+        type Other = fn(Channel);
+        let cases: [(&str, Other, &[&str]); 8] = [
+            ("silent at once", |channel| drop(channel.receive(Duration::from_secs(10))), &[]),
+            ("gone at once", drop, &[]),
+            (
+                "gone with the sockets",
+                |channel| drop(HandOver::over(channel).unwrap()),
+                &["begin", "take back"],
+            ),
+            (
+                "silent with the sockets",
+                |channel| {
+                    let taken = HandOver::over(channel).unwrap();
+                    drop(taken.channel.receive(Duration::from_secs(10)));
+                },
+                &["begin", "take back"],
+            ),
+            (
+                "gone with the state",
+                |channel| HandOver::over(channel).unwrap().take_state().unwrap(),
+                &["begin", "lend", "take back"],
+            ),
+            (
+                "silent with the state",
+                |channel| {
+                    let taken = HandOver::over(channel).unwrap();
+                    taken.take_state().unwrap();
+                    drop(taken.channel.receive(Duration::from_secs(10)));
+                },
+                &["begin", "lend", "take back"],
+            ),
+            (
+                "silent before it serves",
+                |channel| {
+                    let taken = HandOver::over(channel).unwrap();
+                    taken.take_state().unwrap();
+                    taken.ready().unwrap();
+                    drop(taken.channel.receive(Duration::from_secs(10)));
+                },
+                &["begin", "lend", "share", "take back"],
+            ),
+            (
+                "in another order",
+                |channel| {
+                    let taken = HandOver::over(channel).unwrap();
+                    assert!(taken.ready().is_err());
+                },
+                &["begin", "take back"],
+            ),
+        ];
+        for (name, other, want) in cases {
+            let (calls, result) = with(Noting { sockets: 1, ..Noting::default() }, short(), other);
+            assert!(result.is_err(), "{name}");
+            assert_eq!(calls, want, "{name}");
+        }
+    }
+
+    #[test]
+    fn another_version_and_a_busy_node_say_so() {
+        let (calls, result) = with(Noting::default(), short(), |channel| {
+            let hello = Message::Hello { protocol: 2, version: "9.9".to_owned(), pid: 1 };
+            channel.send(&hello, STEP).unwrap();
+        });
+        let told = result.unwrap_err().to_string();
+        assert!(told.contains("9.9") && calls.is_empty(), "{told}");
+        let busy = Noting { refuses: Some("another upgrade is under way"), ..Noting::default() };
+        let (ours, theirs) = pair();
+        let other = thread::spawn(move || HandOver::over(theirs).unwrap_err().to_string());
+        answer_one(&ours, &busy, short());
+        assert_eq!(other.join().unwrap(), "the running node refuses: another upgrade is under way");
+    }
+
+    #[test]
+    fn only_root_and_the_own_user_are_trusted() {
+        let own = rustix::process::geteuid().as_raw();
+        assert!(channel::is_trusted(own) && channel::is_trusted(0));
+        assert!(!channel::is_trusted(own.wrapping_add(4711)));
     }
 }

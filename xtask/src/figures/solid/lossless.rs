@@ -198,5 +198,6 @@ fn write_config(folder: &TestFolder, backend: &str, number: usize) -> Result<()>
         folder.join("state/state.redb"),
         4096 + number,
     );
-    fs::rename(folder.write("config.new", text), folder.join("config.toml")).context("write the configuration")
+    fs::rename(folder.write("config.new", text), folder.join("config.toml"))
+        .context("write the configuration")
 }
