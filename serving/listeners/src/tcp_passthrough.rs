@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{Instrument as _, debug, info_span, warn};
 
-use crate::guard::{ConnectionGuard, ConnectionPermit};
+use crate::guard::{ConnectionGuard, ConnectionPermit, reset};
 use crate::metrics::ListenerMetrics;
 
 /// A running passthrough. Dropping it stops accepting; what waited in the socket is still let through, and
@@ -117,9 +117,9 @@ async fn accept(listener: TcpListener, gate: Gate, mut closed: oneshot::Receiver
 
 /// Gives the connection its place and a task, or closes it when the node is full.
 fn admit(client: TcpStream, peer: SocketAddr, gate: &Gate) {
-    let Some(permit) = gate.guard.admit() else {
+    let Some(permit) = gate.guard.admit(peer.ip()) else {
         gate.metrics.passthrough("refused").inc();
-        return;
+        return reset(client);
     };
     let span = info_span!("passthrough", %peer);
     tokio::spawn(connect(client, gate.clone(), permit).instrument(span));

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! No request lost: requests of every kind without a pause, while the configuration and the certificates
 //! change and the process is replaced (part: lossless).
-//!
-//! `SUNBEAM_BENCH_BINARY` names another program than the one of the `dist` profile, for a quick look.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -15,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use sunbeam_testkit::{Load, LoadTarget, TestCa, TestFolder, TestUpstream, served_serial};
 
-use crate::figures::{Recorder, text_of};
+use super::super::{Recorder, text_of};
 
 /// Rounds of so many changes of the configuration, so many of the certificate, and an upgrade.
 const ROUNDS: usize = 5;
@@ -36,7 +34,7 @@ pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
     }
     sunbeam_testkit::install_crypto();
     let backend = TestUpstream::forgetful_echo();
-    let mut node = Node::start(binary(root)?, &backend.url())?;
+    let mut node = Node::start(super::binary(root)?, &backend.url())?;
     let target = LoadTarget {
         http: node.listener("http")?,
         https: node.listener("https")?,
@@ -71,14 +69,6 @@ fn number(count: u64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-fn binary(root: &Path) -> Result<PathBuf> {
-    if let Some(named) = std::env::var_os("SUNBEAM_BENCH_BINARY") {
-        return Ok(named.into());
-    }
-    text_of(Command::new(env!("CARGO")).args(["build", "--profile", "dist", "--locked"]).current_dir(root))?;
-    Ok(root.join("target/dist/sunbeam"))
-}
-
 /// The processes that are one node, one after the other.
 struct Node {
     binary: PathBuf,
@@ -86,6 +76,7 @@ struct Node {
     ca: TestCa,
     backend: String,
     process: Child,
+    before: Option<Child>,
     number: usize,
 }
 
@@ -95,7 +86,8 @@ impl Node {
         ca.issue(&["localhost"]).write(&folder, "server");
         write_config(&folder, backend, 0)?;
         let process = spawn(&binary, &folder, 0, &[])?;
-        let mut node = Self { binary, folder, ca, backend: backend.to_owned(), process, number: 0 };
+        let mut node =
+            Self { binary, folder, ca, backend: backend.to_owned(), process, before: None, number: 0 };
         wait_for("the node", || Ok(log(&node.folder, 0).contains("ready"))).inspect_err(|_| {
             drop(node.process.kill());
         })?;
@@ -140,13 +132,14 @@ impl Node {
     fn upgrade(&mut self) -> Result<()> {
         self.number += 1;
         let next = spawn(&self.binary, &self.folder, self.number, &["--upgrade"])?;
-        let mut old = std::mem::replace(&mut self.process, next);
+        self.before = Some(std::mem::replace(&mut self.process, next));
         wait_for("the new process", || {
             if let Some(status) = self.process.try_wait()? {
                 bail!("the new process ended ({status}): {}", log(&self.folder, self.number));
             }
             Ok(log(&self.folder, self.number).contains("ready"))
         })?;
+        let old = self.before.as_mut().context("the old process")?;
         wait_for("the old process's end", || match old.try_wait()? {
             Some(status) if !status.success() => bail!("the old process ended with {status}"),
             status => Ok(status.is_some()),
@@ -157,7 +150,9 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         // It has served its purpose, however it ends.
-        drop((self.process.kill(), self.process.wait()));
+        for process in [Some(&mut self.process), self.before.as_mut()].into_iter().flatten() {
+            drop((process.kill(), process.wait()));
+        }
     }
 }
 
