@@ -184,7 +184,7 @@ fn write_config(folder: &TestFolder, backend: &str, number: usize) -> Result<()>
         "[listen]\nhttp = \"127.0.0.1:0\"\nhttps = \"127.0.0.1:0\"\n\
          [tls]\ncert_path = {:?}\nkey_path = {:?}\n\
          [telemetry]\nmetrics_port = 0\n[management]\nbind = \"127.0.0.1:0\"\n\
-         [audit]\npath = {:?}\n[state]\npath = {:?}\n[limits]\nmax_url_bytes = {}\n\
+         [audit]\npath = {:?}\n[state]\npath = {:?}\n[limits]\nmax_connections_per_ip = 10000\nnew_connections_per_ip = 1000000\nmax_url_bytes = {}\n\
          [[routes]]\nhost = \"localhost\"\nbackend = \"{backend}\"\ndisable_secure_redirection = true\n\
          [[routes.response_headers]]\nname = \"x-number\"\nvalue = \"{number}\"\n",
         folder.join("server.crt"),
