@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is known about one request, from its head to its last byte.
 
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -24,9 +25,11 @@ pub(crate) struct ConnectionInfo {
     pub(crate) scheme: Scheme,
     /// `TLSv1.3`; empty for plain HTTP.
     pub(crate) tls_version: &'static str,
+    /// HTTP/2: bytes that have come of a DATA frame that is not whole yet.
+    pub(crate) partial_data: Cell<u32>,
     /// Its place in the connection count. A tunnel takes the connection out of hyper's hands and holds
     /// this with its request: it counts, and a drain waits for it.
-    pub(crate) _permit: ConnectionPermit,
+    pub(crate) permit: ConnectionPermit,
 }
 
 /// The only per-request state: made once, passed along, and written to the audit log when it goes,

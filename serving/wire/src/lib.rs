@@ -4,6 +4,8 @@
 
 mod chunked;
 mod http1_head;
+mod http2_frames;
 
 pub use chunked::Chunked;
 pub use http1_head::{CheckedHead, Framing, HeadLimits, Refusal, check, find_end};
+pub use http2_frames::{FrameHead, FrameWalker, PREFACE};

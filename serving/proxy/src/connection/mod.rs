@@ -4,6 +4,7 @@
 mod http1;
 mod http2;
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use crate::context::ConnectionInfo;
+use crate::pace::Pace;
+use crate::paced_stream::PacedStream;
 use crate::service::Service;
 
 /// Serves `stream` until it ends. The permit is its place in the connection count.
@@ -30,16 +33,24 @@ pub(crate) async fn serve(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "failed to set TCP_NODELAY");
     }
+    let rate = service.shared.snapshot.load().config.limits.min_send_rate_bytes;
+    let stream = PacedStream::new(stream, Pace::new(rate), service.shared.listener_metrics.clone());
     match scheme {
         Scheme::Http => {
-            let info = ConnectionInfo { peer, scheme, tls_version: "", _permit: permit };
+            let info =
+                ConnectionInfo { peer, scheme, tls_version: "", partial_data: Cell::default(), permit };
             http1::serve(service, stream, info).await;
         }
         Scheme::Https => serve_tls(service, stream, peer, permit).await,
     }
 }
 
-async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
+async fn serve_tls(
+    service: Rc<Service>,
+    stream: PacedStream<TcpStream>,
+    peer: SocketAddr,
+    permit: ConnectionPermit,
+) {
     let shared = Arc::clone(&service.shared);
     let limit = Duration::from_secs(shared.snapshot.load().config.limits.tls_handshake_timeout_secs);
     let acceptor = TlsAcceptor::from(shared.tls.server_config());
@@ -63,7 +74,8 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
     };
-    let info = ConnectionInfo { peer, scheme: Scheme::Https, tls_version, _permit: permit };
+    let info =
+        ConnectionInfo { peer, scheme: Scheme::Https, tls_version, partial_data: Cell::default(), permit };
     if session.alpn_protocol() == Some(b"h2") {
         http2::serve(service, stream, info).await;
     } else {

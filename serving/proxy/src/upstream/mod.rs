@@ -56,7 +56,11 @@ pub(crate) enum UpstreamError {
     #[error("backend {}: {why}", kind.as_str())]
     Backend { kind: Kind, why: String },
     /// The client's side: its body was too large or broke off.
-    #[error("the request's body {}", match fault { BodyFault::TooLarge => "is too large", _ => "broke off" })]
+    #[error("the request's body {}", match fault {
+        BodyFault::TooLarge => "is too large",
+        BodyFault::TooSlow => "comes too slowly",
+        _ => "broke off",
+    })]
     Client { fault: BodyFault },
 }
 
@@ -70,6 +74,7 @@ impl UpstreamError {
             Self::Backend { kind: Kind::Timeout, .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Backend { .. } => StatusCode::BAD_GATEWAY,
             Self::Client { fault: BodyFault::TooLarge } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Client { fault: BodyFault::TooSlow } => StatusCode::REQUEST_TIMEOUT,
             Self::Client { .. } => StatusCode::BAD_REQUEST,
         }
     }
