@@ -10,6 +10,7 @@ mod faults;
 mod grpc;
 mod http;
 mod http2;
+mod limits_connections;
 mod limits_http;
 mod passthrough;
 mod reload;

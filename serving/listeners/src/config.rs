@@ -53,8 +53,11 @@ section! {
         https: OneOrMany<ListenAddress> = addresses(["0.0.0.0:443", "[::]:443"]),
         /// CIDRs whose X-Forwarded-For / CF-Connecting-IP is believed; nobody by default.
         trusted_proxies: Vec<Cidr> = Vec::new(),
+        /// CIDRs whose connections start with a PROXY v1/v2 header (before TLS); one without it is closed. The
+        /// address in it counts as the client's.
+        proxy_protocol_from: Vec<Cidr> = Vec::new(),
     }
-    later { http3, proxy_protocol_from }
+    later { http3 }
 }
 
 section! {
@@ -64,7 +67,7 @@ section! {
         /// Connections of the whole node at the same time.
         max_connections: usize = 10_000 => 1..=10_000_000,
         /// Connections of one IPv4 address or IPv6 /64 at the same time.
-        max_connections_per_ip: usize = 256 => 1..=10_000_000,
+        max_connections_per_ip: u32 = 256 => 1..=10_000_000,
         /// New connections of one IPv4 address or IPv6 /64 in a second.
         new_connections_per_ip: u32 = 100 => 1..=1_000_000,
         /// TLS handshakes of the whole node at the same time; one address may hold a quarter of them.

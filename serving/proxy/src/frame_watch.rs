@@ -22,6 +22,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use sunbeam_listeners::ListenerMetrics;
 use sunbeam_wire::{FrameHead, FrameWalker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -51,7 +52,8 @@ const DISCARDED_BYTES_MAX: usize = 256 * 1024;
 #[derive(Debug)]
 pub(crate) struct Ledger {
     connection: Rc<ConnectionInfo>,
-    over: Cell<Option<&'static str>>,
+    metrics: ListenerMetrics,
+    is_over: Cell<bool>,
     tokens: Cell<i64>,
     refilled: Cell<Instant>,
     requests: Cell<u64>,
@@ -77,10 +79,15 @@ struct OpenStream {
 
 impl Ledger {
     /// For a connection with so many streams at a time.
-    pub(crate) fn new(connection: Rc<ConnectionInfo>, streams_max: u32) -> Rc<Self> {
+    pub(crate) fn new(
+        connection: Rc<ConnectionInfo>,
+        streams_max: u32,
+        metrics: ListenerMetrics,
+    ) -> Rc<Self> {
         Rc::new(Self {
             connection,
-            over: Cell::new(None),
+            metrics,
+            is_over: Cell::new(false),
             tokens: Cell::new(CONTROL_FRAMES),
             refilled: Cell::new(Instant::now()),
             requests: Cell::new(0),
@@ -95,9 +102,9 @@ impl Ledger {
         })
     }
 
-    /// The limit that this connection is over.
-    pub(crate) fn over(&self) -> Option<&'static str> {
-        self.over.get()
+    /// Whether this connection is over some limit, and must go.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.get()
     }
 
     /// Heads of requests that have begun to arrive.
@@ -192,10 +199,10 @@ impl Ledger {
         }
     }
 
-    /// Ends the connection for this limit, unless it is ended for another.
-    pub(crate) fn cut(&self, limit: &'static str) {
-        if self.over.get().is_none() {
-            self.over.set(Some(limit));
+    /// Ends the connection for this limit, counted, unless it is ended for another.
+    pub(crate) fn cut(&self, limit: &str) {
+        if !self.is_over.replace(true) {
+            self.metrics.limit_hits(limit).inc();
         }
     }
 
@@ -203,7 +210,8 @@ impl Ledger {
     fn settle(&self, walker: &FrameWalker) {
         let resets = self.resets.take();
         if resets > 0 && !self.connection.permit.note_stream_resets(resets) {
-            self.cut("max_stream_resets_per_minute");
+            // Counted there.
+            self.is_over.set(true);
         }
         let partial = walker.partial();
         let is_data = partial.is_some_and(|frame| frame.kind == FrameHead::DATA);
@@ -265,13 +273,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for FrameWatch<T> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let watch = self.get_mut();
-        if watch.ledger.over().is_some() {
+        if watch.ledger.is_over() {
             return watch.poll_discard(cx);
         }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut watch.io).poll_read(cx, buffer))?;
         watch.read(buffer.filled().get(before..).unwrap_or_default());
-        if watch.ledger.over().is_some() {
+        if watch.ledger.is_over() {
             buffer.set_filled(before);
             return watch.poll_discard(cx);
         }
@@ -313,5 +321,180 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameWatch<T> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().io).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use sunbeam_listeners::{ConnectionGuard, LimitsSection, ListenSection, Scheme};
+    use sunbeam_metrics::Registry;
+
+    use super::*;
+
+    const PING: u8 = 6;
+    const SETTINGS: u8 = 4;
+    const WINDOW_UPDATE: u8 = 8;
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    struct Fixture {
+        ledger: Rc<Ledger>,
+        registry: Registry,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let registry = Registry::new();
+            let metrics = ListenerMetrics::register(&registry);
+            let limits = LimitsSection::default();
+            let guard = ConnectionGuard::new(&limits, &ListenSection::default(), metrics.clone());
+            let connection = Rc::new(ConnectionInfo {
+                peer: (Ipv4Addr::LOCALHOST, 1).into(),
+                scheme: Scheme::Https,
+                tls_version: "TLSv1.3",
+                partial_data: Cell::default(),
+                permit: guard.admit(Ipv4Addr::LOCALHOST.into()).unwrap(),
+            });
+            let ledger = Ledger::new(connection, limits.max_streams_per_connection, metrics);
+            Self { ledger, registry }
+        }
+
+        fn receive(&self, kind: u8, flags: u8, stream: u32, length: u32) {
+            self.ledger.received(FrameHead { length, kind, flags, stream });
+        }
+
+        fn send(&self, kind: u8, flags: u8, stream: u32, length: u32) {
+            self.ledger.sent(FrameHead { length, kind, flags, stream });
+        }
+
+        /// How many of these frames it takes until the connection is cut, up to a hundred thousand.
+        fn cut_after(&self, frame: impl Fn(&Self)) -> Option<usize> {
+            (0..100_000).find(|_| {
+                frame(self);
+                self.ledger.is_over()
+            })
+        }
+
+        fn resets(&self) -> u32 {
+            self.ledger.resets.take()
+        }
+
+        fn minutes_pass(&self, minutes: u32) {
+            let ago = self.ledger.refilled.get().checked_sub(MINUTE * minutes).unwrap();
+            self.ledger.refilled.set(ago);
+        }
+    }
+
+    #[test]
+    fn floods_of_every_kind_are_cut_and_counted_once() {
+        for (name, kind, flags, length) in [
+            ("PING", PING, 0, 8),
+            ("acknowledged SETTINGS", SETTINGS, 1, 0),
+            ("SETTINGS", SETTINGS, 0, 6),
+            ("PRIORITY", 2, 0, 5),
+            ("WINDOW_UPDATE", WINDOW_UPDATE, 0, 4),
+            ("empty DATA", FrameHead::DATA, 0, 0),
+            ("DATA that is all padding", FrameHead::DATA, 8, 200),
+            ("CONTINUATION", FrameHead::CONTINUATION, 0, 10),
+            ("a kind that nobody knows", 0xfa, 0, 100),
+            ("resets of nothing", FrameHead::RST_STREAM, 0, 4),
+        ] {
+            let fixture = Fixture::new();
+            assert_eq!(fixture.cut_after(|f| f.receive(kind, flags, 0, length)), Some(1000), "{name}");
+            fixture.receive(kind, flags, 0, length);
+            let hits = fixture.registry.sum("sunbeam_limit_hits_total", &[("limit", "http2_control_frames")]);
+            assert!((hits - 1.0).abs() < 0.1, "{name}: {hits}");
+        }
+    }
+
+    #[test]
+    fn a_paced_flood_is_cut_and_a_ping_each_second_is_not() {
+        let per_minute = |frames: u32| {
+            let fixture = Fixture::new();
+            (0..60).find(|_| {
+                fixture.minutes_pass(1);
+                (0..frames).for_each(|_| fixture.receive(PING, 0, 0, 8));
+                fixture.ledger.is_over()
+            })
+        };
+        assert_eq!(per_minute(60), None);
+        assert_eq!(per_minute(500), None);
+        assert!(per_minute(900).is_some_and(|minutes| minutes < 10));
+        // Long silence is worth no more than a fresh connection.
+        let fixture = Fixture::new();
+        fixture.minutes_pass(600);
+        assert!(fixture.cut_after(|f| f.receive(PING, 0, 0, 8)).is_some_and(|frames| frames <= 2001));
+    }
+
+    #[test]
+    fn what_requests_and_data_need_is_earned() {
+        let fixture = Fixture::new();
+        for number in 0..5_000 {
+            let stream = number * 2 + 1;
+            fixture.receive(FrameHead::HEADERS, 5, stream, 50);
+            (0..8).for_each(|_| fixture.receive(0x10, 0, 0, 20));
+            fixture.send(FrameHead::HEADERS, 4, stream, 50);
+            for _ in 0..20 {
+                fixture.send(FrameHead::DATA, 0, stream, 100);
+                fixture.receive(WINDOW_UPDATE, 0, 0, 4);
+                fixture.receive(WINDOW_UPDATE, 0, stream, 4);
+                fixture.receive(PING, 0, 0, 8);
+            }
+            fixture.send(FrameHead::DATA, 1, stream, 0);
+        }
+        assert!(!fixture.ledger.is_over());
+        assert!(!fixture.ledger.has_streams());
+        let saved = fixture.cut_after(|f| f.receive(PING, 0, 0, 8)).unwrap();
+        assert!(saved <= usize::try_from(CONTROL_FRAMES_SAVED).unwrap() + 1000, "{saved}");
+    }
+
+    #[test]
+    fn only_resets_of_what_runs_are_resets_and_the_table_has_a_bound() {
+        let fixture = Fixture::new();
+        fixture.receive(FrameHead::HEADERS, 5, 1, 50);
+        fixture.receive(FrameHead::RST_STREAM, 0, 1, 4);
+        fixture.receive(FrameHead::RST_STREAM, 0, 1, 4);
+        assert_eq!(fixture.resets(), 1);
+        fixture.receive(FrameHead::HEADERS, 4, 3, 50);
+        fixture.send(FrameHead::HEADERS, 5, 3, 50);
+        fixture.receive(FrameHead::RST_STREAM, 0, 3, 4);
+        assert_eq!(fixture.resets(), 0, "it was answered");
+        for number in 2..10_000 {
+            fixture.receive(FrameHead::HEADERS, 5, number * 2 + 1, 50);
+        }
+        assert_eq!(fixture.ledger.streams.borrow().len(), 200);
+    }
+
+    #[test]
+    fn answers_that_do_not_move_are_stuck() {
+        let fixture = Fixture::new();
+        let later = |secs| Instant::now() + Duration::from_secs(secs);
+        fixture.receive(FrameHead::HEADERS, 5, 1, 50);
+        fixture.receive(FrameHead::HEADERS, 5, 3, 50);
+        assert_eq!(fixture.ledger.stuck(later(0), MINUTE), 0);
+        assert_eq!(fixture.ledger.stuck(later(61), MINUTE), 2);
+        fixture.send(FrameHead::DATA, 0, 1, 10);
+        assert_eq!(fixture.ledger.stuck(later(62), MINUTE), 1);
+        fixture.send(FrameHead::RST_STREAM, 0, 3, 4);
+        assert_eq!(fixture.ledger.stuck(later(63), MINUTE), 0);
+    }
+
+    #[test]
+    fn a_block_or_a_frame_that_is_not_whole_is_known_and_so_is_data_on_its_way() {
+        let fixture = Fixture::new();
+        let mut walker = FrameWalker::server();
+        let mut read = |bytes: &[u8]| {
+            walker.walk(bytes, |frame| fixture.ledger.received(frame));
+            fixture.ledger.settle(&walker);
+            (fixture.ledger.partial_since().is_some(), fixture.ledger.connection.partial_data.get())
+        };
+        assert_eq!(read(&[0, 0, 1, FrameHead::HEADERS, 0, 0, 0, 0, 1, 0x82]), (true, 0), "no END_HEADERS");
+        assert_eq!(read(&[0, 0, 1, FrameHead::CONTINUATION, 4, 0, 0, 0, 1, 0x84]), (false, 0));
+        assert_eq!(read(&[0, 0]), (true, 0), "half a head");
+        assert_eq!(read(&[8, PING, 0, 0, 0, 0, 0, 1, 2]), (true, 0), "half a PING");
+        assert_eq!(read(&[3, 4, 5, 6, 7, 8]), (false, 0));
+        assert_eq!(read(&[0, 0, 9, FrameHead::DATA, 0, 0, 0, 0, 1, 7, 7]), (false, 2));
+        assert_eq!(read(&[7; 7]), (false, 0));
     }
 }

@@ -78,9 +78,7 @@ where
             result = connection.as_mut() => return ended(result),
             verdict = watchdog.verdict() => match verdict {
                 Verdict::Finish => {}
-                Verdict::Cut(limit) => {
-                    shared.listener_metrics.limit_hits(limit).inc();
-                    watchdog.ledger.cut(limit);
+                Verdict::Cut => {
                     connection.as_mut().graceful_shutdown();
                     // Whether it hears or not, it is over.
                     drop(timeout(LAST_WORDS, connection).await);
@@ -99,8 +97,8 @@ where
 enum Verdict {
     /// GOAWAY; what runs may finish.
     Finish,
-    /// It is over this limit: GOAWAY, and out.
-    Cut(&'static str),
+    /// It is over a limit: GOAWAY, and out.
+    Cut,
     /// It was told to go, and has not gone.
     HangUp,
 }
@@ -124,7 +122,7 @@ struct Watchdog {
 impl Watchdog {
     fn new(limits: &LimitsSection, info: &Rc<ConnectionInfo>, metrics: ListenerMetrics) -> Self {
         Self {
-            ledger: Ledger::new(Rc::clone(info), limits.max_streams_per_connection),
+            ledger: Ledger::new(Rc::clone(info), limits.max_streams_per_connection, metrics.clone()),
             executor: LocalExecutor::default(),
             metrics,
             served: Cell::new(0),
@@ -173,12 +171,15 @@ impl Watchdog {
 
     fn of_counts(&self) -> Option<Verdict> {
         let (served, is_closing) = (self.served.get(), self.closing.get().is_some());
-        match self.ledger.over() {
-            Some(limit) => Some(Verdict::Cut(limit)),
-            None if served >= self.requests_max && !is_closing => Some(Verdict::Finish),
+        if self.ledger.is_over() {
+            Some(Verdict::Cut)
+        } else if served >= self.requests_max && !is_closing {
+            Some(Verdict::Finish)
+        } else if served >= self.requests_max.saturating_mul(2) {
             // It goes on and on after GOAWAY.
-            None if served >= self.requests_max.saturating_mul(2) => Some(Verdict::HangUp),
-            None => None,
+            Some(Verdict::HangUp)
+        } else {
+            None
         }
     }
 
@@ -188,21 +189,26 @@ impl Watchdog {
             self.metrics.limit_hits("min_send_rate_bytes").inc_by(slow as u64);
         }
         if self.ledger.requests() == 0 && now - self.begun >= self.header_timeout {
-            return Some(Verdict::Cut("http2_preface"));
+            return self.cut("http2_preface");
         }
         if self.ledger.partial_since().is_some_and(|since| now - since >= self.header_timeout) {
-            return Some(Verdict::Cut("header_timeout_secs"));
+            return self.cut("header_timeout_secs");
         }
         // Answers that wait in the library for room have no task any more that could be ended.
         let stuck = self.ledger.stuck(now, last_piece_may_take(&self.pace));
         if stuck > self.executor.running() && self.closing.get().is_none() {
-            return Some(Verdict::Cut("min_send_rate_bytes"));
+            return self.cut("min_send_rate_bytes");
         }
         match self.idle_left(now) {
             Duration::ZERO if self.closing.get().is_some() => Some(Verdict::HangUp),
             Duration::ZERO => Some(Verdict::Finish),
             _ => None,
         }
+    }
+
+    fn cut(&self, limit: &str) -> Option<Verdict> {
+        self.ledger.cut(limit);
+        Some(Verdict::Cut)
     }
 
     /// How long the connection may be idle yet.
