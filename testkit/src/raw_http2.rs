@@ -106,12 +106,6 @@ impl RawHttp2 {
         self.send(HEADERS, END_HEADERS | END_STREAM, stream, &block)
     }
 
-    /// Sends the head of a request whose body follows.
-    pub fn post(&mut self, stream: u32, authority: &str, path: &str) -> bool {
-        let block = header_block(&request_fields("POST", authority, path));
-        self.send(HEADERS, END_HEADERS, stream, &block)
-    }
-
     /// The next frame; `None` when the connection is closed.
     pub fn read_frame(&mut self) -> Option<RawFrame> {
         let head: [u8; 9] = self.take(9)?.try_into().ok()?;

@@ -174,6 +174,8 @@ impl Arrival {
     }
 }
 
+const TOO_SLOW: &str = "the request's body comes too slowly";
+
 /// How late a look may come on a busy thread.
 const LOOKS_LATE: Duration = Duration::from_millis(500);
 
@@ -187,12 +189,15 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let body = &mut *self;
         let Some(inner) = &mut body.inner else { return Poll::Ready(None) };
+        if body.watch.fault() == BodyFault::TooSlow {
+            return self.fail(BodyFault::TooSlow, TOO_SLOW.into());
+        }
         let polled = Pin::new(inner).poll_frame(cx);
         if polled.is_pending()
             && let Some(arrival) = &mut body.arrival
         {
             ready!(arrival.poll_too_slow(cx));
-            return self.fail(BodyFault::TooSlow, "the request's body comes too slowly".into());
+            return self.fail(BodyFault::TooSlow, TOO_SLOW.into());
         }
         match ready!(polled) {
             Some(Ok(frame)) => {
