@@ -422,7 +422,9 @@ fn a_tunnel_stays_with_the_old_process_until_the_drain_is_over() {
     let count = socket.read(&mut answer).unwrap();
     let answer = String::from_utf8_lossy(&answer[..count]);
     let audit = eventually("audit", || {
-        fs::read_to_string(node.folder().join("audit.log")).ok().filter(|text| !text.is_empty() || answer.contains("101"))
+        fs::read_to_string(node.folder().join("audit.log"))
+            .ok()
+            .filter(|text| !text.is_empty() || answer.contains("101"))
     });
     assert!(answer.starts_with("HTTP/1.1 101"), "{answer} {audit:?}");
     node.upgrade();

@@ -194,6 +194,7 @@ impl Node {
             return Err(StartError::Unclaimed { address: *address });
         }
         core.install(&mut changing.parts, parts);
+        core.follow_backends(&mut changing);
         drop(changing);
         if let Some(hand_over) = hand_over {
             hand_over.serving()?;
@@ -399,7 +400,7 @@ fn make_shared(
     }
     Ok(Shared {
         guard: ConnectionGuard::new(&config.limits, &config.listen, listener_metrics.clone()),
-        snapshot: ArcSwap::from_pointee(Snapshot::compile(config, sources, 1)?),
+        snapshot: ArcSwap::from_pointee(Snapshot::compile(config, sources, 1, &metrics, None)?),
         tls,
         registry,
         metrics,
