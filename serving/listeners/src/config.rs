@@ -87,8 +87,8 @@ section! {
         keepalive_requests: u64 = 1_000 => 1..=1_000_000_000,
         /// Bytes of a request's head: 431.
         max_header_bytes: usize = 32_768 => 1_024..=1_048_576,
-        /// Header lines of a request: 431.
-        max_headers: usize = 128 => 8..=10_000,
+        /// Header lines of a request: 431. More than 100 cost each request an allocation.
+        max_headers: usize = 100 => 8..=10_000,
         /// Bytes of a request's target: 414.
         max_url_bytes: usize = 8_192 => 64..=65_000,
         /// Bytes of a request's body: 413; per route: `max_body_bytes`.

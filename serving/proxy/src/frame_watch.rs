@@ -349,13 +349,9 @@ mod tests {
             let metrics = ListenerMetrics::register(&registry);
             let limits = LimitsSection::default();
             let guard = ConnectionGuard::new(&limits, &ListenSection::default(), metrics.clone());
-            let connection = Rc::new(ConnectionInfo {
-                peer: (Ipv4Addr::LOCALHOST, 1).into(),
-                scheme: Scheme::Https,
-                tls_version: "TLSv1.3",
-                partial_data: Cell::default(),
-                permit: guard.admit(Ipv4Addr::LOCALHOST.into()).unwrap(),
-            });
+            let permit = guard.admit(Ipv4Addr::LOCALHOST.into()).unwrap();
+            let peer = (Ipv4Addr::LOCALHOST, 1).into();
+            let connection = Rc::new(ConnectionInfo::new(peer, Scheme::Https, "TLSv1.3", permit));
             let ledger = Ledger::new(connection, limits.max_streams_per_connection, metrics);
             Self { ledger, registry }
         }

@@ -265,7 +265,7 @@ mod tests {
             let reading = tokio::spawn(async move {
                 let (mut piece, mut total) = (vec![0; piece], 0);
                 loop {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    sleep(Duration::from_millis(100)).await;
                     match client.read(&mut piece).await {
                         Ok(0) | Err(_) => return total,
                         Ok(count) => total += count,
@@ -288,7 +288,7 @@ mod tests {
         let mut idle = connection(240);
         for _ in 0..3 {
             idle.ours.write_all(b"event").await.unwrap();
-            tokio::time::sleep(GRACE * 2).await;
+            sleep(GRACE * 2).await;
         }
         let mut tunnel = connection(240);
         tunnel.ours.becomes_tunnel();

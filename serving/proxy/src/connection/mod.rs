@@ -4,7 +4,6 @@
 mod http1;
 mod http2;
 
-use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -59,8 +58,7 @@ pub(crate) async fn serve(
     }
     match scheme {
         Scheme::Http => {
-            let info =
-                ConnectionInfo { peer, scheme, tls_version: "", partial_data: Cell::default(), permit };
+            let info = ConnectionInfo::new(peer, scheme, "", permit);
             let stream = paced(&service.shared, stream);
             http1::serve(service, stream, info).await;
         }
@@ -99,8 +97,7 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
     };
-    let info =
-        ConnectionInfo { peer, scheme: Scheme::Https, tls_version, partial_data: Cell::default(), permit };
+    let info = ConnectionInfo::new(peer, Scheme::Https, tls_version, permit);
     if session.alpn_protocol() == Some(b"h2") {
         http2::serve(service, stream, info).await;
     } else {
