@@ -24,8 +24,9 @@ use crate::body::RequestBody;
 use crate::context::RequestContext;
 use crate::executor::LocalExecutor;
 
-/// Bytes of an answer that are held for a client that reads slowly; a head must fit too.
-const ANSWER_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes of an answer that are read at a time; a head must fit too. For a client that reads slowly about three
+/// times as many are held.
+const ANSWER_BUFFER_BYTES: usize = 32 * 1024;
 
 /// A connected stream, plain or TLS.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
