@@ -61,7 +61,8 @@ impl Churn {
     pub(crate) async fn run(self) -> Result<Churned> {
         let http1 = Rc::new(Target::new(&self.target, false)?);
         let http2 = Rc::new(Target::new(&self.target, true)?);
-        let churned = Rc::new(RefCell::new(Churned { doings: BTreeMap::new(), first_faults: BTreeMap::new() }));
+        let churned =
+            Rc::new(RefCell::new(Churned { doings: BTreeMap::new(), first_faults: BTreeMap::new() }));
         let end = Instant::now() + Duration::from_secs(self.seconds);
         let clients = (0..self.clients).map(|index| {
             let mut chance = Chance(self.seed.wrapping_add(u64::try_from(index).unwrap_or(0)));
@@ -188,8 +189,9 @@ async fn aborted_download(target: &Target) -> io::Result<()> {
 async fn upload(target: &Target, announced: usize, sent: usize) -> io::Result<()> {
     let mut stream = target.connect(Shape { reset_at_end: sent < announced, ..Shape::default() }).await?;
     let host = target.host();
-    let head =
-        format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {announced}\r\nConnection: close\r\n\r\n");
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {announced}\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(&vec![b'x'; sent]).await?;
     stream.flush().await?;
@@ -213,15 +215,21 @@ async fn websocket(target: &Target) -> io::Result<()> {
     let answer = piece.get(..read).unwrap_or_default();
     if !answer.starts_with(b"HTTP/1.1 101") {
         let status = answer.get(9..12).map(String::from_utf8_lossy).unwrap_or_default();
-        return if status.starts_with("50") { Ok(()) } else { Err(io::Error::other(format!("status {status}"))) };
+        return if status.starts_with("50") {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("status {status}")))
+        };
     }
     for _ in 0..10 {
         // A text frame of four bytes, masked with zeros.
         stream.write_all(b"\x81\x84\0\0\0\0ping").await?;
         stream.flush().await?;
-        if stream.read(&mut piece).await? == 0 {
+        match stream.read(&mut piece).await {
             // A backend that went away took its tunnels with it.
-            return Ok(());
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            read => drop(read?),
         }
     }
     Ok(())
@@ -245,7 +253,10 @@ async fn begins_with(mut stream: Stream, beginning: &[u8]) -> io::Result<()> {
         filled += read;
     }
     answer.truncate(filled);
-    if answer.starts_with(beginning) || answer.starts_with(b"HTTP/1.1 502") || answer.starts_with(b"HTTP/1.1 503") {
+    if answer.starts_with(beginning)
+        || answer.starts_with(b"HTTP/1.1 502")
+        || answer.starts_with(b"HTTP/1.1 503")
+    {
         return Ok(());
     }
     Err(io::Error::other(format!("answered `{}`", String::from_utf8_lossy(&answer))))

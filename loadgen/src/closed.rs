@@ -48,9 +48,8 @@ impl Closed {
         let start = Instant::now();
         let end = start + Duration::from_secs(self.seconds);
         let every = self.new_connections.map(|every| every.max(1));
-        let lanes = (0..pool.lanes()).map(|_| {
-            tokio::task::spawn_local(lane(Rc::clone(&pool), Rc::clone(&tally), end, every))
-        });
+        let lanes = (0..pool.lanes())
+            .map(|_| tokio::task::spawn_local(lane(Rc::clone(&pool), Rc::clone(&tally), end, every)));
         let mut requests = 0;
         for lane in lanes.collect::<Vec<_>>() {
             requests += lane.await?;

@@ -78,9 +78,12 @@ mod tests {
         for micros in 1..=1000 {
             histogram.record(micros);
         }
-        for (name, part, low, high) in
-            [("p50", 500, 500, 508), ("p99", 990, 990, 1000), ("p99.9", 999, 999, 1000), ("max", 1000, 1000, 1000)]
-        {
+        for (name, part, low, high) in [
+            ("p50", 500, 500, 508),
+            ("p99", 990, 990, 1000),
+            ("p99.9", 999, 999, 1000),
+            ("max", 1000, 1000, 1000),
+        ] {
             let value = histogram.per_mille(part);
             assert!((low..=high).contains(&value), "{name}: {value}");
         }

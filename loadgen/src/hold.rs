@@ -63,7 +63,8 @@ impl Hold {
         }
         println!("held {}", held.len());
         // Whoever started this ends it by closing the pipe.
-        let ended = tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
+        let ended =
+            tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
         drop(ended.await);
         let alive = held.iter().filter(|sender| !is_closed(sender)).count();
         let (opened, refused) = (held.len(), faults.len());

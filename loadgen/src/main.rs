@@ -12,8 +12,8 @@ mod histogram;
 mod hold;
 mod open;
 mod schedule;
-mod target;
 mod tally;
+mod target;
 
 use std::fmt::Display;
 use std::future::Future;

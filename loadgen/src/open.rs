@@ -63,7 +63,8 @@ impl Open {
                 let (pool, places, tally) = (Rc::clone(&pool), Rc::clone(&places), Rc::clone(&tally));
                 let due = start + schedule.due(index);
                 tokio::task::spawn_local(async move {
-                    let result = tokio::time::timeout_at((due + most).into(), one(&pool, &places, fresh)).await;
+                    let result =
+                        tokio::time::timeout_at((due + most).into(), one(&pool, &places, fresh)).await;
                     tally.borrow_mut().note(result.unwrap_or(Err(Fault::Late)), due.elapsed());
                 });
             }

@@ -52,7 +52,8 @@ pub(crate) struct Ticker {
 
 impl Ticker {
     pub(crate) fn new() -> Result<Self> {
-        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        let timer =
+            timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
         Ok(Self { timer: Receiver::from_owned_fd_unchecked(timer)? })
     }
 

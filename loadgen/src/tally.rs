@@ -112,7 +112,10 @@ impl Tally {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { requests, ok, statuses, refused, failed, timeouts, retried, rate, .. } = self;
-        writeln!(f, "requests {requests}: ok {ok} ({rate:.0}/s), refused {refused}, failed {failed}, timeouts {timeouts}, retried {retried}")?;
+        writeln!(
+            f,
+            "requests {requests}: ok {ok} ({rate:.0}/s), refused {refused}, failed {failed}, timeouts {timeouts}, retried {retried}"
+        )?;
         for (status, count) in statuses {
             writeln!(f, "status {status}: {count}")?;
         }

@@ -39,8 +39,9 @@ pub(crate) struct TargetArguments {
 
 #[cfg(test)]
 impl TargetArguments {
-    pub(crate) fn host(&mut self, name: &str) {
-        self.host = Some(name.to_owned());
+    pub(crate) fn set(&mut self, host: &str, source: Ipv4Addr) {
+        self.host = Some(host.to_owned());
+        self.source = Some(source);
     }
 }
 
@@ -91,7 +92,8 @@ impl Target {
         if arguments.sources == 0 || arguments.sources > 65_536 {
             bail!("between 1 and 65,536 sources");
         }
-        let last = |source: Ipv4Addr| Ipv4Addr::from_bits(source.to_bits().wrapping_add(arguments.sources - 1));
+        let last =
+            |source: Ipv4Addr| Ipv4Addr::from_bits(source.to_bits().wrapping_add(arguments.sources - 1));
         if arguments.source.is_some_and(|source| !source.is_loopback() || !last(source).is_loopback()) {
             bail!("the sources must be of 127.0.0.0/8");
         }
@@ -164,7 +166,9 @@ fn this_host(name: &str) -> Result<IpAddr> {
     let ip = match name {
         "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
         name => name.trim_matches(['[', ']']).parse().with_context(|| {
-            format!("`{name}` is neither localhost nor a loopback address: this tool speaks to its own host only")
+            format!(
+                "`{name}` is neither localhost nor a loopback address: this tool speaks to its own host only"
+            )
         })?,
     };
     if !ip.is_loopback() {

