@@ -126,6 +126,9 @@ impl Kind {
     }
 }
 
+/// Between the first connections: thousands of handshakes begun at once would hold up this side, not the other.
+const STAGGER: Duration = Duration::from_micros(250);
+
 impl Attack {
     pub(crate) async fn run(self) -> Result<Report> {
         let target = Target::new(&self.target, self.kind.speaks_http2())?;
@@ -136,9 +139,13 @@ impl Attack {
         let report = Rc::new(Report::default());
         let end = Instant::now() + Duration::from_secs(self.seconds);
         let count = self.connections.unwrap_or_else(|| self.kind.connections());
-        let attackers = (0..count).map(|_| {
+        let attackers = (0..count).map(|index| {
             let (target, report) = (Rc::clone(&target), Rc::clone(&report));
-            tokio::task::spawn_local(until(end, self.kind, target, report))
+            let turn = STAGGER.saturating_mul(u32::try_from(index).unwrap_or(u32::MAX));
+            tokio::task::spawn_local(async move {
+                tokio::time::sleep(turn).await;
+                until(end, self.kind, target, report).await;
+            })
         });
         for attacker in attackers.collect::<Vec<_>>() {
             attacker.await?;

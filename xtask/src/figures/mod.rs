@@ -132,6 +132,11 @@ pub(crate) fn measure(root: &Path, area: &str, parts: &[&str]) -> Result<()> {
     crate::docs::write(root)
 }
 
+/// Where the time of a node under load goes.
+pub(crate) fn profile(root: &Path, part: &str) -> Result<()> {
+    solid::profile(root, part)
+}
+
 /// `BENCHMARKS.md`
 pub(crate) fn page(root: &Path) -> Result<String> {
     let mut page = String::from(
@@ -157,6 +162,9 @@ pub(crate) fn page(root: &Path) -> Result<String> {
             let row =
                 format!("| {name} | {value} {unit} | {peer} | {goal} | {verdict} | {commit} | {date} |");
             line(&mut page, &row);
+        }
+        if *area == "solid" {
+            page.push_str(&solid::page(root)?);
         }
     }
     Ok(page)

@@ -15,7 +15,8 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use super::super::{Recorder, median};
-use super::rig::{Node, Raw, Rig, free_port, idle, number};
+use super::rig::{Node, Raw, Rig, idle, number};
+use super::server::free_port;
 
 /// Of `loadgen attack`.
 const KINDS: &[&str] = &[

@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 
 use super::super::Recorder;
-use super::rig::{Raw, Rig, free_port};
+use super::rig::{Raw, Rig};
+use super::server::free_port;
 
 const CONNECTIONS: u32 = 10_000;
 

@@ -8,7 +8,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::super::{Recorder, median};
-use super::rig::{Raw, Rig, free_port, number};
+use super::rig::{Raw, Rig, number};
+use super::server::free_port;
 
 const ROUNDS: usize = 7;
 const SECONDS: &str = "3";

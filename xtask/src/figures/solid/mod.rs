@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures of a node under load (parts: peers, or one of its jobs by name; latency, idle_memory, attacks, soak).
+//! Figures of a node under load. Parts: peers, or one of its jobs (http1, https, http2, connections, static, body);
+//! latency, idle_memory, attacks, soak.
 //! One file a measurement: its `measure` asks `recorder.wants("part")` first.
 
 mod attacks;
+mod cpu;
 mod idle_memory;
 mod latency;
+mod load;
 mod peers;
 mod rig;
+mod server;
 mod soak;
 
 use std::path::{Path, PathBuf};
@@ -24,21 +28,40 @@ pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
     soak::measure(root, recorder)
 }
 
+/// What stands below the area's table in `BENCHMARKS.md`.
+pub(super) fn page(root: &Path) -> Result<String> {
+    peers::table(root)
+}
+
+/// `cargo xtask profile PART`
+pub(super) fn profile(root: &Path, part: &str) -> Result<()> {
+    peers::profile(root, part)
+}
+
 /// The binary that is measured: `$SUNBEAM_BENCH_BINARY`, else what a package would hold, built now.
-pub(super) fn binary(root: &Path) -> Result<PathBuf> {
+fn binary(root: &Path) -> Result<PathBuf> {
+    binary_of(root, "dist")
+}
+
+/// As [`binary`], with the names of its functions in it.
+fn binary_with_names(root: &Path) -> Result<PathBuf> {
+    binary_of(root, "release")
+}
+
+fn binary_of(root: &Path, profile: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("SUNBEAM_BENCH_BINARY") {
         return PathBuf::from(path).canonicalize().context("SUNBEAM_BENCH_BINARY");
     }
-    built(root, "dist")
+    built(root, "sunbeam-cli", profile).map(|folder| folder.join("sunbeam"))
 }
 
-/// Builds the binary with a profile; where it is.
-fn built(root: &Path, profile: &str) -> Result<PathBuf> {
-    let arguments = ["build", "--locked", "--package", "sunbeam-cli", "--profile", profile];
+/// Builds a package; where its binary is.
+fn built(root: &Path, package: &str, profile: &str) -> Result<PathBuf> {
+    let arguments = ["build", "--locked", "--package", package, "--profile", profile];
     let status = Command::new(env!("CARGO")).args(arguments).current_dir(root).status()?;
     if !status.success() {
-        bail!("the {profile} build failed");
+        bail!("the {profile} build of {package} failed");
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join(profile).join("sunbeam"))
+    Ok(target.join(profile))
 }

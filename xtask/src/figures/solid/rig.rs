@@ -4,22 +4,16 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::super::{Recorder, WorkFolder, text_of};
-
-const NODE_CORE: &str = "0";
-const OTHERS_CORE: &str = "1";
-
-/// How long a process may take to listen.
-const START_MOST: Duration = Duration::from_secs(20);
+use super::server::{LOAD_CORE, PROXY_CORE, Process, certificate, free_port, pinned};
 
 /// Binaries, a certificate and a folder for what processes write.
 pub(super) struct Rig {
@@ -30,30 +24,18 @@ pub(super) struct Rig {
 
 /// A node that runs.
 pub(super) struct Node {
-    process: Running,
+    process: Process,
     pub(super) config: PathBuf,
     pub(super) http: u16,
     pub(super) https: u16,
     metrics: u16,
 }
 
-/// A child that ends with its owner.
-pub(super) struct Running(Child);
-
 impl Rig {
     pub(super) fn new(root: &Path, part: &str) -> Result<Self> {
         let work = WorkFolder::new(part)?;
-        let rig = Self { node: super::binary(root)?, loadgen: loadgen(root)?, work };
-        text_of(
-            Command::new("openssl")
-                .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"])
-                .args(["-days", "30", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-                .arg("-keyout")
-                .arg(rig.file("key.pem"))
-                .arg("-out")
-                .arg(rig.file("certificate.pem")),
-        )?;
-        Ok(rig)
+        certificate(&work.0)?;
+        Ok(Self { node: super::binary(root)?, loadgen: loadgen(root)?, work })
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -61,10 +43,10 @@ impl Rig {
     }
 
     /// `loadgen backend` on that port.
-    pub(super) fn backend(&self, port: u16) -> Result<Running> {
+    pub(super) fn backend(&self, port: u16) -> Result<Process> {
         let mut command = self.loadgen();
         command.args(["backend", "--listen", &format!("127.0.0.1:{port}")]);
-        let mut running = Running::start(&mut command, &self.file("backend.log"))?;
+        let mut running = Process::start(command, &self.file("backend.log"))?;
         running.wait_for(port)?;
         Ok(running)
     }
@@ -86,18 +68,16 @@ impl Rig {
             self.file(&format!("state-{https}.redb")),
         );
         fs::write(&config, text)?;
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", NODE_CORE]).arg(&self.node).args(["serve", "--config"]).arg(&config);
-        let mut process = Running::start(&mut command, &self.file("node.log"))?;
+        let mut command = pinned(PROXY_CORE, &self.node);
+        command.args(["serve", "--config"]).arg(&config);
+        let mut process = Process::start(command, &self.file("node.log"))?;
         process.wait_for(https)?;
         Ok(Node { process, config, http, https, metrics })
     }
 
     /// `loadgen`, on the core that the node does not have.
     pub(super) fn loadgen(&self) -> Command {
-        let mut command = Command::new("taskset");
-        command.args(["--cpu-list", OTHERS_CORE]).arg(&self.loadgen);
-        command
+        pinned(LOAD_CORE, &self.loadgen)
     }
 
     /// As [`Rig::loadgen`], but it only gets what time nobody else wants of that core (`SCHED_IDLE`): an attacker
@@ -117,14 +97,14 @@ impl Rig {
 
 /// A command on the others' core that only gets what time is left of it.
 pub(super) fn idle() -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["--cpu-list", OTHERS_CORE, "chrt", "--idle", "0"]);
+    let mut command = pinned(LOAD_CORE, "chrt");
+    command.args(["--idle", "0"]);
     command
 }
 
 impl Node {
     pub(super) fn pid(&self) -> u32 {
-        self.process.0.id()
+        self.process.id()
     }
 
     pub(super) fn url(&self) -> String {
@@ -168,33 +148,6 @@ impl Node {
     }
 }
 
-impl Running {
-    fn start(command: &mut Command, output: &Path) -> Result<Self> {
-        let file = File::options().create(true).append(true).open(output)?;
-        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        Ok(Self(command.spawn().with_context(|| format!("{command:?}"))?))
-    }
-
-    fn wait_for(&mut self, port: u16) -> Result<()> {
-        let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            if begun.elapsed() > START_MOST || self.0.try_wait()?.is_some() {
-                bail!("a process did not start to listen on port {port}");
-            }
-            sleep(Duration::from_millis(5));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It has served its purpose, however it ends.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 /// The raw rows of a part: `benchmarks/raw/solid-PART.jsonl`, written afresh.
 pub(super) struct Raw(File);
 
@@ -221,10 +174,6 @@ pub(super) fn number(report: &Value, key: &str) -> Result<f64> {
     report.get(key).and_then(Value::as_f64).with_context(|| format!("no number `{key}` in {report}"))
 }
 
-pub(super) fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 fn kibibytes(path: &str, key: &str) -> Result<f64> {
     let text = fs::read_to_string(path).with_context(|| format!("{path}: the node is gone"))?;
     let line = text.lines().find_map(|line| line.strip_prefix(key)).context("a line of memory")?;
@@ -241,11 +190,5 @@ fn loadgen(root: &Path) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("SUNBEAM_BENCH_LOADGEN") {
         return PathBuf::from(path).canonicalize().context("SUNBEAM_BENCH_LOADGEN");
     }
-    let arguments = ["build", "--locked", "--package", "sunbeam-loadgen", "--profile", "dist"];
-    let status = Command::new(env!("CARGO")).args(arguments).current_dir(root).status()?;
-    if !status.success() {
-        bail!("the build of loadgen failed");
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join("dist/loadgen"))
+    super::built(root, "sunbeam-loadgen", "dist").map(|folder| folder.join("loadgen"))
 }

@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use super::super::{Recorder, median, text_of};
-use super::rig::{Node, Raw, Rig, free_port};
+use super::rig::{Node, Raw, Rig};
+use super::server::free_port;
 
 /// `SUNBEAM_BENCH_SOAK_SECS` changes it.
 const SECONDS: u64 = 180;
