@@ -3,6 +3,7 @@
 
 mod api;
 mod auth;
+mod backends;
 mod browser;
 mod content;
 mod examples;
@@ -10,6 +11,7 @@ mod faults;
 mod grpc;
 mod http;
 mod http2;
+mod limits_connections;
 mod passthrough;
 mod reload;
 mod routing;

@@ -132,6 +132,7 @@ impl Node {
             let mut changing = node.core.changing();
             let parts = node.core.prepare(&changing.parts, &config)?;
             node.core.install(&mut changing.parts, parts);
+            node.core.follow_backends(&mut changing);
             node.core.write_node_file(&changing);
         }
         node.core.shared.show_node(&config, None);
@@ -267,8 +268,8 @@ fn make_shared(
         telemetry.configure(&config)?;
     }
     Ok(Shared {
-        guard: ConnectionGuard::new(config.limits.max_connections, listener_metrics.clone()),
-        snapshot: ArcSwap::from_pointee(Snapshot::compile(config, sources, 1)?),
+        guard: ConnectionGuard::new(&config.limits, &config.listen, listener_metrics.clone()),
+        snapshot: ArcSwap::from_pointee(Snapshot::compile(config, sources, 1, &metrics, None)?),
         tls,
         registry,
         metrics,

@@ -4,6 +4,8 @@
 
 mod chunked;
 mod http1_head;
+mod proxy_protocol;
 
 pub use chunked::Chunked;
 pub use http1_head::{CheckedHead, Framing, HeadLimits, Refusal, check, find_end};
+pub use proxy_protocol::{ProxyHeader, ProxySource, Taken};
