@@ -12,6 +12,7 @@ mod grpc;
 mod http;
 mod http2;
 mod limits_connections;
+mod limits_http;
 mod passthrough;
 mod reload;
 mod routing;

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use sunbeam_encoding::{Accepted, MaybeCompressed, Outcome, compress_response, rewrite_response};
 use sunbeam_listeners::Scheme;
-use sunbeam_routing::{Group, PathRoute, Route, normalise, rewrite};
+use sunbeam_routing::{Group, Http2Mode, Member, PathRoute, Route, normalise, rewrite};
 use sunbeam_static_files::Lookup;
 use tracing::{Instrument as _, debug_span, error, warn};
 
@@ -166,6 +166,7 @@ impl Service {
         max_body_bytes: u64,
     ) -> Result<Response<AnswerBody>, Denial> {
         let (body, watch) = RequestBody::new(Some(body), max_body_bytes);
+        let body = body.at_least(min_body_rate(context, backend, &head), context);
         let asked = Instant::now();
         let snapshot = Arc::clone(&context.snapshot);
         let may_repeat = body.is_empty() && is_idempotent(&head.method);
@@ -339,6 +340,23 @@ fn max_body_bytes(context: &RequestContext, route: &Route) -> u64 {
     match route.max_body_bytes {
         0 => context.snapshot.config.limits.max_body_bytes,
         bound => bound,
+    }
+}
+
+/// gRPC streams may be silent between two messages, in both directions, for as long as they like.
+fn min_body_rate(context: &RequestContext, group: &Group, head: &UpstreamHead) -> u64 {
+    let is_grpc = text(&head.headers, &header::CONTENT_TYPE)
+        .is_some_and(|content_type| content_type.starts_with("application/grpc"));
+    // Without HTTP/2 on both sides it is not gRPC, whatever it says.
+    let may_be = |member: &Member| match member.backend.http2 {
+        Http2Mode::Always => true,
+        Http2Mode::Auto => member.backend.url.scheme == sunbeam_routing::Scheme::Https,
+        Http2Mode::Never => false,
+    };
+    if is_grpc && head.wants_trailers && group.members.iter().any(may_be) {
+        0
+    } else {
+        context.snapshot.config.limits.min_body_rate_bytes
     }
 }
 

@@ -4,8 +4,10 @@
 
 mod chunked;
 mod http1_head;
+mod http2_frames;
 mod proxy_protocol;
 
 pub use chunked::Chunked;
 pub use http1_head::{CheckedHead, Framing, HeadLimits, Refusal, check, find_end};
+pub use http2_frames::{FrameHead, FrameWalker, PREFACE};
 pub use proxy_protocol::{ProxyHeader, ProxySource, Taken};

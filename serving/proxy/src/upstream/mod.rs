@@ -65,7 +65,11 @@ pub(crate) enum UpstreamError {
     #[error("backend {}: {why}", kind.as_str())]
     Backend { kind: Kind, why: String },
     /// The client's side: its body was too large or broke off.
-    #[error("the request's body {}", match fault { BodyFault::TooLarge => "is too large", _ => "broke off" })]
+    #[error("the request's body {}", match fault {
+        BodyFault::TooLarge => "is too large",
+        BodyFault::TooSlow => "comes too slowly",
+        _ => "broke off",
+    })]
     Client { fault: BodyFault },
     /// All backends are left out.
     #[error("no healthy backend")]
@@ -83,6 +87,7 @@ impl UpstreamError {
             Self::Backend { .. } => StatusCode::BAD_GATEWAY,
             Self::NoBackend { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Client { fault: BodyFault::TooLarge } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Client { fault: BodyFault::TooSlow } => StatusCode::REQUEST_TIMEOUT,
             Self::Client { .. } => StatusCode::BAD_REQUEST,
         }
     }
