@@ -13,6 +13,8 @@ use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use crate::request::strip_trailers;
+
 /// Any error of any body.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -117,7 +119,10 @@ impl Body for RequestBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         match ready!(Pin::new(inner).poll_frame(cx)) {
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    strip_trailers(trailers);
+                }
                 self.watch.progress.set(Instant::now());
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 let Some(left) = self.left.checked_sub(length) else {

@@ -24,7 +24,7 @@ use crate::answer::{Answer, Finish};
 use crate::body::{RequestBody, boxed, empty};
 use crate::context::RequestContext;
 use crate::door::DoorState;
-use crate::upstream::{Kind, UpstreamError, UpstreamHead, open_http1};
+use crate::upstream::{CheckedSender, Kind, UpstreamError, UpstreamHead, open_http1};
 
 /// How a client asks for a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,10 +100,7 @@ pub(crate) async fn tunnel(
 }
 
 /// A backend that says no: its answer is the client's. The connection lives as long as the body.
-fn refused(
-    response: Response<hyper::body::Incoming>,
-    sender: hyper::client::conn::http1::SendRequest<RequestBody>,
-) -> Answer {
+fn refused(response: Response<hyper::body::Incoming>, sender: CheckedSender) -> Answer {
     use http_body_util::BodyExt as _;
     let response = response.map(|body| {
         boxed(body.map_frame(move |frame| {
@@ -190,6 +187,7 @@ async fn open(
 fn prepare(head: &mut UpstreamHead, kind: WebSocket) -> Option<String> {
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    head.headers.remove(header::CONTENT_LENGTH);
     head.method = Method::GET;
     if kind == WebSocket::Http1 {
         return None;

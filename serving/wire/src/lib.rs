@@ -3,7 +3,12 @@
 //! returned; each has a bound, and a fuzz target in `fuzz/`.
 
 mod chunked;
+mod http1_answer;
 mod http1_head;
 
 pub use chunked::Chunked;
-pub use http1_head::{CheckedHead, Framing, HeadLimits, Refusal, check, find_end};
+pub use http1_answer::check_answer;
+pub use http1_head::{
+    CheckedHead, Framing, HeadLimits, Refusal, check, content_length, encoded_target, find_end, header_lines,
+    is_authority,
+};

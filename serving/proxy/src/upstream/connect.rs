@@ -14,9 +14,9 @@ use tokio::task::spawn_local;
 use tokio_rustls::TlsConnector;
 use tracing::debug;
 
+use super::answer_check::{AnswerCheck, CheckedSender};
 use super::pool::{Lease, Pool, Sender};
 use super::{Kind, UpstreamError, within};
-use crate::body::RequestBody;
 use crate::context::RequestContext;
 use crate::executor::LocalExecutor;
 
@@ -45,7 +45,7 @@ pub(super) async fn connect(
 pub(crate) async fn open_http1(
     context: &RequestContext,
     backend: &Arc<Backend>,
-) -> Result<http1::SendRequest<RequestBody>, UpstreamError> {
+) -> Result<CheckedSender, UpstreamError> {
     within(context, "connecting", async {
         let (stream, speaks_http2) = open(context, backend).await?;
         if speaks_http2 {
@@ -98,7 +98,9 @@ async fn tcp(backend: &Backend) -> Result<TcpStream, UpstreamError> {
     Err(last)
 }
 
-async fn http1_sender(stream: Box<dyn Stream>) -> Result<http1::SendRequest<RequestBody>, UpstreamError> {
+async fn http1_sender(stream: Box<dyn Stream>) -> Result<CheckedSender, UpstreamError> {
+    let stream = AnswerCheck::new(stream);
+    let checked = stream.sender();
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(ANSWER_BUFFER_BYTES)
         .handshake(TokioIo::new(stream))
@@ -109,7 +111,7 @@ async fn http1_sender(stream: Box<dyn Stream>) -> Result<http1::SendRequest<Requ
             debug!(%error, "backend connection ended");
         }
     });
-    Ok(sender)
+    Ok(checked(sender))
 }
 
 async fn http2_sender(stream: Box<dyn Stream>) -> Result<Sender, UpstreamError> {

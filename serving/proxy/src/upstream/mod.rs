@@ -4,6 +4,7 @@
 //! A backend that refuses or cannot be found is 502, one that does not answer in time 504; each failure
 //! is counted by kind in `sunbeam_upstream_errors_total`.
 
+mod answer_check;
 mod connect;
 mod pool;
 
@@ -13,10 +14,11 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use sunbeam_routing::{Backend, Scheme};
 use tokio::time::{Instant, sleep_until, timeout};
 
+pub(crate) use answer_check::CheckedSender;
 pub(crate) use connect::open_http1;
 pub(crate) use pool::{Pool, PooledBody};
 
@@ -180,8 +182,9 @@ fn is_dead(error: &hyper::Error) -> bool {
     let is_reset = || {
         let mut cause = std::error::Error::source(error);
         while let Some(error) = cause {
-            if error.downcast_ref::<std::io::Error>().is_some() {
-                return true;
+            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                // A malformed answer is an answer.
+                return error.kind() != std::io::ErrorKind::InvalidData;
             }
             cause = error.source();
         }
@@ -192,8 +195,8 @@ fn is_dead(error: &hyper::Error) -> bool {
 
 /// Refuses answers that two readers could read in two ways.
 fn accept(
-    response: Response<Incoming>,
-    lease: Lease,
+    mut response: Response<Incoming>,
+    mut lease: Lease,
     watch: &Rc<BodyWatch>,
     idle: Duration,
 ) -> Result<Response<PooledBody>, UpstreamError> {
@@ -205,6 +208,16 @@ fn accept(
     let status = response.status().as_u16();
     if !(200..600).contains(&status) {
         return Err(UpstreamError::backend(Kind::Protocol, format!("the answer's status is {status}")));
+    }
+    if response.version() == Version::HTTP_10 {
+        // To a backend that once said 1.0 hyper speaks 1.0, in which a body of unknown length is lost.
+        lease.keep_not();
+        // The client's connection is none of an old backend's business.
+        *response.version_mut() = Version::HTTP_11;
+    }
+    if status == 204 {
+        // RFC 9110 §8.6: there is none.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
     }
     Ok(response.map(|body| PooledBody::new(body, lease, Rc::clone(watch), idle)))
 }
@@ -226,7 +239,13 @@ impl Lease {
                 *request.uri_mut() =
                     head.path_and_query.parse::<Uri>().map_err(|error| ours(error.into()))?;
                 let host = HeaderValue::from_str(&head.authority).map_err(|error| ours(error.into()))?;
-                request.headers_mut().insert(header::HOST, host);
+                let is_chunked = request.body().size_hint().exact().is_none();
+                let headers = request.headers_mut();
+                headers.insert(header::HOST, host);
+                if is_chunked && !headers.contains_key(header::CONTENT_LENGTH) {
+                    // hyper would leave the body of a GET out.
+                    headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                }
             }
             Sender::Http2(_) => {
                 let scheme = if backend.url.scheme == Scheme::Https { "https" } else { "http" };
