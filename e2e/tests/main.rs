@@ -10,6 +10,7 @@ mod faults;
 mod grpc;
 mod http;
 mod http2;
+mod limits_connections;
 mod one_reading;
 mod passthrough;
 mod reload;

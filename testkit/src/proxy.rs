@@ -41,7 +41,7 @@ pub struct TestProxyBuilder {
 
 impl TestProxy {
     /// Free ports on 127.0.0.1, a certificate for `*.example.test`, audit log and state in a temporary
-    /// folder, no metrics port.
+    /// folder, no metrics port. All of a test comes from one address, so the limits of addresses are wide.
     pub fn builder() -> TestProxyBuilder {
         crate::install_crypto();
         TestProxyBuilder { text: String::new(), threads: 1, folder: TestFolder::new() }
@@ -229,7 +229,8 @@ fn base(folder: &TestFolder, cert_path: &Path, key_path: &Path) -> String {
         "[listen]\nhttp = \"127.0.0.1:0\"\nhttps = \"127.0.0.1:0\"\n\
          [tls]\ncert_path = {cert_path:?}\nkey_path = {key_path:?}\n\
          [telemetry]\nmetrics_port = 0\n[management]\nbind = \"127.0.0.1:0\"\n\
-         [audit]\npath = {:?}\n[state]\npath = {:?}\n[limits]\ndrain_secs = 5\n",
+         [audit]\npath = {:?}\n[state]\npath = {:?}\n[limits]\ndrain_secs = 5\n\
+         max_connections_per_ip = 100000\nnew_connections_per_ip = 100000\nmax_tls_handshakes = 100000\n",
         folder.join("audit.log"),
         folder.join("state.redb"),
     )

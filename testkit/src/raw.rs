@@ -2,18 +2,23 @@
 //! Bytes over a socket, for what no client library would send.
 
 use std::io::{ErrorKind, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 const MOST: Duration = Duration::from_secs(10);
 
 /// Sends `bytes` and reads until the peer closes or has been silent for ten seconds.
 pub fn raw_exchange(address: SocketAddr, bytes: &[u8]) -> String {
-    let mut stream = connect(address);
+    exchange(connect(address), bytes)
+}
+
+/// As [`raw_exchange`], over a connection that is there.
+pub fn exchange(mut stream: TcpStream, bytes: &[u8]) -> String {
     // A peer that refuses early may close before it has read everything.
     drop(stream.write_all(bytes));
     read_all(&mut stream)
@@ -21,9 +26,14 @@ pub fn raw_exchange(address: SocketAddr, bytes: &[u8]) -> String {
 
 /// As [`raw_exchange`], inside TLS.
 pub fn raw_exchange_tls(address: SocketAddr, config: Arc<ClientConfig>, name: &str, bytes: &[u8]) -> String {
+    exchange_tls(connect(address), config, name, bytes)
+}
+
+/// As [`raw_exchange_tls`], over a connection that is there; empty when the handshake fails.
+pub fn exchange_tls(stream: TcpStream, config: Arc<ClientConfig>, name: &str, bytes: &[u8]) -> String {
     let name = ServerName::try_from(name.to_owned()).expect("a server name");
     let session = ClientConnection::new(config, name).expect("a TLS session");
-    let mut stream = StreamOwned::new(session, connect(address));
+    let mut stream = StreamOwned::new(session, stream);
     drop(stream.write_all(bytes));
     read_all(&mut stream)
 }
@@ -39,6 +49,16 @@ pub fn served_serial(address: SocketAddr, config: Arc<ClientConfig>, name: &str)
     }
     let certificate = session.peer_certificates()?.first()?;
     Some(sunbeam_listeners::serial_of(certificate).expect("serial"))
+}
+
+/// A connection from another address of this host: on Linux all of `127.0.0.0/8` are, and each counts as
+/// a client of its own.
+pub fn connect_from(source: IpAddr, target: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::for_address(target), Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::new(source, 0).into()).expect("bind the source");
+    socket.connect(&target.into()).expect("connect");
+    socket.set_read_timeout(Some(MOST)).expect("set a read timeout");
+    socket.into()
 }
 
 fn connect(address: SocketAddr) -> TcpStream {

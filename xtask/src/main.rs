@@ -13,7 +13,8 @@ const USAGE: &str = "cargo xtask COMMAND
 
   tidy                        walls between crates, lists, texts
   docs [--check]              write docs/reference and BENCHMARKS.md (or compare them)
-  figures AREA [--measure [PART…]]    print an area's recorded figures, or measure them (or a part) afresh";
+  figures AREA [--measure [PART…]]    print an area's recorded figures, or measure them (or a part) afresh
+  profile [JOB]               where the CPU time of the node goes under a job of `figures solid` (perf)";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -24,6 +25,8 @@ fn main() -> ExitCode {
         ["docs", "--check"] => docs::check(root()),
         ["figures", area] => figures::print(root(), area),
         ["figures", area, "--measure", parts @ ..] => figures::measure(root(), area, parts),
+        ["profile"] => figures::profile(root(), "http1"),
+        ["profile", job] => figures::profile(root(), job),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

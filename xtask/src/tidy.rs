@@ -21,7 +21,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sunbeam-wire", &[]),
     ("sunbeam-static-files", &[]),
     ("sunbeam-routing", &["sunbeam-config", "sunbeam-encoding"]),
-    ("sunbeam-listeners", &["sunbeam-config", "sunbeam-metrics"]),
+    ("sunbeam-listeners", &["sunbeam-config", "sunbeam-metrics", "sunbeam-wire"]),
     (
         "sunbeam-proxy",
         &[

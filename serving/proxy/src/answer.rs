@@ -6,11 +6,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Response, header};
+use http::{Method, Response, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::body::{AnswerBody, BoxError, empty};
-use crate::context::{RequestContext, text};
+use crate::context::{RequestContext, X_REQUEST_ID, text};
 
 /// An answer, and when its request is over.
 pub(crate) struct Answer {
@@ -63,10 +63,7 @@ pub(crate) fn complete(
             headers.insert(name, value.clone());
         }
     }
-    let id = HeaderValue::from_str(context.id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
-    if let Ok(id) = id {
-        headers.insert(HeaderName::from_static("x-request-id"), id);
-    }
+    headers.insert(X_REQUEST_ID, context.id_value.clone());
     context.status = response.status().as_u16();
     let elapsed = u64::try_from(context.started.elapsed().as_micros()).unwrap_or(u64::MAX);
     context.added_us = elapsed.saturating_sub(context.upstream_us);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is known about one request, from its head to its last byte.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
 use jiff::Timestamp;
 use sunbeam_listeners::{ConnectionPermit, Scheme};
 use sunbeam_traffic::{AuditRecord, AuditTarget, truncated_address};
@@ -17,16 +18,36 @@ use crate::config::ClientIp;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const CF_CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
+const CF_IPCOUNTRY: HeaderName = HeaderName::from_static("cf-ipcountry");
+
 /// What is known about a connection. Made once, shared by its requests.
 #[derive(Debug)]
 pub(crate) struct ConnectionInfo {
     pub(crate) peer: SocketAddr,
+    /// The peer's address as text.
+    pub(crate) peer_value: HeaderValue,
     pub(crate) scheme: Scheme,
     /// `TLSv1.3`; empty for plain HTTP.
     pub(crate) tls_version: &'static str,
     /// Its place in the connection count. A tunnel takes the connection out of hyper's hands and holds
     /// this with its request: it counts, and a drain waits for it.
     pub(crate) _permit: ConnectionPermit,
+}
+
+impl ConnectionInfo {
+    pub(crate) fn new(
+        peer: SocketAddr,
+        scheme: Scheme,
+        tls_version: &'static str,
+        permit: ConnectionPermit,
+    ) -> Self {
+        let peer_value = address_value(peer.ip().to_canonical());
+        Self { peer, peer_value, scheme, tls_version, _permit: permit }
+    }
 }
 
 /// The only per-request state: made once, passed along, and written to the audit log when it goes,
@@ -37,6 +58,8 @@ pub(crate) struct RequestContext {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) connection: Rc<ConnectionInfo>,
     pub(crate) id: Uuid,
+    /// The id as text.
+    pub(crate) id_value: HeaderValue,
     pub(crate) started: Instant,
     pub(crate) client: IpAddr,
     pub(crate) from_trusted_proxy: bool,
@@ -61,24 +84,57 @@ pub(crate) struct RequestContext {
     head: HeadFacts,
 }
 
-/// What the audit record keeps of the head.
+/// What the audit record keeps of the head. References to what hyper read: nothing is copied until a
+/// line is written.
 #[derive(Debug, Default)]
 struct HeadFacts {
     timestamp: Timestamp,
-    method: String,
-    path: String,
-    /// As sent, for a redirect; `query` is redacted.
-    raw_query: Option<String>,
-    query: String,
+    line: RequestLine,
     content_length: u64,
-    user_agent: String,
-    referer: String,
-    accept_language: String,
-    accept: String,
+    user_agent: Option<HeaderValue>,
+    referer: Option<HeaderValue>,
+    accept_language: Option<HeaderValue>,
+    accept: Option<HeaderValue>,
     has_cookies: bool,
-    cf_country: Option<String>,
+    cf_country: Option<HeaderValue>,
     http_version: &'static str,
     header_count: u32,
+}
+
+/// Method and target, from a head that was read or from one that was refused.
+#[derive(Debug)]
+enum RequestLine {
+    Read { method: Method, uri: Uri },
+    Refused { method: String, path: String, query: String },
+}
+
+impl Default for RequestLine {
+    fn default() -> Self {
+        Self::Read { method: Method::GET, uri: Uri::default() }
+    }
+}
+
+impl RequestLine {
+    fn method(&self) -> &str {
+        match self {
+            Self::Read { method, .. } => method.as_str(),
+            Self::Refused { method, .. } => method,
+        }
+    }
+
+    fn path(&self) -> &str {
+        match self {
+            Self::Read { uri, .. } => uri.path(),
+            Self::Refused { path, .. } => path,
+        }
+    }
+
+    fn query(&self) -> Option<&str> {
+        match self {
+            Self::Read { uri, .. } => uri.query(),
+            Self::Refused { query, .. } => Some(query.as_str()).filter(|query| !query.is_empty()),
+        }
+    }
 }
 
 impl RequestContext {
@@ -87,20 +143,27 @@ impl RequestContext {
         let peer = connection.peer.ip().to_canonical();
         let from_trusted_proxy = snapshot.is_trusted(peer);
         let headers = &parts.headers;
-        let forwarded = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
-        let client = sunbeam_traffic::client_address(
-            peer,
-            forwarded.collect::<Vec<_>>().into_iter(),
-            text(headers, &HeaderName::from_static("cf-connecting-ip")),
-            &snapshot.trusted_proxies,
-        );
-        let forwarded_https = text(headers, &HeaderName::from_static("x-forwarded-proto"))
-            .is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
-        let scheme = if from_trusted_proxy && forwarded_https { Scheme::Https } else { connection.scheme };
+        let (mut client, mut scheme) = (peer, connection.scheme);
+        if from_trusted_proxy {
+            let forwarded = headers.get_all(X_FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
+            client = sunbeam_traffic::client_address(
+                peer,
+                forwarded.collect::<Vec<_>>().into_iter(),
+                text(headers, &CF_CONNECTING_IP),
+                &snapshot.trusted_proxies,
+            );
+            let is_https = |proto: &str| proto.trim().eq_ignore_ascii_case("https");
+            if text(headers, &X_FORWARDED_PROTO).is_some_and(is_https) {
+                scheme = Scheme::Https;
+            }
+        }
+        let id = Uuid::new_v4();
         let mut context = Self {
             shared: Arc::clone(shared),
             connection: Rc::clone(connection),
-            id: Uuid::new_v4(),
+            id,
+            id_value: HeaderValue::from_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
+                .unwrap_or_else(|_| HeaderValue::from_static("")),
             started: Instant::now(),
             client,
             from_trusted_proxy,
@@ -131,24 +194,26 @@ impl RequestContext {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         self.head = HeadFacts {
             timestamp: self.head.timestamp,
-            method: method.to_owned(),
-            path: path.to_owned(),
-            query: self.snapshot.redaction.query(query),
+            line: RequestLine::Refused {
+                method: method.to_owned(),
+                path: path.to_owned(),
+                query: query.to_owned(),
+            },
             ..HeadFacts::default()
         };
     }
 
     pub(crate) fn method(&self) -> &str {
-        &self.head.method
+        self.head.line.method()
     }
 
     pub(crate) fn path(&self) -> &str {
-        &self.head.path
+        self.head.line.path()
     }
 
     /// The query as it was sent.
     pub(crate) fn raw_query(&self) -> Option<&str> {
-        self.head.raw_query.as_deref()
+        self.head.line.query()
     }
 
     /// Notes what went wrong; the first cause stays.
@@ -163,68 +228,75 @@ impl RequestContext {
 
     fn facts(&self, parts: &Parts) -> HeadFacts {
         let headers = &parts.headers;
-        let lossy = |name: &HeaderName| {
-            headers
-                .get(name)
-                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-                .unwrap_or_default()
-        };
-        let country = HeaderName::from_static("cf-ipcountry");
+        let kept = |name: &HeaderName| headers.get(name).cloned();
         HeadFacts {
             timestamp: Timestamp::now(),
-            method: parts.method.as_str().to_owned(),
-            path: parts.uri.path().to_owned(),
-            raw_query: parts.uri.query().map(str::to_owned),
-            query: parts.uri.query().map(|query| self.snapshot.redaction.query(query)).unwrap_or_default(),
+            line: RequestLine::Read { method: parts.method.clone(), uri: parts.uri.clone() },
             content_length: text(headers, &header::CONTENT_LENGTH)
                 .and_then(|text| text.parse().ok())
                 .unwrap_or(0),
-            user_agent: lossy(&header::USER_AGENT),
-            referer: self.snapshot.redaction.url(&lossy(&header::REFERER)),
-            accept_language: lossy(&header::ACCEPT_LANGUAGE),
-            accept: lossy(&header::ACCEPT),
+            user_agent: kept(&header::USER_AGENT),
+            referer: kept(&header::REFERER),
+            accept_language: kept(&header::ACCEPT_LANGUAGE),
+            accept: kept(&header::ACCEPT),
             has_cookies: headers.contains_key(header::COOKIE),
-            cf_country: self.from_trusted_proxy.then(|| text(headers, &country).map(str::to_owned)).flatten(),
+            cf_country: self.from_trusted_proxy.then(|| kept(&CF_IPCOUNTRY)).flatten(),
             http_version: version_text(parts.version),
             header_count: u32::try_from(headers.len()).unwrap_or(u32::MAX),
         }
     }
 
-    pub(crate) fn client_text(&self) -> String {
+    /// The client's address as the audit log may show it.
+    pub(crate) fn client_text(&self) -> Cow<'_, str> {
         match self.snapshot.config.audit.client_ip {
-            ClientIp::Full => self.client.to_string(),
-            ClientIp::Truncated => truncated_address(self.client).to_string(),
-            ClientIp::Hashed => self.shared.address_hash.hash(self.client, self.head.timestamp),
+            ClientIp::Full => self
+                .client_value()
+                .to_str()
+                .map_or_else(|_| self.client.to_string().into(), |text| Cow::Owned(text.to_owned())),
+            ClientIp::Truncated => truncated_address(self.client).to_string().into(),
+            ClientIp::Hashed => self.shared.address_hash.hash(self.client, self.head.timestamp).into(),
         }
     }
 
-    fn record(&mut self) -> AuditRecord {
-        let head = std::mem::take(&mut self.head);
+    /// The client's address as a header's value.
+    pub(crate) fn client_value(&self) -> HeaderValue {
+        if self.client == self.connection.peer.ip().to_canonical() {
+            // Most clients are no proxies: their address was turned into text once, for the connection.
+            return self.connection.peer_value.clone();
+        }
+        address_value(self.client)
+    }
+
+    fn record(&self) -> AuditRecord<Cow<'_, str>> {
+        let head = &self.head;
         AuditRecord {
             target: AuditTarget::Audit,
             client_ip: self.client_text(),
             timestamp: head.timestamp,
-            request_id: self.id.to_string(),
-            method: head.method,
-            host: std::mem::take(&mut self.host),
-            path: head.path,
-            query: head.query,
+            request_id: self.id_value.to_str().unwrap_or_default().into(),
+            method: head.line.method().into(),
+            host: self.host.as_str().into(),
+            path: head.line.path().into(),
+            query: self.snapshot.redaction.query(head.line.query().unwrap_or_default()),
             status: self.status,
             duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
             content_length: head.content_length,
-            user_agent: head.user_agent,
-            referer: head.referer,
-            accept_language: head.accept_language,
-            accept: head.accept,
+            user_agent: lossy(&head.user_agent),
+            referer: match lossy(&head.referer) {
+                Cow::Borrowed(referer) => self.snapshot.redaction.url(referer),
+                Cow::Owned(referer) => self.snapshot.redaction.url(&referer).into_owned().into(),
+            },
+            accept_language: lossy(&head.accept_language),
+            accept: lossy(&head.accept),
             has_cookies: head.has_cookies,
-            cf_country: head.cf_country,
-            backend: std::mem::take(&mut self.backend),
-            error: self.error.take(),
+            cf_country: head.cf_country.as_ref().and_then(|value| value.to_str().ok()).map(Cow::Borrowed),
+            backend: self.backend.as_str().into(),
+            error: self.error.as_deref().map(Cow::Borrowed),
             response_bytes: self.response_bytes,
-            http_version: head.http_version.to_owned(),
+            http_version: head.http_version.into(),
             header_count: head.header_count,
-            route: self.route_name().to_owned(),
-            tls_version: self.connection.tls_version.to_owned(),
+            route: self.route_name().into(),
+            tls_version: self.connection.tls_version.into(),
             added_us: self.added_us,
             upstream_us: self.upstream_us,
         }
@@ -241,9 +313,9 @@ impl Drop for RequestContext {
             self.note_error("the client left before the answer");
         }
         let metrics = &self.shared.metrics;
-        let status = self.status.to_string();
-        let method = method_label(&self.head.method);
-        metrics.requests(method, self.route_name(), &status, &self.backend).inc();
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let method = method_label(self.head.line.method());
+        metrics.requests(method, self.route_name(), status.as_str(), &self.backend).inc();
         metrics.request_seconds().observe(self.started.elapsed().as_secs_f64());
         let mut span = std::mem::take(&mut self.span);
         span.finish(self.status, self.error.as_deref(), self.route_name(), &self.backend);
@@ -251,7 +323,7 @@ impl Drop for RequestContext {
             let record = self.record();
             self.shared.events.publish(&record);
             if self.snapshot.config.audit.enabled {
-                self.shared.audit.write(record);
+                self.shared.audit.write(&record);
             }
         }
     }
@@ -261,6 +333,14 @@ impl Drop for RequestContext {
 pub(crate) fn method_label(method: &str) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
     KNOWN.iter().find(|known| **known == method).copied().unwrap_or("OTHER")
+}
+
+fn lossy(value: &Option<HeaderValue>) -> Cow<'_, str> {
+    value.as_ref().map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+}
+
+fn address_value(address: IpAddr) -> HeaderValue {
+    HeaderValue::from_str(&address.to_string()).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
 }
 
 /// A header's value, if it is text.

@@ -276,7 +276,7 @@ impl Core {
             self.state.token(&next.config.management.token).map_err(StartError::from)?;
         self.switch_outputs(&running.config, &next.config)?;
         self.keep(&next.sources, note);
-        self.shared.guard.set_bound(next.config.limits.max_connections);
+        self.shared.guard.set_bounds(&next.config.limits, &next.config.listen);
         self.shared.show_node(&next.config, Some(&running.config));
         self.shared.snapshot.store(Arc::new(next));
         self.token.store(Arc::new(token));

@@ -267,7 +267,7 @@ fn make_shared(
         telemetry.configure(&config)?;
     }
     Ok(Shared {
-        guard: ConnectionGuard::new(config.limits.max_connections, listener_metrics.clone()),
+        guard: ConnectionGuard::new(&config.limits, &config.listen, listener_metrics.clone()),
         snapshot: ArcSwap::from_pointee(Snapshot::compile(config, sources, 1)?),
         tls,
         registry,

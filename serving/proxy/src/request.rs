@@ -7,8 +7,14 @@ use http::{Method, StatusCode, Version};
 use sunbeam_routing::host_of;
 use sunbeam_wire::{content_length, is_authority};
 
-use crate::context::RequestContext;
+use crate::context::{RequestContext, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID};
 use crate::error_page::Denial;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Fields that belong to one connection (RFC 9110 §7.6.1) or that we set anew.
 const DROPPED: [HeaderName; 14] = [
@@ -21,11 +27,11 @@ const DROPPED: [HeaderName; 14] = [
     header::HOST,
     header::PROXY_AUTHENTICATE,
     header::PROXY_AUTHORIZATION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
+    KEEP_ALIVE,
+    PROXY_CONNECTION,
     HeaderName::from_static("http2-settings"),
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("x-real-ip"),
+    X_REQUEST_ID,
+    X_REAL_IP,
 ];
 
 /// Fields by which a proxy in front speaks; from anybody else they are lies.
@@ -61,7 +67,7 @@ const HEAD_ONLY: [HeaderName; 17] = [
     header::AGE,
     header::EXPIRES,
     header::RETRY_AFTER,
-    HeaderName::from_static("traceparent"),
+    TRACEPARENT,
 ];
 
 /// Notes the one authority of a request in the context.
@@ -171,22 +177,17 @@ pub(crate) fn check_method(parts: &Parts) -> Result<(), Denial> {
 pub(crate) fn upstream_headers(context: &RequestContext, from: &HeaderMap) -> HeaderMap {
     let nominated = nominated(from);
     let mut headers = HeaderMap::with_capacity(from.len() + 6);
-    let mut cookies: Vec<&HeaderValue> = Vec::new();
     for (name, value) in from {
         let is_dropped = DROPPED.contains(name)
             || nominated.contains(name)
             || (!context.from_trusted_proxy && is_proxy_only(name))
             // `x_real_ip` and `x-real-ip` are one name to CGI-like backends; nginx drops them too.
-            || name.as_str().contains('_');
-        if *name == header::COOKIE {
-            cookies.push(value);
-        } else if !is_dropped {
+            || memchr::memchr(b'_', name.as_str().as_bytes()).is_some();
+        if !is_dropped {
             headers.append(name, value.clone());
         }
     }
-    if let Some(cookie) = joined(&cookies) {
-        headers.insert(header::COOKIE, cookie);
-    }
+    join_cookies(&mut headers);
     forwarded(context, &mut headers);
     headers
 }
@@ -197,54 +198,54 @@ fn is_proxy_only(name: &HeaderName) -> bool {
 
 /// What tells the backend who asks and how.
 fn forwarded(context: &RequestContext, headers: &mut HeaderMap) {
-    let peer = context.connection.peer.ip().to_canonical().to_string();
-    let earlier: Vec<String> = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .map(str::to_owned)
-        .chain([peer])
-        .collect();
-    let mut set = |name: &'static str, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
+    let peer = &context.connection.peer_value;
+    let chain = match headers.get(X_FORWARDED_FOR) {
+        None => Some(peer.clone()),
+        Some(_) => {
+            let earlier = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+            let chain: Vec<&[u8]> = earlier.chain([peer.as_bytes()]).collect();
+            HeaderValue::from_bytes(&chain.join(&b", "[..])).ok()
         }
     };
-    set("x-forwarded-for", &earlier.join(", "));
-    set("x-forwarded-proto", context.scheme.as_str());
-    set("x-real-ip", &context.client.to_string());
-    set("x-request-id", context.id.hyphenated().encode_lower(&mut uuid::Uuid::encode_buffer()));
-    if let Some(traceparent) = context.span.traceparent() {
-        set("traceparent", &traceparent);
+    if let Some(chain) = chain {
+        headers.insert(X_FORWARDED_FOR, chain);
     }
-    if !headers.contains_key("x-forwarded-host")
+    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(context.scheme.as_str()));
+    headers.insert(X_REAL_IP, context.client_value());
+    headers.insert(X_REQUEST_ID, context.id_value.clone());
+    let traceparent = context.span.traceparent().and_then(|text| HeaderValue::try_from(text).ok());
+    if let Some(traceparent) = traceparent {
+        headers.insert(TRACEPARENT, traceparent);
+    }
+    if !headers.contains_key(X_FORWARDED_HOST)
         && let Ok(authority) = HeaderValue::from_str(&context.authority)
     {
-        headers.insert(HeaderName::from_static("x-forwarded-host"), authority);
+        headers.insert(X_FORWARDED_HOST, authority);
     }
 }
 
 /// HTTP/2 splits cookies over several fields; HTTP/1 backends read one (RFC 9113 §8.2.3).
-fn joined(cookies: &[&HeaderValue]) -> Option<HeaderValue> {
-    match cookies {
-        [] => None,
-        [one] => Some((*one).clone()),
-        several => {
-            let bytes: Vec<&[u8]> = several.iter().map(|value| value.as_bytes()).collect();
-            HeaderValue::from_bytes(&bytes.join(&b"; "[..])).ok()
-        }
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    let (Some(first), Some(second)) = (cookies.next(), cookies.next()) else { return };
+    let all: Vec<&[u8]> = [first, second].into_iter().chain(cookies).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&all.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
     }
 }
 
-/// The fields that `Connection` names. Those that carry identity or framing stay: a client must not be
-/// able to strip them (`Connection: X-Forwarded-For`), and ours are set afterwards anyway.
+/// The fields that `Connection` names, without those that are dropped in any case. Those that carry
+/// identity or framing stay: a client must not be able to strip them (`Connection: X-Forwarded-For`), and
+/// ours are set afterwards anyway.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+        .map(str::trim)
+        .filter(|name| !name.eq_ignore_ascii_case("keep-alive") && !name.eq_ignore_ascii_case("close"))
+        .filter_map(|name| name.parse().ok())
         .filter(|name| {
             let stays = [header::COOKIE, header::AUTHORIZATION, header::CONTENT_LENGTH].contains(name);
             !stays && !is_proxy_only(name)
@@ -254,10 +255,20 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Removes what belongs to the backend's connection from an answer.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    /// See [`DROPPED`]; `Host` and the like mean nothing in an answer.
+    const DROPPED: [HeaderName; 6] = [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::UPGRADE,
+        header::TE,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+    ];
     for name in nominated(headers) {
         headers.remove(name);
     }
-    for name in ["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"] {
+    // Looking is cheaper than removing, and most answers have one of them at most.
+    while let Some(name) = headers.keys().find(|name| DROPPED.contains(name)).cloned() {
         headers.remove(name);
     }
 }
@@ -315,6 +326,6 @@ mod tests {
     fn connection_cannot_name_what_carries_identity_or_framing() {
         let headers =
             map(&[("connection", "X-Hop, X-Forwarded-For, Cookie, content-length, Forwarded, close")]);
-        assert_eq!(nominated(&headers), ["x-hop", "close"]);
+        assert_eq!(nominated(&headers), ["x-hop"]);
     }
 }

@@ -14,11 +14,11 @@ use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
-use sunbeam_encoding::{Accepted, Outcome, compress_response, rewrite_response};
+use sunbeam_encoding::{Accepted, MaybeCompressed, Outcome, compress_response, rewrite_response};
 use sunbeam_listeners::Scheme;
 use sunbeam_routing::{Backend, PathRoute, Route, normalise, rewrite};
 use sunbeam_static_files::Lookup;
-use tracing::{Instrument as _, error, info_span, warn};
+use tracing::{Instrument as _, debug_span, error, warn};
 
 use crate::answer::{Answer, AuditedBody, complete};
 use crate::auth_request::authorise;
@@ -73,7 +73,9 @@ impl Service {
         };
         let mut context = RequestContext::new(&self.shared, &connection, &parts);
         self.shared.metrics.requests_received(connection.scheme.as_str()).inc();
-        let span = info_span!("request", request_id = %context.id);
+        // A span costs a request more than its routing does, so it is there when somebody debugs; what is
+        // logged at other levels names the request itself.
+        let span = debug_span!("request", request_id = %context.id);
         let answering = self.answer(&mut context, refusal, parts, body, client, door.as_ref());
         let answer = match AssertUnwindSafe(answering).catch_unwind().instrument(span).await {
             Ok(Ok(answer)) => answer,
@@ -212,7 +214,10 @@ impl Service {
             response = rewritten.response.map(boxed);
         }
         if route.compress {
-            response = compress_response(response, &parts.method, &parts.headers).map(boxed);
+            response = compress_response(response, &parts.method, &parts.headers).map(|body| match body {
+                MaybeCompressed::Identity(body) => body,
+                compressed @ MaybeCompressed::Compressed(_) => boxed(compressed),
+            });
         }
         Ok(response)
     }
@@ -355,7 +360,7 @@ fn serve_file(
     let count = |result| context.shared.metrics.static_files(result).inc();
     let failed = |error: &std::io::Error| {
         count("failed");
-        error!(%error, path = context.path(), "failed to read a static file");
+        error!(request_id = %context.id, %error, path = context.path(), "failed to read a static file");
         Denial::new(StatusCode::INTERNAL_SERVER_ERROR, format!("file: {error}"))
     };
     let file = match found {
@@ -370,7 +375,7 @@ fn serve_file(
         }
         Lookup::Denied => {
             count("denied");
-            warn!(path = context.path(), "a static file may not be read: check its permissions");
+            warn!(request_id = %context.id, path = context.path(), "a static file may not be read: check its permissions");
             return Err(Denial::new(StatusCode::FORBIDDEN, "file permission denied"));
         }
         Lookup::Failed(error) => return Err(failed(&error)),

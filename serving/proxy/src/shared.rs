@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What all threads of a node share.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -78,7 +79,7 @@ impl Events {
         self.0.subscribe()
     }
 
-    pub(crate) fn publish(&self, record: &sunbeam_traffic::AuditRecord) {
+    pub(crate) fn publish(&self, record: &sunbeam_traffic::AuditRecord<Cow<'_, str>>) {
         if !self.is_watched() {
             return;
         }

@@ -77,7 +77,7 @@ impl Telemetry {
                 KeyValue::new("http.request.method", parts.method.as_str().to_owned()),
                 KeyValue::new("url.scheme", context.scheme.as_str()),
                 KeyValue::new("url.path", parts.uri.path().to_owned()),
-                KeyValue::new("client.address", context.client_text()),
+                KeyValue::new("client.address", context.client_text().into_owned()),
                 KeyValue::new("sunbeam.request_id", context.id.to_string()),
             ]);
         let span = active.tracer.build_with_context(builder, &parent);

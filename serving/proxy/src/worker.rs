@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use sunbeam_listeners::{ListenerChange, ListenerKey, ListenerSet};
+use sunbeam_listeners::{ListenerChange, ListenerKey, ListenerSet, reset};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
@@ -102,11 +102,11 @@ async fn run(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
     finish(&shared).await;
 }
 
-/// Gives the connection a task of its own, or closes it when the node is full.
+/// Gives the connection a task of its own, or resets it when a bound is reached.
 fn admit(service: &Rc<Service>, key: ListenerKey, stream: TcpStream, peer: std::net::SocketAddr) {
     let shared = &service.shared;
     shared.listener_metrics.connections(key.scheme.as_str()).inc();
-    let Some(permit) = shared.guard.admit() else { return };
+    let Some(permit) = shared.guard.admit(peer.ip()) else { return reset(stream) };
     let service = Rc::clone(service);
     spawn_local(async move {
         let shared = Arc::clone(&service.shared);

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A directory that is served, and what a request path finds in it.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use crate::media_type::{may_have_siblings, media_type};
 use crate::open::{Opened, RegularFile, open_regular, open_root};
@@ -19,11 +22,21 @@ use crate::respond::Found;
 /// Symbolic links below the root are followed while they stay below it. Absolute links do not, even when
 /// they lead back inside; and where the kernel lacks `openat2` (Linux before 5.6, some sandboxes) no link
 /// below the root is followed.
-#[derive(Debug, Clone)]
+///
+/// That a file has no compressed sibling is remembered for [`LONE_FOR`]: asking costs three system calls.
+#[derive(Debug)]
 pub struct StaticRoot {
     path: PathBuf,
     fallback: Option<RelativePath>,
+    lone: Mutex<HashMap<Vec<u8>, Instant>>,
 }
+
+/// How late a compressed sibling may be noticed that appears beside a file which had none.
+const LONE_FOR: Duration = Duration::from_secs(2);
+
+/// Files that are remembered to be alone. Names are of existing files, so a client cannot fill this with
+/// what it likes; a larger site forgets all and begins anew.
+const LONE_MAX: usize = 4096;
 
 /// Why a directory cannot be served. Shown to the operator as it stands.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +93,7 @@ impl StaticRoot {
         let failed = |source| OpenRootError::Open { path: root.to_owned(), source };
         let path = std::path::absolute(root).map_err(failed)?;
         drop(open_root(&path).map_err(failed)?);
-        Ok(Self { path, fallback: fallback.map(parse_fallback).transpose()? })
+        Ok(Self { path, fallback: fallback.map(parse_fallback).transpose()?, lone: Mutex::default() })
     }
 
     /// As [`StaticRoot::open`], for a directory that will be there: until then every look-up fails.
@@ -90,7 +103,7 @@ impl StaticRoot {
     pub fn awaited(root: &Path, fallback: Option<&str>) -> Result<Self, OpenRootError> {
         let failed = |source| OpenRootError::Open { path: root.to_owned(), source };
         let path = std::path::absolute(root).map_err(failed)?;
-        Ok(Self { path, fallback: fallback.map(parse_fallback).transpose()? })
+        Ok(Self { path, fallback: fallback.map(parse_fallback).transpose()?, lone: Mutex::default() })
     }
 
     /// Looks up the percent-encoded `path` of a GET or HEAD request: the file itself, then with `.html`
@@ -119,7 +132,7 @@ impl StaticRoot {
         for candidate in tried.chain(fallback) {
             match open_regular(root.as_fd(), &candidate) {
                 Opened::Regular(file) => {
-                    return Lookup::Found(choose(root.as_fd(), &candidate, file, &accepts));
+                    return Lookup::Found(self.choose(root.as_fd(), &candidate, file, &accepts));
                 }
                 Opened::Missing => {}
                 Opened::LeavesRoot => return Lookup::Refused(Refusal::LeavesRoot),
@@ -128,6 +141,53 @@ impl StaticRoot {
             }
         }
         Lookup::NotFound
+    }
+
+    /// Picks the file or its best accepted sibling. Whether any sibling exists is asked even of a client
+    /// that accepts none: caches must learn that the answer varies.
+    fn choose(
+        &self,
+        root: BorrowedFd<'_>,
+        path: &[u8],
+        plain: RegularFile,
+        accepts: &[Precompressed],
+    ) -> Found {
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
+        let name = String::from_utf8_lossy(name);
+        if !may_have_siblings(media_type(&name)) || self.is_lone(path) {
+            return Found::new(&name, plain, None, false);
+        }
+        let sibling =
+            |coding: Precompressed| match open_regular(root, &[path, coding.extension().as_bytes()].concat())
+            {
+                // An older one was left behind by an earlier build and holds other content.
+                Opened::Regular(sibling) if sibling.modified >= plain.modified => Some((coding, sibling)),
+                _ => None,
+            };
+        if let Some((coding, chosen)) = accepts.iter().copied().find_map(sibling) {
+            return Found::new(&name, chosen, Some(coding), true);
+        }
+        let mut others = Precompressed::ALL.into_iter().filter(|coding| !accepts.contains(coding));
+        let varies = others.any(|coding| sibling(coding).is_some());
+        if !varies {
+            self.note_lone(path);
+        }
+        Found::new(&name, plain, None, varies)
+    }
+
+    /// Whether the file was just seen to have no sibling. Nobody waits for the answer: when another
+    /// thread is looking, it is asked of the file system.
+    fn is_lone(&self, path: &[u8]) -> bool {
+        let Ok(lone) = self.lone.try_lock() else { return false };
+        lone.get(path).is_some_and(|since| since.elapsed() < LONE_FOR)
+    }
+
+    fn note_lone(&self, path: &[u8]) {
+        let Ok(mut lone) = self.lone.try_lock() else { return };
+        if lone.len() >= LONE_MAX && !lone.contains_key(path) {
+            lone.clear();
+        }
+        lone.insert(path.to_vec(), Instant::now());
     }
 }
 
@@ -165,28 +225,6 @@ fn parse_fallback(fallback: &str) -> Result<RelativePath, OpenRootError> {
         }
         _ => Err(refused()),
     }
-}
-
-/// Picks the file or its best accepted sibling. Whether any sibling exists is asked even of a client
-/// that accepts none: caches must learn that the answer varies.
-fn choose(root: BorrowedFd<'_>, path: &[u8], plain: RegularFile, accepts: &[Precompressed]) -> Found {
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or(path);
-    let name = String::from_utf8_lossy(name);
-    if !may_have_siblings(media_type(&name)) {
-        return Found::new(&name, plain, None, false);
-    }
-    let sibling =
-        |coding: Precompressed| match open_regular(root, &[path, coding.extension().as_bytes()].concat()) {
-            // An older one was left behind by an earlier build and holds other content.
-            Opened::Regular(sibling) if sibling.modified >= plain.modified => Some((coding, sibling)),
-            _ => None,
-        };
-    if let Some((coding, chosen)) = accepts.iter().copied().find_map(sibling) {
-        return Found::new(&name, chosen, Some(coding), true);
-    }
-    let mut others = Precompressed::ALL.into_iter().filter(|coding| !accepts.contains(coding));
-    let varies = others.any(|coding| sibling(coding).is_some());
-    Found::new(&name, plain, None, varies)
 }
 
 #[cfg(test)]
@@ -253,6 +291,20 @@ mod tests {
             assert_eq!(outcome(&bare.find(path, [])), want, "{name}");
             assert_eq!(outcome(&with_shell.find(path, [])), want_with_shell, "{name}, with a fallback");
         }
+    }
+
+    #[test]
+    fn a_sibling_that_appears_is_found_a_little_later() {
+        let site = TempDir::new();
+        site.write("app.js", &[b'x'; 10]);
+        let root = StaticRoot::open(&site.path(""), None).unwrap();
+        assert_eq!(outcome(&root.find("/app.js", ["br"])), "10");
+        site.write("app.js.br", &[b'x'; 4]);
+        assert_eq!(outcome(&root.find("/app.js", ["br"])), "10", "asked a moment ago");
+        for since in root.lone.lock().unwrap().values_mut() {
+            *since -= LONE_FOR;
+        }
+        assert_eq!(outcome(&root.find("/app.js", ["br"])), "4 br");
     }
 
     #[test]

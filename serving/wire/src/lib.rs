@@ -5,6 +5,7 @@
 mod chunked;
 mod http1_answer;
 mod http1_head;
+mod proxy_protocol;
 
 pub use chunked::Chunked;
 pub use http1_answer::check_answer;
@@ -12,3 +13,4 @@ pub use http1_head::{
     CheckedHead, Framing, HeadLimits, Refusal, check, content_length, encoded_target, find_end, header_lines,
     is_authority,
 };
+pub use proxy_protocol::{ProxyHeader, ProxySource, Taken};

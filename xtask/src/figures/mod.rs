@@ -2,6 +2,7 @@
 //! Recorded figures: `benchmarks/figures/AREA.jsonl`, and the page made of them.
 
 mod node;
+mod solid;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::docs::line;
 
 /// The areas, and what measures each.
-const AREAS: &[Area] = &[("node", "The node: start, size, and how long its developers wait", node::measure)];
+const AREAS: &[Area] = &[
+    ("node", "The node: start, size, and how long its developers wait", node::measure),
+    ("solid", "Solid: what a request costs beside its peers, and what it withstands", solid::measure),
+];
 
 /// Name, title, measurement.
 type Area = (&'static str, &'static str, fn(&Path, &mut Recorder) -> Result<()>);
@@ -80,6 +84,18 @@ impl Recorder {
 
     /// Notes a figure and says it.
     pub(crate) fn note(&mut self, name: &str, value: f64, unit: &str, goal: &str) -> Result<()> {
+        self.note_against("", name, value, unit, goal)
+    }
+
+    /// Notes a figure that compares us with `peer` (name and version), measured in the same run.
+    pub(crate) fn note_against(
+        &mut self,
+        peer: &str,
+        name: &str,
+        value: f64,
+        unit: &str,
+        goal: &str,
+    ) -> Result<()> {
         let value = (value * 1000.0).round() / 1000.0;
         let ok = if goal.is_empty() { None } else { Some(holds(value, goal)?) };
         let figure = Figure {
@@ -88,7 +104,7 @@ impl Recorder {
             unit: unit.to_owned(),
             goal: goal.to_owned(),
             ok,
-            peer: String::new(),
+            peer: peer.to_owned(),
             commit: self.commit.clone(),
             date: self.date.clone(),
         };
@@ -116,6 +132,11 @@ pub(crate) fn measure(root: &Path, area: &str, parts: &[&str]) -> Result<()> {
     crate::docs::write(root)
 }
 
+/// Where the time of a node under load goes.
+pub(crate) fn profile(root: &Path, part: &str) -> Result<()> {
+    solid::profile(root, part)
+}
+
 /// `BENCHMARKS.md`
 pub(crate) fn page(root: &Path) -> Result<String> {
     let mut page = String::from(
@@ -125,15 +146,25 @@ pub(crate) fn page(root: &Path) -> Result<String> {
     );
     for (area, title, _) in AREAS {
         line(&mut page, &format!("\n## {title} (`{area}`)\n"));
-        page.push_str("| figure | value | goal | | commit | date |\n|---|---|---|---|---|---|\n");
-        for figure in read(root, area)? {
+        let figures = read(root, area)?;
+        if figures.is_empty() {
+            page.push_str("Not measured yet.\n");
+            continue;
+        }
+        page.push_str("| figure | value | peer | goal | | commit | date |\n|---|---|---|---|---|---|---|\n");
+        for figure in figures {
             let verdict = match figure.ok {
                 None => "",
                 Some(true) => "met",
                 Some(false) => "missed",
             };
-            let Figure { name, value, unit, goal, commit, date, .. } = figure;
-            line(&mut page, &format!("| {name} | {value} {unit} | {goal} | {verdict} | {commit} | {date} |"));
+            let Figure { name, value, unit, goal, peer, commit, date, .. } = figure;
+            let row =
+                format!("| {name} | {value} {unit} | {peer} | {goal} | {verdict} | {commit} | {date} |");
+            line(&mut page, &row);
+        }
+        if *area == "solid" {
+            page.push_str(&solid::page(root)?);
         }
     }
     Ok(page)
@@ -178,4 +209,29 @@ pub(crate) fn text_of(command: &mut Command) -> Result<String> {
         bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// The middle one; of an even number, the upper of the two.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// A folder for what a measurement leaves behind, gone with it.
+pub(crate) struct WorkFolder(pub(crate) PathBuf);
+
+impl WorkFolder {
+    pub(crate) fn new(area: &str) -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("sunbeam-figures-{area}-{}", std::process::id()));
+        fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for WorkFolder {
+    fn drop(&mut self) {
+        // What is left in the temporary folder harms nobody.
+        drop(fs::remove_dir_all(&self.0));
+    }
 }

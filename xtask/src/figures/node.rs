@@ -4,17 +4,17 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Recorder, text_of};
+use super::{Recorder, WorkFolder, median, text_of};
 
 pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
-    let work = WorkFolder::new()?;
+    let work = WorkFolder::new("node")?;
     let clone = work.0.join("clone");
     text_of(Command::new("git").args(["clone", "--quiet"]).arg(root).arg(&clone))?;
     if recorder.wants("ci") {
@@ -79,8 +79,8 @@ fn start(binary: &Path, work: &Path, recorder: &mut Recorder) -> Result<()> {
         seconds.push(begun.elapsed().as_secs_f64());
         memory.push(resident_megabytes(up.0.id())?);
     }
-    recorder.note("up ready (first answer)", median(&mut seconds), "s", "< 1")?;
-    recorder.note("memory at start (resident)", median(&mut memory), "MB", "")
+    recorder.note("up ready (first answer)", median(&seconds), "s", "< 1")?;
+    recorder.note("memory at start (resident)", median(&memory), "MB", "")
 }
 
 struct Up(Child);
@@ -134,11 +134,6 @@ fn megabytes(path: &Path) -> Result<f64> {
     Ok(f64::from(bytes) / 1e6)
 }
 
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
 fn timed(command: &mut Command) -> Result<Duration> {
     let begun = Instant::now();
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
@@ -149,21 +144,4 @@ fn timed(command: &mut Command) -> Result<Duration> {
         bail!("{command:?} failed:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
     }
     Ok(begun.elapsed())
-}
-
-struct WorkFolder(PathBuf);
-
-impl WorkFolder {
-    fn new() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("sunbeam-figures-{}", std::process::id()));
-        fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for WorkFolder {
-    fn drop(&mut self) {
-        // What is left in the temporary folder harms nobody.
-        drop(fs::remove_dir_all(&self.0));
-    }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! One connection from accept to close: TLS, the protocol, deadlines, drain.
+//! One connection from accept to close: whose it is, TLS, the protocol, deadlines, drain.
 
 mod http1;
 mod http2;
@@ -9,7 +9,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sunbeam_listeners::{ConnectionPermit, Scheme};
+use sunbeam_listeners::{ConnectionPermit, ProxyHeaderError, Scheme, read_proxy_header, reset};
+use sunbeam_wire::ProxySource;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -17,22 +18,33 @@ use tracing::debug;
 
 use crate::context::ConnectionInfo;
 use crate::service::Service;
+use crate::shared::Shared;
 
 /// Serves `stream` until it ends. The permit is its place in the connection count.
 pub(crate) async fn serve(
     service: Rc<Service>,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     scheme: Scheme,
-    permit: ConnectionPermit,
+    mut permit: ConnectionPermit,
 ) {
     // Heads and bodies are written whole: waiting for acknowledgements only costs time.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "failed to set TCP_NODELAY");
     }
+    let mut peer = peer;
+    if permit.expects_proxy_header() {
+        // In a box: the few connections that have one should not make all others larger.
+        match Box::pin(client_behind(&service.shared, &mut stream, peer)).await {
+            Some(ProxySource::Client(client)) if !permit.speaks_for(client.ip()) => return reset(stream),
+            Some(ProxySource::Client(client)) => peer = client,
+            Some(ProxySource::Connection) => {}
+            None => return reset(stream),
+        }
+    }
     match scheme {
         Scheme::Http => {
-            let info = ConnectionInfo { peer, scheme, tls_version: "", _permit: permit };
+            let info = ConnectionInfo::new(peer, scheme, "", permit);
             http1::serve(service, stream, info).await;
         }
         Scheme::Https => serve_tls(service, stream, peer, permit).await,
@@ -44,7 +56,13 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
     let limit = Duration::from_secs(shared.snapshot.load().config.limits.tls_handshake_timeout_secs);
     let acceptor = TlsAcceptor::from(shared.tls.server_config());
     let count = |result| shared.listener_metrics.tls_handshakes(result).inc();
-    let stream = match timeout(limit, acceptor.accept(stream)).await {
+    let Some(handshake) = permit.begin_handshake(peer.ip()) else {
+        count("refused");
+        return reset(stream);
+    };
+    let accepted = timeout(limit, acceptor.accept(stream)).await;
+    drop(handshake);
+    let stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             count("failed");
@@ -63,11 +81,32 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
     };
-    let info = ConnectionInfo { peer, scheme: Scheme::Https, tls_version, _permit: permit };
+    let info = ConnectionInfo::new(peer, Scheme::Https, tls_version, permit);
     if session.alpn_protocol() == Some(b"h2") {
         http2::serve(service, stream, info).await;
     } else {
         http1::serve(service, stream, info).await;
+    }
+}
+
+/// Whom a PROXY header names; `None` (counted) when there is no good one in time.
+async fn client_behind(shared: &Shared, stream: &mut TcpStream, peer: SocketAddr) -> Option<ProxySource> {
+    let limit = Duration::from_secs(shared.snapshot.load().config.limits.header_timeout_secs);
+    let metrics = &shared.listener_metrics;
+    match read_proxy_header(stream, limit).await {
+        Ok(source) => {
+            let result = if source == ProxySource::Connection { "local" } else { "client" };
+            metrics.proxy_protocol_headers(result).inc();
+            Some(source)
+        }
+        Err(error) => {
+            metrics.proxy_protocol_headers(error.label()).inc();
+            if matches!(error, ProxyHeaderError::Timeout) {
+                metrics.limit_hits("header_timeout_secs").inc();
+            }
+            debug!(%error, %peer, "connection without a good PROXY header");
+            None
+        }
     }
 }
 

@@ -66,10 +66,6 @@ impl CheckedSender {
         self.inner.send_request(request)
     }
 
-    pub(super) async fn ready(&mut self) -> hyper::Result<()> {
-        self.inner.ready().await
-    }
-
     pub(super) fn is_ready(&self) -> bool {
         self.inner.is_ready()
     }

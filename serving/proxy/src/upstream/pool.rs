@@ -15,7 +15,6 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use sunbeam_routing::Backend;
-use tokio::task::spawn_local;
 use tokio::time::{Sleep, sleep};
 
 use super::answer_check::CheckedSender;
@@ -98,17 +97,17 @@ impl Pool {
             }
             kept.http2 = None;
         }
-        while let Some((sender, since)) = kept.http1.pop() {
-            if since.elapsed() > newest {
-                // Older ones lie below: they are swept, or serve a request that may be repeated.
-                kept.http1.push((sender, since));
-                return None;
-            }
-            if sender.is_ready() {
-                return Some(lease(Sender::Http1(sender)));
-            }
+        // The newest first. One that is not ready has just been given back, and is left where it is, or
+        // is closed, and is swept: what a backend sent beyond its answer closes it.
+        let is_ready = |(sender, _): &(CheckedSender, _)| sender.is_ready();
+        let at = kept.http1.iter().rposition(is_ready)?;
+        let (_, since) = kept.http1.get(at)?;
+        if since.elapsed() > newest {
+            // It and those below serve a request that may be repeated, or are swept.
+            return None;
         }
-        None
+        let (sender, _) = kept.http1.remove(at);
+        Some(lease(Sender::Http1(sender)))
     }
 
     /// Forgets what is closed or too old. Called now and then by the thread.
@@ -125,6 +124,9 @@ impl Pool {
     fn keep(&self, backend: Arc<Backend>, sender: CheckedSender) {
         let mut backends = self.backends.borrow_mut();
         let kept = backends.entry(backend).or_default();
+        if kept.http1.len() >= KEPT_PER_BACKEND {
+            kept.http1.retain(|(sender, _)| !sender.is_closed());
+        }
         if kept.http1.len() < KEPT_PER_BACKEND {
             kept.http1.push((sender, Instant::now()));
         }
@@ -179,18 +181,12 @@ impl Lease {
         })
     }
 
-    /// The answer was read to its end: keep the connection, once it says that it is ready. What a
-    /// backend sent beyond its answer shows by then, and such a connection is not ready again.
+    /// The answer was read to its end: keep the connection. It is used again once it is ready.
     fn give_back(self) {
-        if let Sender::Http1(mut sender) = self.sender
+        if let Sender::Http1(sender) = self.sender
             && self.keeps
         {
-            let (pool, backend) = (self.pool, self.backend);
-            spawn_local(async move {
-                if sender.ready().await.is_ok() {
-                    pool.keep(backend, sender);
-                }
-            });
+            self.pool.keep(self.backend, sender);
         }
     }
 }

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Figures of a node under load. Parts: peers, or one of its jobs (http1, https, http2, connections, static, body).
+//! One file a measurement: its `measure` asks `recorder.wants("part")` first.
+
+mod cpu;
+mod load;
+mod peers;
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::Recorder;
+
+pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
+    peers::measure(root, recorder)
+}
+
+/// What stands below the area's table in `BENCHMARKS.md`.
+pub(super) fn page(root: &Path) -> Result<String> {
+    peers::table(root)
+}
+
+/// `cargo xtask profile PART`
+pub(super) fn profile(root: &Path, part: &str) -> Result<()> {
+    peers::profile(root, part)
+}
+
+/// The binary that is measured: `$SUNBEAM_BENCH_BINARY`, else what a package would hold, built now.
+fn binary(root: &Path) -> Result<PathBuf> {
+    binary_of(root, "dist")
+}
+
+/// As [`binary`], with the names of its functions in it.
+fn binary_with_names(root: &Path) -> Result<PathBuf> {
+    binary_of(root, "release")
+}
+
+fn binary_of(root: &Path, profile: &str) -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("SUNBEAM_BENCH_BINARY") {
+        return PathBuf::from(path).canonicalize().context("SUNBEAM_BENCH_BINARY");
+    }
+    let arguments = ["build", "--locked", "--package", "sunbeam-cli", "--profile", profile];
+    let status = Command::new(env!("CARGO")).args(arguments).current_dir(root).status()?;
+    if !status.success() {
+        bail!("the {profile} build failed");
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(target.join(profile).join("sunbeam"))
+}
