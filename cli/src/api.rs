@@ -27,8 +27,26 @@ pub(crate) struct Status {
     pub(crate) listeners: Vec<ListenerStatus>,
     pub(crate) metrics_address: Option<String>,
     pub(crate) routes: u64,
+    pub(crate) backends: BackendsStatus,
     pub(crate) certificates: u64,
     pub(crate) pid: i32,
+}
+
+/// The backends of all routes.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct BackendsStatus {
+    pub(crate) total: u64,
+    pub(crate) unhealthy: Vec<UnhealthyBackend>,
+}
+
+/// A backend that is left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct UnhealthyBackend {
+    pub(crate) backend: String,
+    pub(crate) state: String,
+    pub(crate) last_error: Option<String>,
 }
 
 /// One listener.

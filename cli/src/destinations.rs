@@ -71,19 +71,9 @@ impl Destination {
         let mut all = Vec::new();
         for (index, route) in config.routes.iter().enumerate() {
             let at = format!("routes[{index}]");
-            all.extend(
-                route.backend.iter().map(|url| Self::url(format!("{at}.backend"), Kind::Backend, url)),
-            );
-            for (n, path) in route.paths.iter().enumerate() {
-                let at = format!("{at}.paths[{n}]");
-                all.extend(
-                    path.backend.iter().map(|url| Self::url(format!("{at}.backend"), Kind::Backend, url)),
-                );
-                all.extend(
-                    path.auth_request
-                        .iter()
-                        .map(|url| Self::url(format!("{at}.auth_request"), Kind::Auth, url)),
-                );
+            for (key, url) in route.backend_urls(&at) {
+                let kind = if key.ends_with(".auth_request") { Kind::Auth } else { Kind::Backend };
+                all.push(Self::url(key, kind, url));
             }
         }
         if let Ok(url) = config.telemetry.otlp_endpoint.parse::<BackendUrl>() {
@@ -136,7 +126,7 @@ mod tests {
     fn every_key_that_names_an_address_is_listed() {
         let text = "[telemetry]\notlp_endpoint = \"http://otel:4317\"\n[ssh]\nlisten = \"127.0.0.1:22\"\nbackend = \"[::1]:23\"\n\
                     [[routes]]\nhost = \"a\"\nbackend = \"https://one\"\n[[routes.paths]]\nprefix = \"/x\"\n\
-                    backend = \"http://[::1]:3\"\nauth_request = \"http://auth:9/check\"\n";
+                    backend = [\"http://[::1]:3\", { url = \"http://b\", weight = 2 }]\nauth_request = \"http://auth:9/check\"\n";
         let source = Source { name: "c".into(), path: None, text: text.into() };
         let config: Config = load_sources(Sources(vec![source]), |_, _| {}).unwrap().config;
         let all: Vec<_> = Destination::all(&config)
@@ -145,7 +135,8 @@ mod tests {
             .collect();
         let want = [
             ("routes[0].backend", "backend", "one:443"),
-            ("routes[0].paths[0].backend", "backend", "[::1]:3"),
+            ("routes[0].paths[0].backend[0]", "backend", "[::1]:3"),
+            ("routes[0].paths[0].backend[1]", "backend", "b:80"),
             ("routes[0].paths[0].auth_request", "auth server", "auth:9"),
             ("telemetry.otlp_endpoint", "traces", "otel:4317"),
             ("ssh.backend", "tcp passthrough", "[::1]:23"),

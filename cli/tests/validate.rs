@@ -60,7 +60,7 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
         ("[[routes]]\nbackend = \"http://x\"\n", "`routes[0]`: a route needs `host_prefix` or `host`"),
         ("[[routes]]\nhost = \"a\"\n", "`routes[0]`: a route needs `backend`"),
         ("[[routes]]\nhost = \"a\"\nbackend = \"x:80\"\n", "must begin with `http://` or `https://`"),
-        ("[[routes]]\nhost = \"a\"\nbackend = [\"http://x\"]\n", "several backends are not supported yet"),
+        ("[[routes]]\nhost = \"a\"\nbackend = [\"http://x\", \"http://x\"]\n", "stands in this list already"),
         (
             "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\nprotect = {}\n",
             "`routes[0].protect`: not supported yet",

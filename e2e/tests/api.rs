@@ -129,13 +129,14 @@ fn every_page_answers_as_the_description_says() {
     let good = whole(&proxy, &route("shop", &backend.url()));
     let changed = format!("{good}{}", route("more", &backend.url()));
     let bad = "[listen]\nhttp = 7\ntypo = 1\n";
-    let calls: [(&str, &str, &str, u16); 25] = [
+    let calls: [(&str, &str, &str, u16); 26] = [
         ("GET", "/health", "", 200),
         ("GET", "/live", "", 200),
         ("GET", "/ready", "", 200),
         ("GET", "/openapi.json", "", 200),
         ("GET", "/api/v1/status", "", 200),
         ("GET", "/api/v1/stats", "", 200),
+        ("GET", "/api/v1/backends", "", 200),
         ("GET", "/api/v1/certificates", "", 200),
         ("GET", "/api/v1/config", "", 200),
         ("GET", "/api/v1/config/history", "", 200),

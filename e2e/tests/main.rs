@@ -3,6 +3,7 @@
 
 mod api;
 mod auth;
+mod backends;
 mod browser;
 mod content;
 mod examples;
@@ -11,6 +12,7 @@ mod grpc;
 mod http;
 mod http2;
 mod limits_connections;
+mod limits_http;
 mod one_reading;
 mod passthrough;
 mod reload;

@@ -19,6 +19,7 @@ mod peers;
 mod ports;
 mod proxy;
 mod raw;
+pub mod raw_http2;
 mod raw_upstream;
 mod upstream;
 mod wait;

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// The backend. One thread a connection.
 #[derive(Debug)]
@@ -122,6 +123,11 @@ impl RawConnection {
     /// Sends bytes; a proxy that has hung up is not the backend's business.
     pub fn write(&mut self, bytes: &[u8]) {
         drop(self.stream.write_all(bytes));
+    }
+
+    /// The connection will end with a reset, as when a process dies: what was not read yet is lost.
+    pub fn reset(&mut self) {
+        socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO)).expect("set SO_LINGER");
     }
 }
 

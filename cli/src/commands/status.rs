@@ -41,8 +41,14 @@ fn lines(status: &api::Status, url: &str, printer: Printer) -> Vec<(&'static str
         ("connections", format!("{} of {}", status.active_connections, status.max_connections)),
         ("configuration", configuration(status)),
         ("routes", status.routes.to_string()),
+        ("backends", backends(&status.backends, printer)),
         ("certificates", status.certificates.to_string()),
     ];
+    for backend in &status.backends.unhealthy {
+        let why = backend.last_error.as_deref().unwrap_or_default();
+        let text = format!("{} {}: {}", escape(&backend.backend), escape(&backend.state), escape(why));
+        lines.push(("unhealthy", printer.paint(Colour::Red, &text)));
+    }
     for listener in &status.listeners {
         lines.push(("listening", escape(&format!("{}://{}", listener.scheme, listener.address))));
     }
@@ -56,6 +62,16 @@ fn lines(status: &api::Status, url: &str, printer: Printer) -> Vec<(&'static str
         lines.push(("last reload", printer.paint(Colour::Red, &text)));
     }
     lines
+}
+
+fn backends(backends: &api::BackendsStatus, printer: Printer) -> String {
+    match backends.unhealthy.len() {
+        0 => backends.total.to_string(),
+        out => {
+            let text = format!("{} of {} healthy", backends.total.saturating_sub(out as u64), backends.total);
+            printer.paint(Colour::Yellow, &text)
+        }
+    }
 }
 
 fn name(status: &api::Status) -> String {
@@ -84,5 +100,16 @@ mod tests {
         let lines = lines(&typed(&status).unwrap(), "http://n", printer);
         let (_, text) = lines.iter().find(|(name, _)| *name == "last reload").unwrap();
         assert_eq!(text, "FAILED, the earlier configuration runs on: c.toml:1:1: no\\u{1b}");
+    }
+
+    #[test]
+    fn backends_that_are_left_out_are_told_with_the_reason() {
+        let out = json!({"backend": "http://a", "state": "left out", "last_error": "refused\u{7}"});
+        let status = json!({"backends": {"total": 3, "unhealthy": [out]}});
+        let printer = Printer::new(Format::Table, true);
+        let lines = lines(&typed(&status).unwrap(), "http://n", printer);
+        let line = |name| lines.iter().find(|(found, _)| *found == name).map(|(_, text)| text.as_str());
+        assert_eq!(line("backends"), Some("2 of 3 healthy"));
+        assert_eq!(line("unhealthy"), Some("http://a left out: refused\\u{7}"));
     }
 }

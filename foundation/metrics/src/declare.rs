@@ -62,6 +62,16 @@ macro_rules! declare_metrics {
                 Self { $($field),* }
             }
 
+            /// Drops the series of `metric` that has these labels, if there is one.
+            #[allow(dead_code, reason = "most metrics have labels that stay")]
+            pub fn forget(&self, metric: &str, labels: &std::collections::HashMap<&str, &str>) {
+                match metric {
+                    // An error says that there is none: then nothing is to be done.
+                    $( $metric => drop(self.$field.remove(labels)), )*
+                    _ => {}
+                }
+            }
+
             $(
                 $(#[doc = $help])*
                 pub fn $field(&self $(, $label: &str)*) -> $crate::declare_metrics!(@one $kind) {

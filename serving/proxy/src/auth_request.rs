@@ -2,6 +2,7 @@
 //! The auth subrequest: another server says whether a request may pass. Whatever goes wrong, it may not.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -14,7 +15,8 @@ use tokio::time::timeout;
 use crate::body::RequestBody;
 use crate::context::RequestContext;
 use crate::error_page::Denial;
-use crate::upstream::{self, Pool, UpstreamHead};
+use crate::service::at_work;
+use crate::upstream::{self, Attempts, Pool, UpstreamHead};
 
 /// Bytes of an auth answer's body that are read (and thrown away) so that its connection can be kept.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -39,13 +41,15 @@ pub(crate) async fn authorise(
         method: Method::GET,
         path_and_query: auth.path_and_query.clone(),
         headers: question(context, parts, target, headers),
-        authority: auth.backend.url.authority(),
+        authority: None,
         wants_trailers: false,
     };
     let (body, watch) = RequestBody::new(None, 0);
     let asked = tokio::time::Instant::now();
-    let sending = upstream::send(pool, context, &auth.backend, head, body, &watch);
-    let answer = timeout(auth.timeout, sending).await;
+    let snapshot = Arc::clone(&context.snapshot);
+    let group = at_work(&snapshot, &auth.backend)?;
+    let mut attempts = Attempts::new(pool, context, group, true, false);
+    let answer = timeout(auth.timeout, upstream::send(&mut attempts, &head, body, &watch)).await;
     let waited = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
     context.upstream_us = context.upstream_us.saturating_add(waited);
     let count = |result| context.shared.metrics.auth_requests(result).inc();

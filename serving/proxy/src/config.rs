@@ -282,16 +282,7 @@ impl Config {
 
     fn check_backends(&self, reader: &mut Reader) {
         for (index, route) in self.routes.iter().enumerate() {
-            let own = route.backend.iter().map(|url| (format!("routes[{index}].backend"), url));
-            let paths = route.paths.iter().enumerate().flat_map(|(n, path)| {
-                let at = format!("routes[{index}].paths[{n}]");
-                let auth = path.auth_request.iter().map({
-                    let at = at.clone();
-                    move |url| (format!("{at}.auth_request"), url)
-                });
-                path.backend.iter().map(move |url| (format!("{at}.backend"), url)).chain(auth)
-            });
-            for (at, url) in own.chain(paths) {
+            for (at, url) in route.backend_urls(&format!("routes[{index}]")) {
                 if self.is_management(url) {
                     reader.error(
                         &at,

@@ -22,6 +22,7 @@ use crate::parts::Parts;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::state::{KeptConfiguration, State, write_private};
+use crate::upstream::Checks;
 use crate::worker::Order;
 
 /// Why the running configuration stays.
@@ -110,6 +111,7 @@ pub(crate) struct Core {
 #[derive(Default)]
 pub(crate) struct Changing {
     pub(crate) parts: Parts,
+    checks: Checks,
     /// Why the configuration's files are not in use, if they are not.
     files_error: Option<String>,
     /// Why the certificates' files are not.
@@ -119,6 +121,15 @@ pub(crate) struct Changing {
     /// The newest change: its generation, where to go back to, and when it was.
     newest: Option<(u64, u64, Instant)>,
 }
+
+/// Series of backends that are gone go with them: a fleet that comes and goes must not fill the memory.
+const PER_BACKEND: [&str; 5] = [
+    "sunbeam_backend_checks_total",
+    "sunbeam_backend_up",
+    "sunbeam_upstream_errors_total",
+    "sunbeam_upstream_in_flight",
+    "sunbeam_upstream_requests_total",
+];
 
 /// How long after the watch of the files has used a change a command may still ask for its confirmation.
 const CONFIRMABLE_FOR: Duration = Duration::from_secs(600);
@@ -206,6 +217,7 @@ impl Core {
         // Read behind the lock: of two reloads the one that comes later has read later, too.
         let mut changing = self.changing();
         let result = load().and_then(|loaded| self.change_locked(&mut changing, loaded, note, mode));
+        self.forget_backends();
         if mode.dry_run {
             return result;
         }
@@ -266,7 +278,8 @@ impl Core {
             warnings,
             applied: !mode.dry_run,
         };
-        let next = Snapshot::compile(config, sources, generation).map_err(StartError::from)?;
+        let next = Snapshot::compile(config, sources, generation, &self.shared.metrics, Some(&running))
+            .map_err(StartError::from)?;
         if mode.dry_run {
             return Ok(report);
         }
@@ -282,6 +295,7 @@ impl Core {
         self.token.store(Arc::new(token));
         let told = (changing.parts.management_address(), self.token_path.swap(token_path.map(Arc::new)));
         self.install(&mut changing.parts, parts);
+        self.follow_backends(changing);
         if told != (changing.parts.management_address(), self.token_path.load_full()) {
             self.write_node_file(changing);
         }
@@ -290,6 +304,28 @@ impl Core {
         }
         self.remember(changing, &running, generation, way_back, mode);
         Ok(report)
+    }
+
+    /// The backends of the configuration that is in use now: their company, their checks.
+    pub(crate) fn follow_backends(&self, changing: &mut Changing) {
+        let snapshot = self.shared.snapshot();
+        snapshot.tell_company();
+        changing.checks.follow(&self.shared, &self.runtime);
+    }
+
+    /// Drops the series of backends that no route has, also those of a change that was only tried.
+    fn forget_backends(&self) {
+        let snapshot = self.shared.snapshot();
+        let is_configured =
+            |url: &str| snapshot.backend_states().any(|state| state.backend.url.as_str() == url);
+        for name in PER_BACKEND {
+            for series in self.shared.registry.series(name) {
+                if series.label("backend").is_some_and(|url| !is_configured(url)) {
+                    let labels = series.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                    self.shared.metrics.forget(name, &labels.collect());
+                }
+            }
+        }
     }
 
     /// Where a change can go back to.

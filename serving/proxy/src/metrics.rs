@@ -19,6 +19,15 @@ declare_metrics! {
         upstream_requests: Counter["sunbeam_upstream_requests_total", backend],
         /// Failed requests to a backend, by kind: connect, dns, tls, timeout, reset, protocol.
         upstream_errors: Counter["sunbeam_upstream_errors_total", backend, kind],
+        /// Requests that were sent once more, by reason: stale (a kept connection had died), unsent, trial (of a
+        /// backend that was left out), or the kind of the failed connection.
+        upstream_retries: Counter["sunbeam_upstream_retries_total", reason],
+        /// Requests and tunnels that a backend has now.
+        upstream_in_flight: Gauge["sunbeam_upstream_in_flight", backend],
+        /// 1 while requests go to a backend, 0 while it is left out.
+        backend_up: Gauge["sunbeam_backend_up", backend],
+        /// Active checks, by result: ok, failed.
+        backend_checks: Counter["sunbeam_backend_checks_total", backend, result],
         /// Auth subrequests, by result: allowed, denied, unreachable.
         auth_requests: Counter["sunbeam_auth_requests_total", result],
         /// Look-ups of files, by result: found, missing, refused, denied, failed.

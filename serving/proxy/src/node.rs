@@ -132,6 +132,7 @@ impl Node {
             let mut changing = node.core.changing();
             let parts = node.core.prepare(&changing.parts, &config)?;
             node.core.install(&mut changing.parts, parts);
+            node.core.follow_backends(&mut changing);
             node.core.write_node_file(&changing);
         }
         node.core.shared.show_node(&config, None);
@@ -268,7 +269,7 @@ fn make_shared(
     }
     Ok(Shared {
         guard: ConnectionGuard::new(&config.limits, &config.listen, listener_metrics.clone()),
-        snapshot: ArcSwap::from_pointee(Snapshot::compile(config, sources, 1)?),
+        snapshot: ArcSwap::from_pointee(Snapshot::compile(config, sources, 1, &metrics, None)?),
         tls,
         registry,
         metrics,

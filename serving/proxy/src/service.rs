@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,22 +17,23 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use sunbeam_encoding::{Accepted, MaybeCompressed, Outcome, compress_response, rewrite_response};
 use sunbeam_listeners::Scheme;
-use sunbeam_routing::{Backend, PathRoute, Route, normalise, rewrite};
+use sunbeam_routing::{Group, Http2Mode, Member, PathRoute, Route, normalise, rewrite};
 use sunbeam_static_files::Lookup;
 use tracing::{Instrument as _, debug_span, error, warn};
 
 use crate::answer::{Answer, AuditedBody, complete};
 use crate::auth_request::authorise;
 use crate::body::{AnswerBody, RequestBody, boxed, empty};
-use crate::context::{ConnectionInfo, RequestContext, text};
+use crate::context::{ConnectionInfo, RequestContext, is_idempotent, text};
 use crate::door::{DoorState, Refusal};
 use crate::error_page::Denial;
 use crate::request::{
     check_form, check_method, check_size, read_authority, strip_hop_by_hop, upstream_headers,
 };
 use crate::shared::Shared;
+use crate::snapshot::Snapshot;
 use crate::upgrade::{WebSocket, tunnel};
-use crate::upstream::{self, Pool, UpstreamError, UpstreamHead};
+use crate::upstream::{self, Attempts, BackendGroup, Pool, UpstreamError, UpstreamHead};
 
 /// What a thread's requests share.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ pub(crate) struct Service {
 struct Destination<'a> {
     route: &'a Route,
     sub_route: Option<&'a PathRoute>,
-    backend: Option<&'a Arc<Backend>>,
+    backend: Option<&'a Arc<Group>>,
     /// For files: as sent, or rewritten.
     path: Cow<'a, str>,
     /// What the route was found by, and the query as sent: what an auth server is told.
@@ -76,8 +78,13 @@ impl Service {
         // A span costs a request more than its routing does, so it is there when somebody debugs; what is
         // logged at other levels names the request itself.
         let span = debug_span!("request", request_id = %context.id);
-        let answering = self.answer(&mut context, refusal, parts, body, client, door.as_ref());
-        let answer = match AssertUnwindSafe(answering).catch_unwind().instrument(span).await {
+        let answered = {
+            // Pinned here and not moved into what is around it: it is large, and copies of it are what
+            // an HTTP/2 request would spend its time with.
+            let answering = pin!(self.answer(&mut context, refusal, parts, body, client, door.as_ref()));
+            AssertUnwindSafe(answering).catch_unwind().instrument(span).await
+        };
+        let answer = match answered {
             Ok(Ok(answer)) => answer,
             Ok(Err(denial)) => {
                 context.note_error(denial.why.clone());
@@ -125,21 +132,22 @@ impl Service {
         check_announced_length(context, &parts, max_body_bytes)?;
         let mut headers = upstream_headers(context, &parts.headers);
         if let Some(auth) = destination.sub_route.and_then(|path| path.auth.as_ref()) {
-            authorise(&self.pool, context, auth, &parts, &destination.matched, &mut headers).await?;
+            let asking = authorise(&self.pool, context, auth, &parts, &destination.matched, &mut headers);
+            // What few requests do is on the heap, so that the others' future stays small.
+            Box::pin(asking).await?;
         }
         if let Some(file) = serve_file(context, &destination, &parts)? {
             return self.finish_content(context, &route, &parts, file).await.map(Answer::from);
         }
         let backend =
             destination.backend.ok_or_else(|| Denial::new(StatusCode::NOT_FOUND, "no such file"))?;
-        context.backend = backend.url.as_str().to_owned();
-        let head = upstream_head(context, &destination, backend, &parts, headers);
+        let head = upstream_head(context, &destination, &parts, headers);
         if let Some(kind) = WebSocket::of(&parts) {
             if destination.websocket {
                 if kind == WebSocket::Http1 && !hyper::body::Body::is_end_stream(&body) {
                     return Err(Denial::new(StatusCode::BAD_REQUEST, "an upgrade with a body").closing());
                 }
-                return self.open_tunnel(context, backend, head, kind, client, door).await;
+                return Box::pin(self.open_tunnel(context, backend, head, kind, client, door)).await;
             }
             if kind == WebSocket::Http2 {
                 return Err(Denial::new(StatusCode::NOT_IMPLEMENTED, "no WebSocket on this route"));
@@ -151,20 +159,25 @@ impl Service {
         self.finish_content(context, &route, &parts, response).await.map(Answer::from)
     }
 
-    /// Sends the request on. Dead or slow backends: 502, 504.
+    /// Sends the request on. Dead or slow backends: 502, 504; all of them left out: 503 at once.
     async fn ask_backend(
         &self,
         context: &mut RequestContext,
-        backend: &Arc<Backend>,
+        backend: &Group,
         head: UpstreamHead,
         body: Incoming,
         max_body_bytes: u64,
     ) -> Result<Response<AnswerBody>, Denial> {
         let (body, watch) = RequestBody::new(Some(body), max_body_bytes);
+        let body = body.at_least(min_body_rate(context, backend, &head), context);
         let asked = Instant::now();
-        let answered = upstream::send(&self.pool, context, backend, head, body, &watch).await;
+        let snapshot = Arc::clone(&context.snapshot);
+        let may_repeat = body.is_empty() && is_idempotent(&head.method);
+        let group = at_work(&snapshot, backend)?;
+        let mut attempts = Attempts::new(&self.pool, context, group, may_repeat, true);
+        let answered = upstream::send(&mut attempts, &head, body, &watch).await;
         note_upstream_time(context, asked);
-        let mut response = answered.map_err(|error| upstream_failed(context, backend, &error))?;
+        let mut response = answered.map_err(|error| upstream_failed(context, &error))?;
         strip_hop_by_hop(response.headers_mut());
         Ok(response.map(boxed))
     }
@@ -172,16 +185,18 @@ impl Service {
     async fn open_tunnel(
         &self,
         context: &mut RequestContext,
-        backend: &Arc<Backend>,
+        backend: &Group,
         head: UpstreamHead,
         kind: WebSocket,
         client: OnUpgrade,
         door: Option<&Arc<DoorState>>,
     ) -> Result<Answer, Denial> {
         let asked = Instant::now();
-        let answered = tunnel(context, backend, head, kind, client, door).await;
+        let snapshot = Arc::clone(&context.snapshot);
+        let mut attempts = Attempts::new(&self.pool, context, at_work(&snapshot, backend)?, true, true);
+        let answered = tunnel(&mut attempts, head, kind, client, door).await;
         note_upstream_time(context, asked);
-        let mut answer = answered.map_err(|error| upstream_failed(context, backend, &error))?;
+        let mut answer = answered.map_err(|error| upstream_failed(context, &error))?;
         if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
             strip_hop_by_hop(answer.response.headers_mut());
         }
@@ -198,9 +213,9 @@ impl Service {
     ) -> Result<Response<AnswerBody>, Denial> {
         if !route.body_rewrites.is_empty() {
             let rewritten =
-                rewrite_response(response, &parts.method, &route.body_rewrites).await.map_err(|error| {
-                    Denial::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}"))
-                })?;
+                Box::pin(rewrite_response(response, &parts.method, &route.body_rewrites)).await.map_err(
+                    |error| Denial::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}")),
+                )?;
             let outcome = match rewritten.outcome {
                 Outcome::Rewritten => Some("rewritten"),
                 Outcome::NoMatch => Some("no_match"),
@@ -331,6 +346,23 @@ fn max_body_bytes(context: &RequestContext, route: &Route) -> u64 {
     }
 }
 
+/// gRPC streams may be silent between two messages, in both directions, for as long as they like.
+fn min_body_rate(context: &RequestContext, group: &Group, head: &UpstreamHead) -> u64 {
+    let is_grpc = text(&head.headers, &header::CONTENT_TYPE)
+        .is_some_and(|content_type| content_type.starts_with("application/grpc"));
+    // Without HTTP/2 on both sides it is not gRPC, whatever it says.
+    let may_be = |member: &Member| match member.backend.http2 {
+        Http2Mode::Always => true,
+        Http2Mode::Auto => member.backend.url.scheme == sunbeam_routing::Scheme::Https,
+        Http2Mode::Never => false,
+    };
+    if is_grpc && head.wants_trailers && group.members.iter().any(may_be) {
+        0
+    } else {
+        context.snapshot.config.limits.min_body_rate_bytes
+    }
+}
+
 /// 413 before a byte of the body is read, when its length says enough.
 fn check_announced_length(context: &RequestContext, parts: &Parts, max_bytes: u64) -> Result<(), Denial> {
     let announced = text(&parts.headers, &header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
@@ -397,7 +429,6 @@ fn serve_file(
 fn upstream_head(
     context: &RequestContext,
     destination: &Destination<'_>,
-    backend: &Backend,
     parts: &Parts,
     mut headers: HeaderMap,
 ) -> UpstreamHead {
@@ -418,7 +449,7 @@ fn upstream_head(
         method: parts.method.clone(),
         path_and_query: encoded(&destination.path_and_query),
         headers,
-        authority: if keeps_host { context.authority.clone() } else { backend.url.authority() },
+        authority: keeps_host.then(|| context.authority.clone()),
         wants_trailers,
     }
 }
@@ -434,14 +465,22 @@ fn note_upstream_time(context: &mut RequestContext, asked: Instant) {
     context.upstream_us = context.upstream_us.saturating_add(waited);
 }
 
-fn upstream_failed(context: &RequestContext, backend: &Backend, error: &UpstreamError) -> Denial {
-    if let UpstreamError::Backend { kind, .. } = error {
-        context.shared.metrics.upstream_errors(backend.url.as_str(), kind.as_str()).inc();
-    }
+/// A route's backends in the snapshot that the request began with: its own, so it is there.
+pub(crate) fn at_work<'a>(snapshot: &'a Snapshot, group: &Group) -> Result<&'a BackendGroup, Denial> {
+    snapshot.group(group).ok_or_else(|| Denial::new(StatusCode::INTERNAL_SERVER_ERROR, "no such group"))
+}
+
+fn upstream_failed(context: &RequestContext, error: &UpstreamError) -> Denial {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
         context.shared.listener_metrics.limit_hits("max_body_bytes").inc();
     }
     let denial = Denial::new(error.status(), error.to_string());
-    // A body that was not read to its end leaves the connection in the middle of a message.
-    if matches!(error, UpstreamError::Client { .. }) { denial.closing() } else { denial }
+    match error {
+        // A body that was not read to its end leaves the connection in the middle of a message.
+        UpstreamError::Client { .. } => denial.closing(),
+        UpstreamError::NoBackend { retry_after_secs } => {
+            denial.header(header::RETRY_AFTER, HeaderValue::from(*retry_after_secs))
+        }
+        UpstreamError::Backend { .. } => denial,
+    }
 }

@@ -14,11 +14,13 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sunbeam_config::{Reader, Sources};
-use sunbeam_routing::{Backend, Http2Mode, Scheme, Table};
+use sunbeam_routing::{Backend, Group, Health, Http2Mode, Scheme, Table};
 use sunbeam_static_files::{OpenRootError, StaticRoot};
 use sunbeam_traffic::Redaction;
 
 use crate::config::Config;
+use crate::metrics::ProxyMetrics;
+use crate::upstream::{BackendCounts, BackendGroup, BackendState};
 
 /// See the module.
 #[derive(Debug)]
@@ -33,6 +35,9 @@ pub(crate) struct Snapshot {
     /// By the route's index.
     static_roots: Vec<Option<StaticRoot>>,
     tls: HashMap<Arc<Backend>, Arc<ClientConfig>>,
+    /// By the group's index.
+    groups: Vec<BackendGroup>,
+    states: HashMap<(Arc<Backend>, Health), Arc<BackendState>>,
 }
 
 /// Why a checked configuration still cannot be served: a file changed since the check.
@@ -44,8 +49,15 @@ pub struct CompileError {
 }
 
 impl Snapshot {
-    /// Makes a configuration ready that passed [`Config::check`].
-    pub(crate) fn compile(config: Config, sources: Sources, generation: u64) -> Result<Self, CompileError> {
+    /// Makes a configuration ready that passed [`Config::check`]. What is known of the backends that it
+    /// shares with the one `before` stays known.
+    pub(crate) fn compile(
+        config: Config,
+        sources: Sources,
+        generation: u64,
+        metrics: &ProxyMetrics,
+        before: Option<&Self>,
+    ) -> Result<Self, CompileError> {
         let mut problem = None;
         let mut note = |key: &str, message: String| {
             problem.get_or_insert_with(|| CompileError { key: key.to_owned(), message });
@@ -67,7 +79,11 @@ impl Snapshot {
         if let Some(problem) = problem {
             return Err(problem);
         }
+        let states = backend_states(&table, metrics, before);
+        let groups = table.groups().iter().map(|group| backend_group(group, &states)).collect();
         Ok(Self {
+            groups,
+            states,
             trusted_proxies: config.listen.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
             redaction: Redaction::new(&config.audit.redact_query_keys),
             loaded_at: Timestamp::now(),
@@ -115,6 +131,36 @@ impl Snapshot {
         self.static_roots.get(route)?.as_ref()
     }
 
+    /// The backends of a route, a path or an auth subrequest, at work.
+    pub(crate) fn group(&self, group: &Group) -> Option<&BackendGroup> {
+        self.groups.get(group.index)
+    }
+
+    /// All groups, in the order of the file.
+    pub(crate) fn groups(&self) -> &[BackendGroup] {
+        &self.groups
+    }
+
+    /// Every backend with its health.
+    pub(crate) fn backend_states(&self) -> impl Iterator<Item = &Arc<BackendState>> {
+        self.states.values()
+    }
+
+    /// Whether some route leads to this backend.
+    pub(crate) fn has_backend(&self, backend: &Arc<Backend>) -> bool {
+        self.states.keys().any(|(known, _)| known == backend)
+    }
+
+    /// The configuration comes into use: backends that have company now, or none any more.
+    pub(crate) fn tell_company(&self) {
+        for state in self.states.values() {
+            let is_among_others = |group: &BackendGroup| {
+                group.seats.len() > 1 && group.seats.iter().any(|seat| Arc::ptr_eq(&seat.state, state))
+            };
+            state.set_company(self.groups.iter().any(is_among_others));
+        }
+    }
+
     /// How TLS to a backend is done; `None` for plain ones.
     pub(crate) fn client_tls(&self, backend: &Arc<Backend>) -> Option<&Arc<ClientConfig>> {
         self.tls.get(backend)
@@ -125,8 +171,50 @@ impl Snapshot {
 fn backends(route: &sunbeam_routing::Route) -> Vec<(String, Arc<Backend>)> {
     let key = format!("routes[{}].backend_ca_path", route.index);
     let auth = route.paths.iter().filter_map(|path| path.auth.as_ref().map(|auth| &auth.backend));
-    let own = route.backend.iter().chain(route.paths.iter().map(|path| &path.backend));
-    own.chain(auth).map(|backend| (key.clone(), Arc::clone(backend))).collect()
+    let groups = route.backend.iter().chain(route.paths.iter().map(|path| &path.backend)).chain(auth);
+    let members = groups.flat_map(|group| &group.members);
+    members.map(|member| (key.clone(), Arc::clone(&member.backend))).collect()
+}
+
+/// One state for each backend under each health policy; metrics are shared by URL.
+fn backend_states(
+    table: &Table,
+    metrics: &ProxyMetrics,
+    before: Option<&Snapshot>,
+) -> HashMap<(Arc<Backend>, Health), Arc<BackendState>> {
+    let mut counts: HashMap<String, Arc<BackendCounts>> = HashMap::new();
+    for state in before.into_iter().flat_map(Snapshot::backend_states) {
+        counts.insert(state.backend.url.as_str().to_owned(), Arc::clone(&state.counts));
+    }
+    let mut states = HashMap::new();
+    for group in table.groups() {
+        for member in &group.members {
+            let key = (Arc::clone(&member.backend), group.health.clone());
+            let known = before.and_then(|before| before.states.get(&key)).map(Arc::clone);
+            states.entry(key).or_insert_with(|| {
+                known.unwrap_or_else(|| {
+                    let url = member.backend.url.as_str();
+                    let counts = counts
+                        .entry(url.to_owned())
+                        .or_insert_with(|| Arc::new(BackendCounts::new(metrics, url)));
+                    let (backend, health) = (Arc::clone(&member.backend), group.health.clone());
+                    Arc::new(BackendState::new(backend, health, Arc::clone(counts)))
+                })
+            });
+        }
+    }
+    states
+}
+
+fn backend_group(
+    group: &Arc<Group>,
+    states: &HashMap<(Arc<Backend>, Health), Arc<BackendState>>,
+) -> BackendGroup {
+    let state = |member: &sunbeam_routing::Member| {
+        // Made for every member of every group, just before.
+        states.get(&(Arc::clone(&member.backend), group.health.clone())).map(Arc::clone)
+    };
+    BackendGroup::new(Arc::clone(group), group.members.iter().filter_map(state).collect())
 }
 
 /// A directory that does not exist (yet) is waited for, like a certificate: `missing` is told.
@@ -259,7 +347,8 @@ impl ServerCertVerifier for Unverified {
 /// How long `reads` reads of a swappable configuration take, as a request does them. For the benchmark.
 #[doc(hidden)]
 pub fn time_config_reads(reads: u32) -> std::time::Duration {
-    let Ok(snapshot) = Snapshot::compile(Config::default(), Sources::default(), 1) else {
+    let metrics = ProxyMetrics::register(&sunbeam_metrics::Registry::new());
+    let Ok(snapshot) = Snapshot::compile(Config::default(), Sources::default(), 1, &metrics, None) else {
         return std::time::Duration::MAX;
     };
     let shared = arc_swap::ArcSwap::from_pointee(snapshot);

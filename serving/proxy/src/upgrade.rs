@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use base64::Engine as _;
@@ -24,7 +25,7 @@ use crate::answer::{Answer, Finish};
 use crate::body::{RequestBody, boxed, empty};
 use crate::context::RequestContext;
 use crate::door::DoorState;
-use crate::upstream::{CheckedSender, Kind, UpstreamError, UpstreamHead, open_http1};
+use crate::upstream::{Attempts, CheckedSender, Kind, Turn, UpstreamError, UpstreamHead, open_http1};
 
 /// How a client asks for a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,27 +54,28 @@ impl WebSocket {
 
 /// Opens the tunnel, or passes the backend's refusal on.
 pub(crate) async fn tunnel(
-    context: &RequestContext,
-    backend: &Arc<Backend>,
+    attempts: &mut Attempts<'_>,
     mut head: UpstreamHead,
     kind: WebSocket,
     client: OnUpgrade,
     door: Option<&Arc<DoorState>>,
 ) -> Result<Answer, UpstreamError> {
     let key = prepare(&mut head, kind);
-    let mut sender = open_http1(context, backend).await?;
-    context.shared.metrics.upstream_requests(backend.url.as_str()).inc();
-    let request = request(&head)?;
-    let limit = std::time::Duration::from_secs(context.snapshot.config.limits.backend_timeout_secs);
-    let mut response = tokio::time::timeout(limit, sender.send_request(request))
+    let (turn, mut sender) = connect(attempts).await?;
+    turn.count();
+    let request = request(&head, turn.backend())?;
+    let limit = Duration::from_secs(attempts.context().snapshot.config.limits.backend_timeout_secs);
+    let answered = tokio::time::timeout(limit, sender.send_request(request))
         .await
-        .map_err(|_| UpstreamError::backend(Kind::Timeout, "no answer to the upgrade in time"))?
-        .map_err(|error| UpstreamError::backend(Kind::Reset, error.to_string()))?;
+        .map_err(|_| UpstreamError::backend(Kind::Timeout, "no answer to the upgrade in time"))
+        .and_then(|result| result.map_err(|error| UpstreamError::backend(Kind::Reset, error.to_string())));
+    let mut response = answered.map_err(|error| attempts.note(&turn, error, false))?;
+    turn.succeeded();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(refused(response, sender));
+        return Ok(refused(response, sender, turn));
     }
     if let Some(key) = key {
-        check_accept(response.headers(), &key)?;
+        check_accept(response.headers(), &key).map_err(|error| attempts.note(&turn, error, false))?;
     }
     if let Some(door) = door {
         door.open_tunnel();
@@ -94,17 +96,28 @@ pub(crate) async fn tunnel(
         }
     }
     let finish = Finish::Tunnel(Box::new(move |context| {
-        spawn_local(run(client, upstream, context));
+        spawn_local(run(client, upstream, context, turn));
     }));
     Ok(Answer { response: answer, finish })
 }
 
+/// The connection of the backend whose turn it is, or of the next one that can be reached.
+async fn connect(attempts: &mut Attempts<'_>) -> Result<(Turn, CheckedSender), UpstreamError> {
+    loop {
+        let turn = attempts.next()?;
+        match open_http1(attempts.context(), turn.backend()).await {
+            Ok(sender) => return Ok((turn, sender)),
+            Err(error) => attempts.next_may_try(&turn, error, true)?,
+        }
+    }
+}
+
 /// A backend that says no: its answer is the client's. The connection lives as long as the body.
-fn refused(response: Response<hyper::body::Incoming>, sender: CheckedSender) -> Answer {
+fn refused(response: Response<hyper::body::Incoming>, sender: CheckedSender, turn: Turn) -> Answer {
     use http_body_util::BodyExt as _;
     let response = response.map(|body| {
         boxed(body.map_frame(move |frame| {
-            let _connection = &sender;
+            let _connection = (&sender, &turn);
             frame
         }))
     });
@@ -112,7 +125,7 @@ fn refused(response: Response<hyper::body::Incoming>, sender: CheckedSender) -> 
 }
 
 /// Copies until either side ends; only then is the request over, and its record written.
-async fn run(client: OnUpgrade, upstream: OnUpgrade, mut context: RequestContext) {
+async fn run(client: OnUpgrade, upstream: OnUpgrade, mut context: RequestContext, _in_flight: Turn) {
     let metrics = context.shared.metrics.clone();
     metrics.websocket_active().inc();
     match open(client, upstream).await {
@@ -171,7 +184,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Counted<T> {
 
 async fn drained(draining: &mut tokio::sync::watch::Receiver<bool>, context: &RequestContext) {
     if draining.wait_for(|draining| *draining).await.is_ok() {
-        let most = std::time::Duration::from_secs(context.snapshot.config.limits.drain_secs);
+        let most = Duration::from_secs(context.snapshot.config.limits.drain_secs);
         tokio::time::sleep(most.mul_f32(0.9)).await;
     }
 }
@@ -200,15 +213,15 @@ fn prepare(head: &mut UpstreamHead, kind: WebSocket) -> Option<String> {
     Some(key)
 }
 
-fn request(head: &UpstreamHead) -> Result<Request<RequestBody>, UpstreamError> {
-    let ours = |error: http::Error| UpstreamError::backend(Kind::Protocol, error.to_string());
+fn request(head: &UpstreamHead, backend: &Backend) -> Result<Request<RequestBody>, UpstreamError> {
+    let ours = |error: http::Error| UpstreamError::backend(Kind::Ours, error.to_string());
     let mut request = Request::builder()
         .method(Method::GET)
         .uri(head.path_and_query.as_str())
         .body(RequestBody::new(None, 0).0)
         .map_err(ours)?;
     *request.headers_mut() = head.headers.clone();
-    let host = HeaderValue::from_str(&head.authority).map_err(|error| ours(error.into()))?;
+    let host = HeaderValue::from_str(&head.authority_for(backend)).map_err(|error| ours(error.into()))?;
     request.headers_mut().insert(header::HOST, host);
     Ok(request)
 }

@@ -53,7 +53,7 @@ impl Worker {
             let mut runtime = runtime;
             runtime.enable_all().max_blocking_threads(BLOCKING_THREADS);
             match runtime.build_local(LocalOptions::default()) {
-                Ok(runtime) => runtime.block_on(run(shared, inbox)),
+                Ok(runtime) => runtime.block_on(run(index, shared, inbox)),
                 Err(error) => error!(%error, "failed to start a serving thread"),
             }
         })?;
@@ -61,8 +61,8 @@ impl Worker {
     }
 }
 
-async fn run(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
-    let service = Rc::new(Service { shared: Arc::clone(&shared), pool: Rc::new(Pool::default()) });
+async fn run(index: usize, shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
+    let service = Rc::new(Service { shared: Arc::clone(&shared), pool: Rc::new(Pool::new(index)) });
     let mut listeners = ListenerSet::default();
     let mut sweep = interval(SWEEP_EVERY);
     loop {
@@ -90,7 +90,10 @@ async fn run(shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
                 }
                 Some(Order::Finish) | None => break,
             },
-            _ = sweep.tick() => service.pool.sweep(),
+            _ = sweep.tick() => {
+                let snapshot = shared.snapshot();
+                service.pool.sweep(|backend| snapshot.has_backend(backend));
+            }
         }
     }
     // What waits in the sockets' queues was accepted by the kernel: it is served too.

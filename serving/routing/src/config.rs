@@ -3,7 +3,20 @@
 
 use sunbeam_config::{RawText, choice, section};
 
+use crate::backends::BackendList;
 use crate::url::BackendUrl;
+
+choice! {
+    /// Which of several backends a request goes to.
+    pub enum Balance {
+        /// In turn, by weight.
+        RoundRobin = "round_robin",
+        /// To the one with the fewest requests in flight for its weight.
+        LeastConnections = "least_connections",
+        /// By the client's address: the same client, the same backend, as long as that is healthy.
+        IpHash = "ip_hash",
+    }
+}
 
 choice! {
     /// Which HTTP a backend is spoken to.
@@ -25,8 +38,11 @@ section! {
         host_prefix: String = String::new(),
         /// Instead of host_prefix: the full name, or `*.example.org`, or `*` for any other host.
         host: String = String::new(),
-        /// Where requests go: `http://name:port` or `https://name:port`.
-        backend: Option<BackendUrl> = None,
+        /// Where requests go: `http://name:port` or `https://name:port`, or a list of them, in which an
+        /// entry may be `{ url = "http://name:port", weight = 2 }` (weight 1 to 1000).
+        backend: Option<BackendList> = None,
+        /// Of several backends: round_robin | least_connections | ip_hash. For the lists of `paths` too.
+        balance: Balance = Balance::RoundRobin,
         /// Forward WebSocket upgrades.
         websocket: bool = false,
         /// true: plain HTTP is served too; false: 308 to https.
@@ -47,6 +63,8 @@ section! {
         backend_verify: bool = true,
         /// auto (ALPN) | always (h2c, gRPC) | never
         backend_http2: Http2Mode = Http2Mode::Auto,
+        /// When a backend is left out, and when it comes back.
+        health: HealthSection = HealthSection::default(),
         /// Sub-routes; the longest prefix wins, always before static files.
         paths: Vec<PathSection> = Vec::new(),
         /// Regular expressions on the path, before the static look-up; the first match wins.
@@ -56,7 +74,24 @@ section! {
         /// Headers set on every answer of this route.
         response_headers: Vec<HeaderSection> = Vec::new(),
     }
-    later { balance, protect, health, cache, rate_limits }
+    later { protect, cache, rate_limits }
+}
+
+section! {
+    /// The health of a route's backends.
+    pub struct HealthSection {
+        /// Asked with GET; 2xx and 3xx are healthy. `""`: passive checks only.
+        path: String = String::new(),
+        /// Between two checks.
+        interval_secs: u64 = 10 => 1..=3_600,
+        /// How long a check may take.
+        timeout_secs: u64 = 2 => 1..=300,
+        /// Failed checks, or failed requests to one of several backends, without a success between them,
+        /// after which it is left out.
+        unhealthy_after: u32 = 3 => 1..=100,
+        /// Good checks in a row after which it is back.
+        healthy_after: u32 = 2 => 1..=100,
+    }
 }
 
 section! {
@@ -64,8 +99,8 @@ section! {
     pub struct PathSection {
         /// `/api` matches `/api` and `/api/…`, not `/apix`.
         prefix: String = String::new(),
-        /// Where these requests go.
-        backend: Option<BackendUrl> = None,
+        /// Where these requests go, as the route's `backend`.
+        backend: Option<BackendList> = None,
         /// true: /api/users -> /users
         strip_prefix: bool = false,
         /// Put in front after stripping.
@@ -114,5 +149,19 @@ section! {
         name: String = String::new(),
         /// Its value; replaces the backend's.
         value: String = String::new(),
+    }
+}
+
+impl RouteSection {
+    /// Every backend and auth server with the key that names it, where `at` is the route's: `routes[0]`.
+    pub fn backend_urls(&self, at: &str) -> Vec<(String, &BackendUrl)> {
+        let mut urls = Vec::new();
+        urls.extend(self.backend.iter().flat_map(|list| list.urls(&format!("{at}.backend"))));
+        for (n, path) in self.paths.iter().enumerate() {
+            let at = format!("{at}.paths[{n}]");
+            urls.extend(path.backend.iter().flat_map(|list| list.urls(&format!("{at}.backend"))));
+            urls.extend(path.auth_request.iter().map(|url| (format!("{at}.auth_request"), url)));
+        }
+        urls
     }
 }

@@ -10,7 +10,9 @@ use http::{HeaderName, HeaderValue, header};
 use regex::RegexBuilder;
 use sunbeam_encoding::BodyRewrite;
 
-use crate::config::{Http2Mode, PathSection, RouteSection};
+use crate::backends::{BackendEntry, BackendList};
+use crate::config::{Balance, HealthSection, Http2Mode, PathSection, RouteSection};
+use crate::group::{Backend, Group, Health, Member};
 use crate::path::{match_prefix, normalise};
 use crate::rewrite::Rewrite;
 use crate::url::{BackendUrl, Scheme};
@@ -26,6 +28,7 @@ pub struct Table {
     prefixes: HashMap<String, usize>,
     wildcards: HashMap<String, usize>,
     any: Option<usize>,
+    groups: Vec<Arc<Group>>,
 }
 
 /// One route.
@@ -36,7 +39,7 @@ pub struct Route {
     /// Its place in the table.
     pub index: usize,
     /// Where requests go that no sub-route and no file takes.
-    pub backend: Option<Arc<Backend>>,
+    pub backend: Option<Arc<Group>>,
     /// Whether plain HTTP is served.
     pub plain_http: bool,
     /// Forward WebSocket upgrades.
@@ -68,7 +71,7 @@ pub struct PathRoute {
     /// Normalised.
     pub prefix: String,
     /// Where these requests go.
-    pub backend: Arc<Backend>,
+    pub backend: Arc<Group>,
     /// Cut the prefix off.
     pub strip_prefix: bool,
     /// Put in front; empty or beginning with a slash, without one at its end.
@@ -82,27 +85,14 @@ pub struct PathRoute {
 /// An auth subrequest.
 #[derive(Debug)]
 pub struct AuthRequest {
-    /// Who is asked.
-    pub backend: Arc<Backend>,
+    /// Who is asked: one.
+    pub backend: Arc<Group>,
     /// What is asked: the URL's path and query.
     pub path_and_query: String,
     /// Headers that go from the answer to the backend.
     pub capture: Vec<HeaderName>,
     /// How long the answer may take.
     pub timeout: Duration,
-}
-
-/// A backend and how it is spoken to. Equal backends share their connections.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Backend {
-    /// Where.
-    pub url: BackendUrl,
-    /// Which HTTP.
-    pub http2: Http2Mode,
-    /// PEM file of roots; empty for the system's.
-    pub ca_path: String,
-    /// Verify its certificate.
-    pub verify: bool,
 }
 
 impl Table {
@@ -113,7 +103,8 @@ impl Table {
         for (index, section) in sections.iter().enumerate() {
             let at = format!("routes[{index}]");
             let before = table.routes.len();
-            table.routes.push(Arc::new(compile_route(section, index, &at, report)));
+            let route = compile_route(section, index, &at, &mut table.groups, report);
+            table.routes.push(Arc::new(route));
             table.enter(section, before, &at, report);
         }
         table
@@ -129,6 +120,11 @@ impl Table {
     /// All routes, in the order of the file.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
+    }
+
+    /// Every group of backends, auth servers among them, by its index.
+    pub fn groups(&self) -> &[Arc<Group>] {
+        &self.groups
     }
 
     /// Every full host name that a route names.
@@ -215,9 +211,11 @@ fn compile_route(
     section: &RouteSection,
     index: usize,
     at: &str,
+    groups: &mut Vec<Arc<Group>>,
     report: &mut dyn FnMut(&str, String),
 ) -> Route {
-    let backend = |url: &BackendUrl| backend(url, section);
+    let name =
+        if section.host.is_empty() { &section.host_prefix } else { &section.host }.to_ascii_lowercase();
     let has_files = !section.static_root.is_empty();
     if section.backend.is_none() && !has_files && section.paths.is_empty() {
         report(at, "a route needs `backend`, `static_root` or `paths`".to_owned());
@@ -225,20 +223,22 @@ fn compile_route(
     if !section.fallback.is_empty() && !has_files {
         report(&format!("{at}.fallback"), "needs `static_root`".to_owned());
     }
-    if let Some(url) = &section.backend {
-        no_path(url, &format!("{at}.backend"), report);
-        if section.backend_http2 == Http2Mode::Always && section.websocket {
-            report(
-                &format!("{at}.websocket"),
-                "a backend with `backend_http2 = \"always\"` takes no WebSocket".to_owned(),
-            );
-        }
+    if section.backend.is_some() && section.backend_http2 == Http2Mode::Always && section.websocket {
+        report(
+            &format!("{at}.websocket"),
+            "a backend with `backend_http2 = \"always\"` takes no WebSocket".to_owned(),
+        );
     }
+    check_health(section, at, report);
+    let key = format!("{at}.backend");
+    let own = section.backend.as_ref().map(|list| add_group(list, section, name.clone(), key, groups));
     let mut paths: Vec<PathRoute> = section
         .paths
         .iter()
         .enumerate()
-        .filter_map(|(n, path)| compile_path(path, section, &format!("{at}.paths[{n}]"), report))
+        .filter_map(|(n, path)| {
+            compile_path(path, section, own.as_ref(), &format!("{at}.paths[{n}]"), groups, report)
+        })
         .collect();
     paths.sort_by_key(|path| std::cmp::Reverse(path.prefix.len()));
     for pair in paths.windows(2) {
@@ -249,10 +249,9 @@ fn compile_route(
         }
     }
     Route {
-        name: if section.host.is_empty() { section.host_prefix.clone() } else { section.host.clone() }
-            .to_ascii_lowercase(),
+        name,
         index,
-        backend: section.backend.as_ref().map(backend),
+        backend: own,
         plain_http: section.disable_secure_redirection,
         websocket: section.websocket,
         preserve_host: section.preserve_host,
@@ -272,7 +271,9 @@ fn compile_route(
 fn compile_path(
     path: &PathSection,
     route: &RouteSection,
+    inherited: Option<&Arc<Group>>,
     at: &str,
+    groups: &mut Vec<Arc<Group>>,
     report: &mut dyn FnMut(&str, String),
 ) -> Option<PathRoute> {
     let before = &format!("{at}.prefix");
@@ -295,24 +296,34 @@ fn compile_path(
     if path.auth_request.is_none() && !path.auth_capture_headers.is_empty() {
         report(&format!("{at}.auth_capture_headers"), "needs `auth_request`".to_owned());
     }
-    let Some(url) = path.backend.as_ref().or(route.backend.as_ref()) else {
-        report(at, "a path needs `backend`, its own or the route's".to_owned());
-        return None;
+    let name = if route.host.is_empty() { &route.host_prefix } else { &route.host }.to_ascii_lowercase();
+    let backend = match (&path.backend, inherited) {
+        (Some(list), _) => add_group(list, route, format!("{name}{prefix}"), format!("{at}.backend"), groups),
+        (None, Some(group)) => Arc::clone(group),
+        (None, None) => {
+            report(at, "a path needs `backend`, its own or the route's".to_owned());
+            return None;
+        }
     };
-    no_path(url, &format!("{at}.backend"), report);
     let capture = path.auth_capture_headers.iter().enumerate();
     let capture = capture
         .filter_map(|(n, name)| header_name(name, &format!("{at}.auth_capture_headers[{n}]"), report))
         .collect();
     let auth = path.auth_request.as_ref().map(|auth| AuthRequest {
-        backend: Arc::new(Backend { http2: Http2Mode::Auto, ..(*backend(auth, route)).clone() }),
+        backend: add_auth_server(
+            auth,
+            route,
+            format!("{name}{prefix} auth"),
+            format!("{at}.auth_request"),
+            groups,
+        ),
         path_and_query: auth.path_and_query.clone(),
         capture,
         timeout: Duration::from_secs(path.auth_timeout_secs),
     });
     Some(PathRoute {
         prefix,
-        backend: backend(url, route),
+        backend,
         strip_prefix: path.strip_prefix,
         upstream_path_prefix: front.to_owned(),
         websocket: path.websocket,
@@ -330,10 +341,60 @@ fn backend(url: &BackendUrl, route: &RouteSection) -> Arc<Backend> {
     })
 }
 
-fn no_path(url: &BackendUrl, at: &str, report: &mut dyn FnMut(&str, String)) {
-    if url.path_and_query != "/" {
-        let message = "a backend's URL has no path; use `upstream_path_prefix` in `[[routes.paths]]`";
-        report(at, message.to_owned());
+/// Makes the group of a `backend` key.
+fn add_group(
+    list: &BackendList,
+    route: &RouteSection,
+    name: String,
+    key: String,
+    groups: &mut Vec<Arc<Group>>,
+) -> Arc<Group> {
+    let member = |entry: &BackendEntry| Member { backend: backend(&entry.url, route), weight: entry.weight };
+    let is_one_host = route.preserve_host && !route.host.is_empty() && !route.host.contains('*');
+    let group = Arc::new(Group {
+        index: groups.len(),
+        name,
+        key,
+        members: list.entries().iter().map(member).collect(),
+        balance: route.balance,
+        health: Health::new(&route.health, is_one_host.then(|| route.host.clone())),
+    });
+    groups.push(Arc::clone(&group));
+    group
+}
+
+/// An auth server is one, and not checked: without its answer nobody passes anyway.
+fn add_auth_server(
+    url: &BackendUrl,
+    route: &RouteSection,
+    name: String,
+    key: String,
+    groups: &mut Vec<Arc<Group>>,
+) -> Arc<Group> {
+    let backend = Arc::new(Backend { http2: Http2Mode::Auto, ..(*backend(url, route)).clone() });
+    let group = Arc::new(Group {
+        index: groups.len(),
+        name,
+        key,
+        members: vec![Member { backend, weight: 1 }],
+        balance: Balance::RoundRobin,
+        health: Health::new(&HealthSection::default(), None),
+    });
+    groups.push(Arc::clone(&group));
+    group
+}
+
+fn check_health(section: &RouteSection, at: &str, report: &mut dyn FnMut(&str, String)) {
+    let path = &section.health.path;
+    let at = format!("{at}.health.path");
+    if path.is_empty() {
+        return;
+    }
+    if !path.starts_with('/') || path.parse::<http::uri::PathAndQuery>().is_err() || path.contains('#') {
+        report(&at, format!("`{path}` is not a path that begins with `/`"));
+    }
+    if section.backend.is_none() && section.paths.iter().all(|path| path.backend.is_none()) {
+        report(&at, "needs `backend`".to_owned());
     }
 }
 
@@ -525,7 +586,8 @@ mod tests {
             "[[routes]]\nbackend = \"http://x\"\n\
              [[routes]]\nhost = \"a b\"\nbackend = \"http://x/path\"\n\
              [[routes]]\nhost = \"a.b\"\nhost_prefix = \"a\"\nfallback = \"i\"\n\
-             [[routes]]\nhost = \"c.d\"\nbackend = [\"http://x\", \"http://y\"]\nbalance = \"ip_hash\"\n\
+             [[routes]]\nhost = \"c.d\"\nbackend = []\nbalance = \"ip\"\n\
+             [routes.health]\npath = \"healthz\"\ninterval_secs = 0\nafter = 1\n\
              [[routes.rewrites]]\npattern = \"(\"\n[[routes.response_headers]]\nname = \"Content-Length\"\nvalue = \"1\"\n\
              [[routes.paths]]\nprefix = \"/été\"\n[[routes.paths]]\nprefix = \"api\"\n[[routes]]\nhost = \"c.d\"\nbackend = \"http://x\"\n",
         )
@@ -537,8 +599,12 @@ mod tests {
             "`routes[2].host_prefix`: give `host_prefix` or `host`, not both",
             "`routes[2]`: a route needs `backend`",
             "`routes[2].fallback`: needs `static_root`",
-            "`routes[3].backend`: several backends are not supported yet",
-            "`routes[3].balance`: not supported yet",
+            "`routes[3].backend`: the list is empty",
+            "`routes[3].balance`: `ip` is not one of `round_robin`, `least_connections`, `ip_hash`",
+            "`routes[3].health.path`: `healthz` is not a path",
+            "`routes[3].health.path`: needs `backend`",
+            "`routes[3].health.interval_secs`: 0 is out of range",
+            "`routes[3].health.after`: unknown key",
             "`routes[3].rewrites[0].pattern`: not a regular expression: unclosed group",
             "`routes[3].response_headers[0].name`: `content-length` frames the message",
             "`routes[3].paths[0].prefix`: `/été` must be written as a URL's path",
@@ -547,5 +613,67 @@ mod tests {
         ] {
             assert!(told.iter().any(|line| line.contains(want)), "missing {want} in {told:#?}");
         }
+    }
+
+    #[test]
+    fn each_entry_of_a_list_is_read_and_each_mistake_told_at_its_place() {
+        let told = compile(
+            "[[routes]]\nhost = \"a.b\"\nbackend = [\n\"http://x\",\n\"http://X:80/\",\n\"ftp://y\",\n{ url = \"http://w\", weight = 0 },\n\
+             { weight = 1001 },\n{ url = \"http://v\", wait = 1 },\n\"http://z/p\",\n7,\n{ url = \"z\" },\n]\n\
+             [[routes.paths]]\nprefix = \"/x\"\nbackend = [\"http://x\", { url = \"https://x\" }, \"http://x\"]\n",
+        )
+        .unwrap_err();
+        for want in [
+            "c:5:1: `routes[0].backend[1]`: `http://X:80/` stands in this list already",
+            "c:6:1: `routes[0].backend[2]`: `ftp://y` must begin with",
+            "c:7:21: `routes[0].backend[3].weight`: 0 is out of range: 1 to 1000",
+            "`routes[0].backend[4].weight`: 1001 is out of range",
+            "c:8:1: `routes[0].backend[4]`: needs `url`",
+            "`routes[0].backend[5].wait`: unknown key",
+            "c:10:1: `routes[0].backend[6]`: a backend's URL has no path",
+            "c:11:1: `routes[0].backend[7]`: expected a URL or {",
+            "`routes[0].backend[8].url`: `z` must begin with",
+            "`routes[0].paths[0].backend[2]`: `http://x` stands in this list already",
+        ] {
+            assert!(told.iter().any(|line| line.contains(want)), "missing {want} in {told:#?}");
+        }
+        let many: Vec<String> = (0..257).map(|n| format!("\"http://h{n}\"")).collect();
+        let text = format!("[[routes]]\nhost = \"a.b\"\nbackend = [{}]\n", many.join(","));
+        let told = compile(&text).unwrap_err();
+        assert!(told.iter().any(|line| line.contains("257 backends; at most 256")), "{told:?}");
+    }
+
+    #[test]
+    fn groups_carry_weights_and_health_and_a_path_without_its_own_shares_the_routes() {
+        let table = compile(
+            "[[routes]]\nhost = \"a.b\"\nbalance = \"least_connections\"\n\
+             backend = [\"http://x\", { url = \"http://y\", weight = 3 }]\n[routes.health]\npath = \"/up?q=1\"\n\
+             [[routes.paths]]\nprefix = \"/api\"\n[[routes.paths]]\nprefix = \"/own\"\nbackend = \"http://z\"\n\
+             auth_request = \"http://auth/check\"\n[[routes]]\nhost_prefix = \"p\"\nbackend = \"http://x\"\n[routes.health]\npath = \"/\"\n",
+        )
+        .unwrap();
+        let told: Vec<_> = table
+            .groups()
+            .iter()
+            .map(|group| {
+                let weights: Vec<u32> = group.members.iter().map(|member| member.weight).collect();
+                let host = group.health.check.as_ref().map(|check| check.host.as_deref());
+                (group.name.as_str(), group.key.as_str(), weights, group.balance, host)
+            })
+            .collect();
+        let least = Balance::LeastConnections;
+        assert_eq!(
+            told,
+            [
+                ("a.b", "routes[0].backend", vec![1, 3], least, Some(Some("a.b"))),
+                ("a.b/own", "routes[0].paths[1].backend", vec![1], least, Some(Some("a.b"))),
+                ("a.b/own auth", "routes[0].paths[1].auth_request", vec![1], Balance::RoundRobin, None),
+                ("p", "routes[1].backend", vec![1], Balance::RoundRobin, Some(None)),
+            ]
+        );
+        let route = table.find("a.b").unwrap();
+        let shared = &route.path_route("/api/x").unwrap().0.backend;
+        assert!(Arc::ptr_eq(shared, route.backend.as_ref().unwrap()));
+        assert!(table.groups().iter().enumerate().all(|(index, group)| group.index == index));
     }
 }

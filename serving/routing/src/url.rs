@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::Uri;
-use sunbeam_config::{FromItem, Item, Reader, Show, ShownValue, Value};
+use sunbeam_config::{FromItem, Item, Reader, Show, ShownValue};
 
 /// `http` or `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,6 +35,11 @@ impl BackendUrl {
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
+    }
+
+    /// Whether both lead to the same socket in the same way, however they are written.
+    pub fn same_place(&self, other: &Self) -> bool {
+        (self.scheme, self.port, &self.host) == (other.scheme, other.port, &other.host)
     }
 
     /// The URL as the operator wrote it: a configured name, fit for a metric label.
@@ -109,10 +114,6 @@ impl FromItem for BackendUrl {
     const EXPECTS: &'static str = "a URL";
 
     fn from_item(item: &Item, path: &str, reader: &mut Reader) -> Option<Self> {
-        if let Value::Array(_) = item.value {
-            reader.wrong_value(item, path, "several backends are not supported yet by this version");
-            return None;
-        }
         match String::from_item(item, path, reader)?.parse() {
             Ok(url) => Some(url),
             Err(error) => {

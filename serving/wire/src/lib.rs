@@ -5,6 +5,7 @@
 mod chunked;
 mod http1_answer;
 mod http1_head;
+mod http2_frames;
 mod proxy_protocol;
 
 pub use chunked::Chunked;
@@ -13,4 +14,5 @@ pub use http1_head::{
     CheckedHead, Framing, HeadLimits, Refusal, check, content_length, encoded_target, find_end, header_lines,
     is_authority,
 };
+pub use http2_frames::{FrameHead, FrameWalker, PREFACE};
 pub use proxy_protocol::{ProxyHeader, ProxySource, Taken};

@@ -28,6 +28,7 @@ pub(super) struct Endpoint {
 pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/status", handler: || get(status) },
     Endpoint { path: "/api/v1/stats", handler: || get(statistics) },
+    Endpoint { path: "/api/v1/backends", handler: || get(backends) },
     Endpoint { path: "/api/v1/certificates", handler: || get(certificates) },
     Endpoint { path: "/api/v1/config", handler: || get(config) },
     Endpoint { path: "/api/v1/config/validate", handler: || post(validate) },
@@ -88,6 +89,7 @@ async fn status(State(core): State<Arc<Core>>) -> Json<Value> {
         }).collect::<Vec<_>>(),
         "metrics_address": core.metrics_address().map(|address| address.to_string()),
         "routes": snapshot.table.routes().len(),
+        "backends": super::backends::summary(&snapshot),
         "certificates": shared.tls.infos().len(),
         "pid": std::process::id(),
     }))
@@ -95,6 +97,10 @@ async fn status(State(core): State<Arc<Core>>) -> Json<Value> {
 
 async fn statistics(State(core): State<Arc<Core>>) -> Json<Value> {
     Json(stats::stats(&core.shared))
+}
+
+async fn backends(State(core): State<Arc<Core>>) -> Json<Value> {
+    Json(super::backends::backends(&core.shared.snapshot()))
 }
 
 async fn certificates(State(core): State<Arc<Core>>) -> Json<Value> {

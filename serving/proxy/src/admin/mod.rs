@@ -2,6 +2,7 @@
 //! The node's own pages: metrics and probes on one port, the management API on another.
 
 mod api;
+mod backends;
 mod guard;
 mod stats;
 

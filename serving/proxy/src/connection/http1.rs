@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep};
 use super::{drain_begins, ended};
 use crate::context::ConnectionInfo;
 use crate::door::{Door, HeadLimits};
+use crate::paced_stream::Watched;
 use crate::service::Service;
 
 /// How often a connection that drains looks whether a half-received head has become whole.
@@ -30,7 +31,7 @@ const LIBRARY_HEADERS: usize = 100;
 /// Serves `stream` until it ends.
 pub(super) async fn serve<T>(service: Rc<Service>, stream: T, info: ConnectionInfo)
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Watched + Unpin + Send + 'static,
 {
     let shared = Arc::clone(&service.shared);
     let limits = shared.snapshot.load().config.limits.clone();

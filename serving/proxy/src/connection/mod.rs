@@ -17,6 +17,8 @@ use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 
 use crate::context::ConnectionInfo;
+use crate::pace::Pace;
+use crate::paced_stream::PacedStream;
 use crate::service::Service;
 use crate::shared::Shared;
 
@@ -45,6 +47,7 @@ pub(crate) async fn serve(
     match scheme {
         Scheme::Http => {
             let info = ConnectionInfo::new(peer, scheme, "", permit);
+            let stream = paced(&service.shared, stream);
             http1::serve(service, stream, info).await;
         }
         Scheme::Https => serve_tls(service, stream, peer, permit).await,
@@ -60,7 +63,7 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
         count("refused");
         return reset(stream);
     };
-    let accepted = timeout(limit, acceptor.accept(stream)).await;
+    let accepted = timeout(limit, acceptor.accept(paced(&shared, stream))).await;
     drop(handshake);
     let stream = match accepted {
         Ok(Ok(stream)) => stream,
@@ -87,6 +90,12 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
     } else {
         http1::serve(service, stream, info).await;
     }
+}
+
+/// From here on the client must read what it asked for.
+fn paced(shared: &Shared, stream: TcpStream) -> PacedStream<TcpStream> {
+    let rate = shared.snapshot.load().config.limits.min_send_rate_bytes;
+    PacedStream::new(stream, Pace::new(rate), shared.listener_metrics.clone())
 }
 
 /// Whom a PROXY header names; `None` (counted) when there is no good one in time.

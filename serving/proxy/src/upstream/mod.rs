@@ -1,29 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Asking backends: connections, their pool, one careful retry.
+//! Asking backends: which one, connections, their pool, careful retries.
 //!
-//! A backend that refuses or cannot be found is 502, one that does not answer in time 504; each failure
-//! is counted by kind in `sunbeam_upstream_errors_total`.
+//! A backend that refuses or cannot be found is 502, one that does not answer in time 504, and when all of
+//! a list are left out it is 503; each failure is counted by kind in `sunbeam_upstream_errors_total`.
 
 mod answer_check;
+mod attempts;
+mod balance;
+mod check;
 mod connect;
+mod group;
+mod health;
 mod pool;
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::{Body as _, Incoming};
 use sunbeam_routing::{Backend, Scheme};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 pub(crate) use answer_check::CheckedSender;
+pub(crate) use attempts::{Attempts, Turn};
+pub(crate) use check::Checks;
 pub(crate) use connect::open_http1;
+pub(crate) use group::BackendGroup;
+pub(crate) use health::{BackendCounts, BackendState};
 pub(crate) use pool::{Pool, PooledBody};
 
 use crate::body::{BodyFault, BodyWatch, RequestBody};
-use crate::context::{RequestContext, is_idempotent};
 use connect::connect;
 use pool::{Checkout, Lease, Sender};
 
@@ -36,6 +43,8 @@ pub(crate) enum Kind {
     Timeout,
     Reset,
     Protocol,
+    /// A request that cannot be written: not the backend's doing.
+    Ours,
 }
 
 impl Kind {
@@ -46,7 +55,7 @@ impl Kind {
             Self::Tls => "tls",
             Self::Timeout => "timeout",
             Self::Reset => "reset",
-            Self::Protocol => "protocol",
+            Self::Protocol | Self::Ours => "protocol",
         }
     }
 }
@@ -58,8 +67,15 @@ pub(crate) enum UpstreamError {
     #[error("backend {}: {why}", kind.as_str())]
     Backend { kind: Kind, why: String },
     /// The client's side: its body was too large or broke off.
-    #[error("the request's body {}", match fault { BodyFault::TooLarge => "is too large", _ => "broke off" })]
+    #[error("the request's body {}", match fault {
+        BodyFault::TooLarge => "is too large",
+        BodyFault::TooSlow => "comes too slowly",
+        _ => "broke off",
+    })]
     Client { fault: BodyFault },
+    /// All backends are left out.
+    #[error("no healthy backend")]
+    NoBackend { retry_after_secs: u64 },
 }
 
 impl UpstreamError {
@@ -71,7 +87,9 @@ impl UpstreamError {
         match self {
             Self::Backend { kind: Kind::Timeout, .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Backend { .. } => StatusCode::BAD_GATEWAY,
+            Self::NoBackend { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::Client { fault: BodyFault::TooLarge } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Client { fault: BodyFault::TooSlow } => StatusCode::REQUEST_TIMEOUT,
             Self::Client { .. } => StatusCode::BAD_REQUEST,
         }
     }
@@ -83,53 +101,95 @@ pub(crate) struct UpstreamHead {
     pub(crate) method: Method,
     pub(crate) path_and_query: String,
     pub(crate) headers: HeaderMap,
-    /// The Host it is sent.
-    pub(crate) authority: String,
+    /// The Host it is sent; `None`: the backend's own.
+    pub(crate) authority: Option<String>,
     /// `TE: trailers` was sent: gRPC.
     pub(crate) wants_trailers: bool,
 }
 
+impl UpstreamHead {
+    /// The Host for this backend.
+    pub(crate) fn authority_for(&self, backend: &Backend) -> String {
+        self.authority.clone().unwrap_or_else(|| backend.url.authority())
+    }
+}
+
 /// Sends a request and returns the answer's head; its body follows.
 ///
-/// Sent once more, on a new connection, only if nothing was written to the first, or if a kept
-/// connection died before a byte of the answer and the request is idempotent and has no body.
+/// Another backend is asked only if nothing was written to the first. A kept connection that died before a
+/// byte of the answer costs a new one, if nothing was written to it or the request is idempotent and has no
+/// body. A trial is such a request too: it goes elsewhere when the backend dies of it.
 pub(crate) async fn send(
-    pool: &Rc<Pool>,
-    context: &RequestContext,
-    backend: &Arc<Backend>,
-    head: UpstreamHead,
+    attempts: &mut Attempts<'_>,
+    head: &UpstreamHead,
     body: RequestBody,
     watch: &Rc<BodyWatch>,
 ) -> Result<Response<PooledBody>, UpstreamError> {
-    let limits = &context.snapshot.config.limits;
+    let limits = &attempts.context().snapshot.config.limits;
     let answer_timeout = Duration::from_secs(limits.backend_timeout_secs);
-    let may_repeat = body.is_empty() && is_idempotent(&head.method);
+    let may_repeat = attempts.may_repeat && body.is_empty();
     let mut pending = Some(body);
     let mut reuse = Checkout::for_request(may_repeat);
+    let mut again = None;
     loop {
-        let mut lease = match pool.checkout(backend, reuse) {
-            Some(lease) => lease,
-            None => connect(pool, context, backend).await?,
+        let turn = match again.take() {
+            Some(turn) => turn,
+            None => attempts.next()?,
         };
-        context.shared.metrics.upstream_requests(backend.url.as_str()).inc();
-        let body = pending.take().unwrap_or_else(|| RequestBody::new(None, 0).0);
-        let request = lease.request(&head, backend, body)?;
-        match exchange(&mut lease, request, watch, answer_timeout).await {
-            Ok(response) => return accept(response, lease, watch, answer_timeout),
-            Err(failure)
-                if lease.is_reused() && (failure.unsent.is_some() || (may_repeat && failure.is_dead)) =>
-            {
-                pending = failure.unsent;
-                reuse = Checkout::Never;
-            }
-            Err(failure) => {
-                if matches!(failure.error, UpstreamError::Backend { kind: Kind::Timeout, .. }) {
-                    lease.distrust();
+        let mut lease = match attempts.pool.checkout(&turn.state.backend, reuse) {
+            Some(lease) => lease,
+            // On the heap, so that the future of a request that needs no new connection stays small.
+            None => match Box::pin(connect(attempts.pool, attempts.context(), &turn.state.backend)).await {
+                Ok(lease) => lease,
+                Err(error) => {
+                    attempts.next_may_try(&turn, error, true)?;
+                    continue;
                 }
-                return Err(failure.error);
+            },
+        };
+        turn.count();
+        let body = pending.take().unwrap_or_else(|| RequestBody::new(None, 0).0);
+        let request = lease.request(head, body).map_err(|error| attempts.note(&turn, error, false))?;
+        let failure = match exchange(&mut lease, request, watch, answer_timeout).await {
+            Ok(response) => {
+                let answer =
+                    accept(response, &mut lease).map_err(|error| attempts.note(&turn, error, false))?;
+                turn.succeeded();
+                let watch = Rc::clone(watch);
+                return Ok(answer.map(|body| PooledBody::new(body, lease, turn, watch, answer_timeout)));
             }
+            Err(failure) => failure,
+        };
+        let was_untouched = failure.unsent.is_some() || (may_repeat && failure.is_dead);
+        if lease.is_reused() && was_untouched && attempts.same_may_try() {
+            (pending, reuse, again) = (failure.unsent, Checkout::Never, Some(turn));
+        } else if failure.unsent.is_some() || (turn.is_trial && may_repeat && failure.is_dead) {
+            attempts.next_may_try(&turn, failure.error, false)?;
+            pending = failure.unsent;
+        } else {
+            return Err(give_up(attempts, &turn, &lease, failure.error, watch));
         }
     }
+}
+
+fn give_up(
+    attempts: &Attempts<'_>,
+    turn: &Turn,
+    lease: &Lease,
+    error: UpstreamError,
+    watch: &BodyWatch,
+) -> UpstreamError {
+    if !matches!(error, UpstreamError::Backend { kind: Kind::Timeout, .. }) {
+        return attempts.note(turn, error, false);
+    }
+    lease.distrust();
+    if watch.ended() {
+        return attempts.note(turn, error, false);
+    }
+    // The client may have stopped sending: that is nothing to hold against the backend.
+    let url = turn.state.backend.url.as_str();
+    attempts.context().shared.metrics.upstream_errors(url, Kind::Timeout.as_str()).inc();
+    error
 }
 
 struct Failure {
@@ -194,12 +254,7 @@ fn is_dead(error: &hyper::Error) -> bool {
 }
 
 /// Refuses answers that two readers could read in two ways.
-fn accept(
-    mut response: Response<Incoming>,
-    mut lease: Lease,
-    watch: &Rc<BodyWatch>,
-    idle: Duration,
-) -> Result<Response<PooledBody>, UpstreamError> {
+fn accept(mut response: Response<Incoming>, lease: &mut Lease) -> Result<Response<Incoming>, UpstreamError> {
     let headers = response.headers();
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
     if lengths > 1 || (lengths == 1 && headers.contains_key(header::TRANSFER_ENCODING)) {
@@ -219,18 +274,14 @@ fn accept(
         // RFC 9110 §8.6: there is none.
         response.headers_mut().remove(header::CONTENT_LENGTH);
     }
-    Ok(response.map(|body| PooledBody::new(body, lease, Rc::clone(watch), idle)))
+    Ok(response)
 }
 
 impl Lease {
     /// The request in the form that this connection's HTTP version wants.
-    fn request(
-        &self,
-        head: &UpstreamHead,
-        backend: &Backend,
-        body: RequestBody,
-    ) -> Result<Request<RequestBody>, UpstreamError> {
-        let ours = |error: http::Error| UpstreamError::backend(Kind::Protocol, error.to_string());
+    fn request(&self, head: &UpstreamHead, body: RequestBody) -> Result<Request<RequestBody>, UpstreamError> {
+        let ours = |error: http::Error| Kind::ours(&error);
+        let backend = self.backend();
         let mut request = Request::new(body);
         *request.method_mut() = head.method.clone();
         *request.headers_mut() = head.headers.clone();
@@ -238,7 +289,8 @@ impl Lease {
             Sender::Http1(_) => {
                 *request.uri_mut() =
                     head.path_and_query.parse::<Uri>().map_err(|error| ours(error.into()))?;
-                let host = HeaderValue::from_str(&head.authority).map_err(|error| ours(error.into()))?;
+                let host = HeaderValue::from_str(&head.authority_for(backend))
+                    .map_err(|error| ours(error.into()))?;
                 let is_chunked = request.body().size_hint().exact().is_none();
                 let headers = request.headers_mut();
                 headers.insert(header::HOST, host);
@@ -249,11 +301,9 @@ impl Lease {
             }
             Sender::Http2(_) => {
                 let scheme = if backend.url.scheme == Scheme::Https { "https" } else { "http" };
-                let authority =
-                    if head.authority.is_empty() { backend.url.authority() } else { head.authority.clone() };
                 *request.uri_mut() = Uri::builder()
                     .scheme(scheme)
-                    .authority(authority)
+                    .authority(head.authority_for(backend))
                     .path_and_query(head.path_and_query.as_str())
                     .build()
                     .map_err(ours)?;
@@ -265,16 +315,4 @@ impl Lease {
         }
         Ok(request)
     }
-}
-
-/// Waits for `future` at most the connect timeout of the node.
-pub(super) async fn within<T>(
-    context: &RequestContext,
-    what: &str,
-    future: impl Future<Output = Result<T, UpstreamError>>,
-) -> Result<T, UpstreamError> {
-    let limit = Duration::from_secs(context.snapshot.config.limits.connect_timeout_secs);
-    timeout(limit, future)
-        .await
-        .unwrap_or_else(|_| Err(UpstreamError::backend(Kind::Timeout, format!("{what} took too long"))))
 }

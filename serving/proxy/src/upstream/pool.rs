@@ -18,6 +18,8 @@ use sunbeam_routing::Backend;
 use tokio::time::{Sleep, sleep};
 
 use super::answer_check::CheckedSender;
+use super::attempts::Turn;
+use super::group::Rotation;
 use crate::body::{BodyWatch, BoxError, RequestBody};
 use crate::request::strip_trailers;
 
@@ -46,9 +48,10 @@ impl Checkout {
 }
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pool {
     backends: RefCell<HashMap<Arc<Backend>, Kept>>,
+    pub(super) rotation: Rotation,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +79,11 @@ pub(super) struct Lease {
 }
 
 impl Pool {
+    /// Of the `thread`-th thread.
+    pub(crate) fn new(thread: usize) -> Self {
+        Self { backends: RefCell::default(), rotation: Rotation::new(thread) }
+    }
+
     pub(super) fn checkout(self: &Rc<Self>, backend: &Arc<Backend>, which: Checkout) -> Option<Lease> {
         let newest = match which {
             Checkout::Any => KEPT_FOR,
@@ -110,9 +118,13 @@ impl Pool {
         Some(lease(Sender::Http1(sender)))
     }
 
-    /// Forgets what is closed or too old. Called now and then by the thread.
-    pub(crate) fn sweep(&self) {
-        self.backends.borrow_mut().retain(|_, kept| {
+    /// Forgets what is closed or too old, and backends that the configuration no longer has: what runs
+    /// on their connections goes on. Called now and then by the thread.
+    pub(crate) fn sweep(&self, is_configured: impl Fn(&Arc<Backend>) -> bool) {
+        self.backends.borrow_mut().retain(|backend, kept| {
+            if !is_configured(backend) {
+                return false;
+            }
             kept.http1.retain(|(sender, since)| since.elapsed() <= KEPT_FOR && !sender.is_closed());
             if kept.http2.as_ref().is_some_and(http2::SendRequest::is_closed) {
                 kept.http2 = None;
@@ -162,6 +174,10 @@ impl Lease {
         self.reused
     }
 
+    pub(super) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
     pub(super) const fn sender(&self) -> &Sender {
         &self.sender
     }
@@ -196,14 +212,22 @@ impl Lease {
 pub(crate) struct PooledBody {
     inner: Incoming,
     lease: Option<Lease>,
+    /// In flight until the last byte.
+    turn: Option<Turn>,
     request: Rc<BodyWatch>,
     idle: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl PooledBody {
-    pub(super) fn new(inner: Incoming, lease: Lease, request: Rc<BodyWatch>, idle: Duration) -> Self {
-        let mut body = Self { inner, lease: Some(lease), request, idle, deadline: None };
+    pub(super) fn new(
+        inner: Incoming,
+        lease: Lease,
+        turn: Turn,
+        request: Rc<BodyWatch>,
+        idle: Duration,
+    ) -> Self {
+        let mut body = Self { inner, lease: Some(lease), turn: Some(turn), request, idle, deadline: None };
         if body.inner.is_end_stream() {
             body.finish();
         }
@@ -211,6 +235,7 @@ impl PooledBody {
     }
 
     fn finish(&mut self) {
+        self.turn = None;
         // A backend that answered before it read the whole request may still be reading it.
         if let Some(lease) = self.lease.take()
             && self.request.ended()
@@ -262,5 +287,60 @@ impl Body for PooledBody {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::Empty;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use sunbeam_routing::Http2Mode;
+    use tokio::task::{LocalSet, spawn_local};
+
+    use super::*;
+    use crate::executor::LocalExecutor;
+
+    /// An HTTP/2 connection, which is never too old.
+    async fn sender() -> Sender {
+        let (here, there) = tokio::io::duplex(4096);
+        spawn_local(async move {
+            let service = service_fn(async |_| Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new())));
+            let serving = hyper::server::conn::http2::Builder::new(LocalExecutor::default());
+            drop(serving.serve_connection(TokioIo::new(there), service).await);
+        });
+        let (sender, connection) =
+            http2::handshake(LocalExecutor::default(), TokioIo::new(here)).await.unwrap();
+        spawn_local(async move { drop(connection.await) });
+        Sender::Http2(sender)
+    }
+
+    #[tokio::test]
+    async fn connections_to_a_backend_that_was_removed_are_dropped_and_their_streams_go_on() {
+        let (stays, goes) = ("http://a:1", "http://b:1");
+        let backend = |url: &str| {
+            Arc::new(Backend {
+                url: url.parse().unwrap(),
+                http2: Http2Mode::Always,
+                ca_path: String::new(),
+                verify: true,
+            })
+        };
+        let test = async {
+            let pool = Rc::new(Pool::new(0));
+            drop(Lease::fresh(Rc::clone(&pool), backend(stays), sender().await));
+            let mut running = Lease::fresh(Rc::clone(&pool), backend(goes), sender().await);
+            pool.sweep(|_| true);
+            assert!(pool.checkout(&backend(stays), Checkout::Any).is_some());
+            assert!(pool.checkout(&backend(goes), Checkout::Any).is_some());
+            pool.sweep(|backend| backend.url.as_str() == stays);
+            assert!(pool.checkout(&backend(stays), Checkout::Any).is_some());
+            assert!(pool.checkout(&backend(goes), Checkout::Any).is_none());
+            let request = Request::get("http://b:1/").body(RequestBody::new(None, 0).0).unwrap();
+            assert_eq!(running.send(request).await.unwrap().status(), 200);
+        };
+        LocalSet::new().run_until(test).await;
     }
 }
