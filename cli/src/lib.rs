@@ -14,6 +14,7 @@ mod logging;
 mod output;
 mod probe;
 mod running;
+mod systemd;
 
 use std::process;
 

@@ -4,5 +4,7 @@
 mod commands;
 mod program;
 mod serve;
+mod systemd;
 mod up;
+mod upgrade;
 mod validate;

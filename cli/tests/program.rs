@@ -122,7 +122,12 @@ impl Drop for Serving {
 
 /// A configuration on free ports with everything it writes inside the folder.
 pub(crate) fn write_config(folder: &TestFolder, more: &str) {
-    let (cert, key) = TestCa::new().issue(&["localhost", "127.0.0.1"]).write(folder, "server");
+    write_config_of(folder, &TestCa::new(), more);
+}
+
+/// As [`write_config`], with a certificate of this authority.
+pub(crate) fn write_config_of(folder: &TestFolder, ca: &TestCa, more: &str) {
+    let (cert, key) = ca.issue(&["localhost", "127.0.0.1"]).write(folder, "server");
     let text = format!(
         "[listen]\nhttp = \"127.0.0.1:0\"\nhttps = \"127.0.0.1:0\"\n\
          [tls]\ncert_path = {cert:?}\nkey_path = {key:?}\n\

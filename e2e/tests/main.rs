@@ -12,6 +12,8 @@ mod grpc;
 mod http;
 mod http2;
 mod limits_connections;
+mod limits_http;
+mod one_reading;
 mod passthrough;
 mod reload;
 mod routing;

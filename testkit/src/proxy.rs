@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use serde_json::Value;
 use sunbeam_config::{ConfigFiles, load};
 use sunbeam_listeners::Scheme;
-use sunbeam_proxy::{Config, Node, NodeOptions, StartError};
+use sunbeam_proxy::{Config, Inherit, Node, NodeOptions, StartError};
 use sunbeam_traffic::AuditRecord;
 
 use crate::ca::{TestCa, TestCertificate};
@@ -219,6 +219,7 @@ impl TestProxyBuilder {
             threads: self.threads,
             certificate: None,
             on_change: None,
+            inherit: Inherit::Nothing,
         };
         Ok(TestProxy { node: Some(Node::start(options)?), folder: self.folder, ca, certificate })
     }

@@ -59,6 +59,11 @@ impl RawUpstream {
         })
     }
 
+    /// The address it listens on.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// `http://ADDRESS`
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -97,6 +102,22 @@ impl RawConnection {
         let request = String::from_utf8_lossy(&bytes).into_owned();
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
         Some(request)
+    }
+
+    /// What came since the last call, as bytes; `None` when the proxy hung up.
+    pub fn read_bytes(&mut self) -> Option<Vec<u8>> {
+        let mut piece = vec![0; 16 * 1024];
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => return None,
+                Ok(count) => {
+                    piece.truncate(count);
+                    return Some(piece);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Sends bytes; a proxy that has hung up is not the backend's business.

@@ -45,13 +45,20 @@ impl Seen {
     }
 }
 
+/// What the backend was asked; nothing for a load of a hundred thousand requests.
+#[derive(Debug)]
+struct Memory {
+    seen: Mutex<Vec<Seen>>,
+    keeps: bool,
+}
+
 type Handler = dyn Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync;
 
 /// The backend.
 #[derive(Debug)]
 pub struct TestUpstream {
     address: SocketAddr,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    memory: Arc<Memory>,
     runtime: Option<Runtime>,
 }
 
@@ -59,6 +66,12 @@ impl TestUpstream {
     /// Answers 200 with `METHOD target` as text.
     pub fn echo() -> Self {
         Self::with(|seen| Response::new(Full::from(format!("{} {}", seen.method, seen.target))))
+    }
+
+    /// As [`TestUpstream::echo`]; remembers nothing.
+    pub fn forgetful_echo() -> Self {
+        let echo = |seen: &Seen| Response::new(Full::from(format!("{} {}", seen.method, seen.target)));
+        Self::start_with("127.0.0.1:0", None, Arc::new(echo), false)
     }
 
     /// Answers what `handler` says.
@@ -89,6 +102,10 @@ impl TestUpstream {
     }
 
     fn start(address: &str, tls: Option<TlsAcceptor>, handler: Arc<Handler>) -> Self {
+        Self::start_with(address, tls, handler, true)
+    }
+
+    fn start_with(address: &str, tls: Option<TlsAcceptor>, handler: Arc<Handler>, keeps: bool) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -96,8 +113,8 @@ impl TestUpstream {
             .expect("a runtime");
         let listener = runtime.block_on(TcpListener::bind(address)).expect("bind");
         let address = listener.local_addr().expect("the bound address");
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let memory = Arc::clone(&seen);
+        let memory = Arc::new(Memory { seen: Mutex::default(), keeps });
+        let own = Arc::clone(&memory);
         runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (memory, handler) = (Arc::clone(&memory), Arc::clone(&handler));
@@ -111,7 +128,7 @@ impl TestUpstream {
                 }
             }
         });
-        Self { address, seen, runtime: Some(runtime) }
+        Self { address, memory: own, runtime: Some(runtime) }
     }
 
     /// Where it listens.
@@ -126,7 +143,7 @@ impl TestUpstream {
 
     /// Everything it was asked so far.
     pub fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.memory.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The newest request.
@@ -143,7 +160,7 @@ impl Drop for TestUpstream {
     }
 }
 
-async fn serve<T>(stream: T, memory: Arc<Mutex<Vec<Seen>>>, handler: Arc<Handler>)
+async fn serve<T>(stream: T, memory: Arc<Memory>, handler: Arc<Handler>)
 where
     T: AsyncRead + AsyncWrite + Unpin,
 {
@@ -155,11 +172,7 @@ where
     drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    memory: &Mutex<Vec<Seen>>,
-    handler: &Handler,
-) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, memory: &Memory, handler: &Handler) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     #[expect(clippy::disallowed_methods, reason = "bounded by Limited")]
     let body = Limited::new(body, BODY_BYTES_MAX).collect().await.map(http_body_util::Collected::to_bytes);
@@ -170,6 +183,8 @@ async fn answer(
         body: body.unwrap_or_default(),
     };
     let response = handler(&seen);
-    memory.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+    if memory.keeps {
+        memory.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen);
+    }
     response
 }

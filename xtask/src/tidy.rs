@@ -41,7 +41,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("sunbeam-testkit", &["sunbeam-config", "sunbeam-listeners", "sunbeam-proxy", "sunbeam-traffic"]),
     ("sunbeam-e2e", &[]),
-    ("xtask", &["sunbeam-cli", "sunbeam-config", "sunbeam-listeners", "sunbeam-metrics", "sunbeam-proxy"]),
+    ("sunbeam-loadgen", &[]),
+    (
+        "xtask",
+        &[
+            "sunbeam-cli",
+            "sunbeam-config",
+            "sunbeam-listeners",
+            "sunbeam-metrics",
+            "sunbeam-proxy",
+            "sunbeam-testkit",
+        ],
+    ),
 ];
 
 /// Crates that must not be linked: other TLS stacks, and what the design leaves out of the default build.

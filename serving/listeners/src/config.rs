@@ -76,9 +76,14 @@ section! {
         tls_handshake_timeout_secs: u64 = 10 => 1..=600,
         /// Total, first byte to end of headers (slowloris): 408.
         header_timeout_secs: u64 = 10 => 1..=3_600,
+        /// Bytes a second of a request's body, after a grace of ten seconds (slow POST): 408; 0 = off.
+        min_body_rate_bytes: u64 = 240,
+        /// Bytes a second of an answer that a client must read, after the same grace (slow read), or its
+        /// connection (HTTP/2: its stream) is closed; 0 = off.
+        min_send_rate_bytes: u64 = 240,
         /// How long a connection may wait for its next request.
         keepalive_secs: u64 = 75 => 1..=86_400,
-        /// Requests on one HTTP/1 connection; then it is closed.
+        /// Requests on one connection; then it is closed (HTTP/2: GOAWAY).
         keepalive_requests: u64 = 1_000 => 1..=1_000_000_000,
         /// Bytes of a request's head: 431.
         max_header_bytes: usize = 32_768 => 1_024..=1_048_576,
@@ -100,7 +105,6 @@ section! {
         /// Between two reads from a backend: 504.
         backend_timeout_secs: u64 = 60 => 1..=86_400,
     }
-    later { min_body_rate_bytes, min_send_rate_bytes }
 }
 
 section! {

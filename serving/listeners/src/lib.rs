@@ -19,7 +19,7 @@ pub use config::{
 pub use guard::{ConnectionGuard, ConnectionPermit, HandshakePermit, reset};
 pub use metrics::ListenerMetrics;
 pub use proxy_protocol::{ProxyHeaderError, read_proxy_header};
-pub use sockets::{BindError, ListenerKey, Scheme, bind, bind_beside};
+pub use sockets::{BindError, ListenerKey, Scheme, bind, bind_beside, spread};
 pub use tcp_passthrough::{Passthrough, PassthroughError};
 pub use tls::{
     CertificateInfo, CertificateProblem, Inspected, TlsStore, TlsStoreError, self_signed, serial_of,

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 /// What is spoken on a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,6 +77,38 @@ pub fn bind_beside(address: SocketAddr, threads: usize) -> Result<Vec<TcpListene
     Ok(listeners)
 }
 
+/// Shares `sockets` of one address out over `threads`: each socket is accepted from by some thread, each
+/// thread accepts from some socket.
+///
+/// Fewer sockets than threads, as another process with fewer threads or systemd leaves them: more are bound
+/// beside them (which takes no connection away while all of them stay open), or threads share a socket where
+/// that cannot be. What is bound is added to `sockets`; the threads get duplicates.
+///
+/// # Errors
+/// When the system has no more descriptors.
+pub fn spread(sockets: &mut Vec<TcpListener>, threads: usize) -> Result<Vec<Vec<TcpListener>>, BindError> {
+    let threads = threads.max(1);
+    let mut spread: Vec<Vec<TcpListener>> = (0..threads).map(|_| Vec::new()).collect();
+    let Some(first) = sockets.first() else { return Ok(spread) };
+    let address = first.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+    let failed = |source| BindError { address, source };
+    let may_share = SockRef::from(first).reuse_port().map_err(failed)?;
+    while may_share && sockets.len() < threads {
+        match socket(address, true) {
+            Ok(beside) => sockets.push(beside),
+            // A low port, and the privilege that bound it is gone: the threads share what there is.
+            Err(_) => break,
+        }
+    }
+    let places = threads.max(sockets.len());
+    for (place, socket) in sockets.iter().cycle().take(places).enumerate() {
+        if let Some(thread) = spread.get_mut(place % threads) {
+            thread.push(socket.try_clone().map_err(failed)?);
+        }
+    }
+    Ok(spread)
+}
+
 fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     /// Connections that wait to be accepted; the kernel cuts it to net.core.somaxconn.
     const BACKLOG: i32 = 4096;
@@ -115,7 +147,30 @@ mod tests {
         let port = v4[0].local_addr().unwrap().port();
         assert!(v4.iter().all(|listener| listener.local_addr().unwrap().port() == port));
         let v6 = bind(SocketAddr::new("::1".parse().unwrap(), port), 1).unwrap();
-        assert!(socket2::SockRef::from(&v6[0]).only_v6().unwrap());
+        assert!(SockRef::from(&v6[0]).only_v6().unwrap());
+    }
+
+    #[test]
+    fn every_socket_has_a_thread_and_every_thread_a_socket() {
+        let address = "127.0.0.1:0".parse().unwrap();
+        let counts = |sockets: &mut Vec<TcpListener>, threads| -> Vec<usize> {
+            spread(sockets, threads).unwrap().iter().map(Vec::len).collect()
+        };
+        for (name, had, threads, want, then) in [
+            ("as many", 2, 2, vec![1, 1], 2),
+            ("fewer threads", 5, 2, vec![3, 2], 5),
+            ("more threads", 1, 3, vec![1, 1, 1], 3),
+        ] {
+            let mut sockets = bind(address, had).unwrap();
+            assert_eq!(counts(&mut sockets, threads), want, "{name}");
+            assert_eq!(sockets.len(), then, "{name}");
+            let ports: std::collections::BTreeSet<_> =
+                sockets.iter().map(|socket| socket.local_addr().unwrap()).collect();
+            assert_eq!(ports.len(), 1, "{name}");
+        }
+        // Of another program that does not share the port: all threads accept from the one socket.
+        let mut alone = vec![TcpListener::bind(address).unwrap()];
+        assert_eq!((counts(&mut alone, 3), alone.len()), (vec![1, 1, 1], 1));
     }
 
     #[test]

@@ -9,18 +9,22 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::{Instrument as _, debug, info_span, warn};
 
-use crate::guard::{ConnectionGuard, reset};
+use crate::guard::{ConnectionGuard, ConnectionPermit, reset};
 use crate::metrics::ListenerMetrics;
 
-/// A running passthrough. Dropping it stops accepting; connections go on.
+/// A running passthrough. Dropping it stops accepting; what waited in the socket is still let through, and
+/// connections go on.
 #[derive(Debug)]
 pub struct Passthrough {
     address: SocketAddr,
     target: Arc<ArcSwap<Target>>,
+    /// Dropped: accept what waits, then nothing more.
+    open: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
@@ -62,7 +66,15 @@ impl Passthrough {
         let nowhere = Target { backend: String::new(), connect_timeout: Duration::from_secs(1) };
         let target = Arc::new(ArcSwap::from_pointee(nowhere));
         let gate = Gate { target: Arc::clone(&target), guard, metrics };
-        Ok(Self { address, target, task: tokio::spawn(accept(listener, gate)) })
+        let (open, closed) = oneshot::channel();
+        Ok(Self { address, target, open, task: tokio::spawn(accept(listener, gate, closed)) })
+    }
+
+    /// Stops accepting. Afterwards every connection that the kernel had accepted has its place in the guard.
+    pub async fn finish(self) {
+        drop(self.open);
+        // A panic in there was logged by the hook.
+        drop(self.task.await);
     }
 
     /// Sends new connections to `backend` (`name:port`, resolved for each connection).
@@ -76,21 +88,16 @@ impl Passthrough {
     }
 }
 
-impl Drop for Passthrough {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-async fn accept(listener: TcpListener, gate: Gate) {
+async fn accept(listener: TcpListener, gate: Gate, mut closed: oneshot::Receiver<()>) {
     /// Wait after a refused accept: without descriptors it would be refused again at once.
     const PAUSE: Duration = Duration::from_millis(50);
     loop {
-        match listener.accept().await {
-            Ok((client, peer)) => {
-                let span = info_span!("passthrough", %peer);
-                tokio::spawn(connect(client, peer, gate.clone()).instrument(span));
-            }
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = &mut closed => break,
+        };
+        match accepted {
+            Ok((client, peer)) => admit(client, peer, &gate),
             Err(error) => {
                 gate.metrics.limit_hits("file_descriptors").inc();
                 warn!(%error, "failed to accept a passthrough connection");
@@ -98,13 +105,27 @@ async fn accept(listener: TcpListener, gate: Gate) {
             }
         }
     }
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((client, peer)) = listener.accept() {
+        if let Ok(()) = client.set_nonblocking(true)
+            && let Ok(client) = TcpStream::from_std(client)
+        {
+            admit(client, peer, &gate);
+        }
+    }
 }
 
-async fn connect(mut client: TcpStream, peer: SocketAddr, gate: Gate) {
-    let Some(_permit) = gate.guard.admit(peer.ip()) else {
+/// Gives the connection its place and a task, or closes it when the node is full.
+fn admit(client: TcpStream, peer: SocketAddr, gate: &Gate) {
+    let Some(permit) = gate.guard.admit(peer.ip()) else {
         gate.metrics.passthrough("refused").inc();
         return reset(client);
     };
+    let span = info_span!("passthrough", %peer);
+    tokio::spawn(connect(client, gate.clone(), permit).instrument(span));
+}
+
+async fn connect(mut client: TcpStream, gate: Gate, _permit: ConnectionPermit) {
     let target = gate.target.load_full();
     let backend = timeout(target.connect_timeout, TcpStream::connect(&*target.backend)).await;
     let mut backend = match backend.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {

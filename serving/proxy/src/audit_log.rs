@@ -8,8 +8,9 @@
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Seek as _, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -43,6 +44,8 @@ pub struct AuditLogError {
 #[derive(Debug)]
 pub(crate) struct AuditLog {
     writer: ArcSwapOption<Writer>,
+    /// Another process writes the same file: it rotates.
+    is_shared: Arc<AtomicBool>,
     metrics: ProxyMetrics,
     limits: ListenerMetrics,
 }
@@ -116,7 +119,7 @@ impl AuditLog {
         metrics: ProxyMetrics,
         limits: ListenerMetrics,
     ) -> Result<Self, AuditLogError> {
-        let log = Self { writer: ArcSwapOption::empty(), metrics, limits };
+        let log = Self { writer: ArcSwapOption::empty(), is_shared: Arc::default(), metrics, limits };
         log.reopen(section)?;
         Ok(log)
     }
@@ -127,8 +130,8 @@ impl AuditLog {
             self.writer.store(None);
             return Ok(());
         }
-        let sink =
-            Sink::open(section).map_err(|source| AuditLogError { path: section.path.clone(), source })?;
+        let sink = Sink::open(section, Arc::clone(&self.is_shared))
+            .map_err(|source| AuditLogError { path: section.path.clone(), source })?;
         let queue =
             Arc::new(Queue { waiting: Mutex::default(), changed: Condvar::new(), lines_max: section.queue });
         let (lines, metrics) = (Arc::clone(&queue), self.metrics.clone());
@@ -138,6 +141,12 @@ impl AuditLog {
             .map_err(|source| AuditLogError { path: section.path.clone(), source })?;
         self.writer.store(Some(Writer { queue, thread: Some(thread) }.into()));
         Ok(())
+    }
+
+    /// Whether a process that takes this node over writes the same file. Lines of both stand whole in it;
+    /// this one no longer renames it.
+    pub(crate) fn share(&self, is_shared: bool) {
+        self.is_shared.store(is_shared, Ordering::Relaxed);
     }
 
     /// Hands a record over.
@@ -193,6 +202,7 @@ struct Sink {
     target: Target,
     rotate_bytes: u64,
     keep_files: usize,
+    is_shared: Arc<AtomicBool>,
     last_complaint: Option<Instant>,
 }
 
@@ -203,7 +213,7 @@ enum Target {
 }
 
 impl Sink {
-    fn open(section: &AuditSection) -> io::Result<Self> {
+    fn open(section: &AuditSection, is_shared: Arc<AtomicBool>) -> io::Result<Self> {
         let target = if section.path.is_empty() {
             Target::Stdout
         } else {
@@ -215,6 +225,7 @@ impl Sink {
             target,
             rotate_bytes: section.rotate_bytes,
             keep_files: section.keep_files,
+            is_shared,
             last_complaint: None,
         })
     }
@@ -254,12 +265,15 @@ impl Sink {
         let Target::File { path, file, bytes } = &mut self.target else {
             return io::stdout().lock().write_all(lines);
         };
-        // Removed, or renamed by logrotate: what went on into the old file would be lost unseen.
-        if file.as_ref().is_some_and(|open| !is_at(open, path)) {
+        // Removed, or renamed by logrotate: what went on into the old file would be lost unseen. The length
+        // is asked for, not counted: during an upgrade two processes write.
+        let length = file.as_ref().and_then(|open| length_at(open, path));
+        if length.is_none() {
             *file = None;
-            *bytes = 0;
         }
-        if *bytes > 0 && *bytes + lines.len() as u64 > self.rotate_bytes {
+        *bytes = length.unwrap_or_default();
+        let is_full = *bytes > 0 && *bytes + lines.len() as u64 > self.rotate_bytes;
+        if is_full && !self.is_shared.load(Ordering::Relaxed) {
             *file = None;
             rotate(path, self.keep_files)?;
         }
@@ -271,12 +285,10 @@ impl Sink {
                 file.insert(opened)
             }
         };
-        let written = open.write_all(lines);
+        let written = append(open, lines);
         if written.is_ok() {
             *bytes += lines.len() as u64;
         } else {
-            // Half a line must not run into the next one that fits.
-            drop(open.set_len(*bytes));
             *file = None;
         }
         written
@@ -299,14 +311,32 @@ fn open_file(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, length))
 }
 
-/// Whether `path` still names the open file.
-fn is_at(file: &File, path: &Path) -> bool {
+/// The file's length, if `path` still names it.
+fn length_at(file: &File, path: &Path) -> Option<u64> {
     use std::os::unix::fs::MetadataExt as _;
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    match (file.metadata(), fs::metadata(path)) {
-        (Ok(open), Ok(named)) => identity(open) == identity(named),
-        _ => false,
+    let (open, named) = (file.metadata().ok()?, fs::metadata(path).ok()?);
+    ((open.dev(), open.ino()) == (named.dev(), named.ino())).then_some(open.len())
+}
+
+/// Whole lines at the file's end. One write, so that the lines of two processes do not mix.
+fn append(file: &mut File, lines: &[u8]) -> io::Result<()> {
+    let mut written = 0;
+    while let Some(rest) = lines.get(written..).filter(|rest| !rest.is_empty()) {
+        match file.write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => {
+                // Half a line must not run into the next one that fits; nor may another process's go.
+                let end = file.stream_position()?;
+                if written > 0 && file.metadata()?.len() == end {
+                    file.set_len(end.saturating_sub(written as u64))?;
+                }
+                return Err(error);
+            }
+        }
     }
+    Ok(())
 }
 
 /// `audit.log` becomes `audit.log.1`, that `.2`, and so on; the oldest goes.
@@ -338,7 +368,32 @@ mod tests {
             keep_files,
             ..AuditSection::default()
         };
-        Sink::open(&section).unwrap()
+        Sink::open(&section, Arc::default()).unwrap()
+    }
+
+    #[test]
+    fn of_two_processes_one_rotates_and_no_line_is_lost() {
+        let folder = std::env::temp_dir().join(format!("sunbeam-audit-two-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("audit.log");
+        let (mut old, mut new) = (sink(&path, 64, 100), sink(&path, 64, 100));
+        old.is_shared.store(true, Ordering::Relaxed);
+        for number in 0..100 {
+            assert_eq!(old.write(format!("old {number}\n").as_bytes()), 1);
+            assert_eq!(new.write(format!("new {number}\n").as_bytes()), 1);
+        }
+        let mut lines = Vec::new();
+        for entry in fs::read_dir(&folder).unwrap() {
+            let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+            assert!(text.len() <= 64 + 8, "{text}");
+            lines.extend(text.lines().map(str::to_owned));
+        }
+        let whole = (0..100).flat_map(|number| [format!("new {number}"), format!("old {number}")]);
+        let mut whole: Vec<String> = whole.collect();
+        lines.sort();
+        whole.sort();
+        assert_eq!(lines, whole);
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -5,13 +5,21 @@ use std::cell::Cell;
 use std::error::Error;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::context::{ConnectionInfo, RequestContext};
+use crate::pace::Pace;
+use crate::shared::Shared;
+
+use crate::request::strip_trailers;
 
 /// Any error of any body.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -45,6 +53,8 @@ pub(crate) enum BodyFault {
     None,
     /// Past `max_body_bytes`: 413.
     TooLarge,
+    /// Slower than `min_body_rate_bytes`: 408.
+    TooSlow,
     /// Its framing broke, or the client went away: 400.
     Broken,
 }
@@ -83,6 +93,19 @@ pub(crate) struct RequestBody {
     inner: Option<Incoming>,
     left: u64,
     watch: Rc<BodyWatch>,
+    arrival: Option<Box<Arrival>>,
+}
+
+/// The slow-body watchdog: how fast the bytes come while somebody waits for them. A backend that does
+/// not take what has come does not ask for more, so its slowness is not held against the client.
+#[derive(Debug)]
+struct Arrival {
+    pace: Pace,
+    /// Since when nothing came, as far as it was looked.
+    waiting: Option<Instant>,
+    look: Option<Pin<Box<Sleep>>>,
+    shared: Arc<Shared>,
+    connection: Rc<ConnectionInfo>,
 }
 
 impl RequestBody {
@@ -93,7 +116,21 @@ impl RequestBody {
             progress: Cell::new(Instant::now()),
             ended: Cell::new(inner.is_none()),
         });
-        (Self { inner, left: max_bytes, watch: Rc::clone(&watch) }, watch)
+        (Self { inner, left: max_bytes, watch: Rc::clone(&watch), arrival: None }, watch)
+    }
+
+    /// Asks for so many bytes a second; 0 asks for nothing.
+    pub(crate) fn at_least(mut self, bytes_per_sec: u64, context: &RequestContext) -> Self {
+        self.arrival = (bytes_per_sec > 0 && self.inner.is_some()).then(|| {
+            Box::new(Arrival {
+                pace: Pace::new(bytes_per_sec),
+                waiting: None,
+                look: None,
+                shared: Arc::clone(&context.shared),
+                connection: Rc::clone(&context.connection),
+            })
+        });
+        self
     }
 
     /// Whether there is nothing to send, so that the request may be sent twice.
@@ -107,6 +144,43 @@ impl RequestBody {
     }
 }
 
+impl Arrival {
+    fn moved(&mut self, now: Instant, bytes: u64) {
+        self.count_wait(now);
+        self.pace.moved(bytes);
+    }
+
+    /// Nothing has come. Ready once the client is too slow, which is counted.
+    fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        self.count_wait(now);
+        self.waiting = Some(now);
+        let every = self.pace.look_every();
+        let look = self.look.get_or_insert_with(|| Box::pin(sleep(every)));
+        while look.as_mut().poll(cx).is_ready() {
+            // HTTP/2 hands on whole frames only: what has come of the next one counts too.
+            if self.pace.is_too_slow(u64::from(self.connection.partial_data.get())) {
+                self.shared.listener_metrics.limit_hits("min_body_rate_bytes").inc();
+                return Poll::Ready(());
+            }
+            look.as_mut().reset(now + every);
+        }
+        Poll::Pending
+    }
+
+    /// Whoever waits looks every now and then. Between looks that lie further apart nobody waited.
+    fn count_wait(&mut self, now: Instant) {
+        if let Some(since) = self.waiting.take() {
+            self.pace.waited((now - since).min(self.pace.look_every() + LOOKS_LATE));
+        }
+    }
+}
+
+const TOO_SLOW: &str = "the request's body comes too slowly";
+
+/// How late a look may come on a busy thread.
+const LOOKS_LATE: Duration = Duration::from_millis(500);
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BoxError;
@@ -115,11 +189,29 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
-        match ready!(Pin::new(inner).poll_frame(cx)) {
-            Some(Ok(frame)) => {
-                self.watch.progress.set(Instant::now());
+        let body = &mut *self;
+        let Some(inner) = &mut body.inner else { return Poll::Ready(None) };
+        if body.watch.fault() == BodyFault::TooSlow {
+            return self.fail(BodyFault::TooSlow, TOO_SLOW.into());
+        }
+        let polled = Pin::new(inner).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(arrival) = &mut body.arrival
+        {
+            ready!(arrival.poll_too_slow(cx));
+            return self.fail(BodyFault::TooSlow, TOO_SLOW.into());
+        }
+        match ready!(polled) {
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    strip_trailers(trailers);
+                }
+                let now = Instant::now();
+                self.watch.progress.set(now);
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
+                if let Some(arrival) = &mut self.arrival {
+                    arrival.moved(now, length);
+                }
                 let Some(left) = self.left.checked_sub(length) else {
                     return self.fail(BodyFault::TooLarge, "the request's body is too large".into());
                 };

@@ -2,6 +2,7 @@
 //! What is known about one request, from its head to its last byte.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,9 +34,11 @@ pub(crate) struct ConnectionInfo {
     pub(crate) scheme: Scheme,
     /// `TLSv1.3`; empty for plain HTTP.
     pub(crate) tls_version: &'static str,
+    /// HTTP/2: bytes that have come of a DATA frame that is not whole yet.
+    pub(crate) partial_data: Cell<u32>,
     /// Its place in the connection count. A tunnel takes the connection out of hyper's hands and holds
     /// this with its request: it counts, and a drain waits for it.
-    pub(crate) _permit: ConnectionPermit,
+    pub(crate) permit: ConnectionPermit,
 }
 
 impl ConnectionInfo {
@@ -46,7 +49,7 @@ impl ConnectionInfo {
         permit: ConnectionPermit,
     ) -> Self {
         let peer_value = address_value(peer.ip().to_canonical());
-        Self { peer, peer_value, scheme, tls_version, _permit: permit }
+        Self { peer, peer_value, scheme, tls_version, partial_data: Cell::default(), permit }
     }
 }
 

@@ -2,7 +2,7 @@
 //! How a node's configuration changes while it runs: whole, or not at all.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,9 +14,11 @@ use sunbeam_config::{
 };
 use sunbeam_listeners::Scheme;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
+use crate::hand_over::{Giver, Inherited, Role};
 use crate::node::{OnChange, StartError};
 use crate::parts::Parts;
 use crate::shared::Shared;
@@ -45,6 +47,9 @@ pub enum ReloadError {
     /// A key marked `[restart]` changed.
     #[error("`{0}` can only be changed by a restart")]
     Restart(&'static str),
+    /// A new process takes this node over.
+    #[error("an upgrade is under way: the new process has read the configuration itself")]
+    HandingOver,
     /// There is nothing to read.
     #[error("this node was started without a configuration file")]
     NoFiles,
@@ -105,6 +110,8 @@ pub(crate) struct Core {
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) orders: Vec<UnboundedSender<Order>>,
     pub(crate) changing: Mutex<Changing>,
+    /// The process that serves in this one's place.
+    pub(crate) successor: watch::Sender<Option<i32>>,
 }
 
 /// Behind one lock: two changes at a time would interleave.
@@ -116,6 +123,8 @@ pub(crate) struct Changing {
     files_error: Option<String>,
     /// Why the certificates' files are not.
     tls_error: Option<String>,
+    /// A new process is taking this node over.
+    is_handing_over: bool,
     /// A change that is taken back unless somebody confirms it: its generation, and where to go back to.
     unconfirmed: Option<(u64, u64)>,
     /// The newest change: its generation, where to go back to, and when it was.
@@ -156,11 +165,11 @@ struct WayBack {
 
 impl Core {
     pub(crate) fn listeners(&self) -> Vec<(Scheme, SocketAddr)> {
-        self.changing().parts.listeners.iter().map(|(key, address)| (key.scheme, *address)).collect()
+        self.changing().parts.listeners.iter().map(|(key, bound)| (key.scheme, bound.address)).collect()
     }
 
     pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
-        self.changing().parts.metrics.as_ref().map(|(_, server)| server.address())
+        self.changing().parts.metrics.as_ref().map(|part| part.server.address())
     }
 
     /// Why the files are not in use, if they are not.
@@ -216,7 +225,11 @@ impl Core {
     ) -> Result<ReloadReport, ReloadError> {
         // Read behind the lock: of two reloads the one that comes later has read later, too.
         let mut changing = self.changing();
-        let result = load().and_then(|loaded| self.change_locked(&mut changing, loaded, note, mode));
+        let result = if changing.is_handing_over && !mode.dry_run {
+            Err(ReloadError::HandingOver)
+        } else {
+            load().and_then(|loaded| self.change_locked(&mut changing, loaded, note, mode))
+        };
         self.forget_backends();
         if mode.dry_run {
             return result;
@@ -238,8 +251,9 @@ impl Core {
                     warn!("{warning}");
                 }
             }
-            // Nothing is wrong with the configuration: there was none to read.
+            // Nothing is wrong with the configuration: there was none to read, or it is not asked for.
             Err(ReloadError::NoFiles | ReloadError::NoHistory { .. }) => {}
+            Err(error @ ReloadError::HandingOver) => warn!("{error}"),
             Err(error) => {
                 metrics.config_reloads("failed").inc();
                 error!("the new configuration was refused, the running one stays: {error}");
@@ -284,7 +298,7 @@ impl Core {
             return Ok(report);
         }
         // Everything that can fail comes before anything that is seen.
-        let parts = self.prepare(&changing.parts, &next.config)?;
+        let parts = self.prepare(&changing.parts, &next.config, &mut Inherited::default())?;
         let (token, token_path) =
             self.state.token(&next.config.management.token).map_err(StartError::from)?;
         self.switch_outputs(&running.config, &next.config)?;
@@ -443,7 +457,7 @@ impl Core {
             drop(self.reload(ChangeMode::default()));
         }
         let snapshot = self.shared.snapshot();
-        if !snapshot.config.tls.watch || !self.shared.tls.files_changed() {
+        if self.is_handing_over() || !snapshot.config.tls.watch || !self.shared.tls.files_changed() {
             return;
         }
         let mut changing = self.changing();
@@ -470,6 +484,11 @@ impl Core {
         let running = self.shared.snapshot();
         let is_same = files.read().is_ok_and(|sources| sources.same_texts(&running.sources));
         is_same && self.changing().files_error.is_none()
+    }
+
+    /// Whether a new process is taking this node over, or has.
+    pub(crate) fn is_handing_over(&self) -> bool {
+        self.changing().is_handing_over
     }
 
     fn show_errors(&self, changing: &Changing) {
@@ -508,6 +527,49 @@ impl Core {
 
     pub(crate) fn changing(&self) -> MutexGuard<'_, Changing> {
         self.changing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Giver for Core {
+    fn begin(&self) -> Result<Vec<(Role, SocketAddr, TcpListener)>, String> {
+        let mut changing = self.changing();
+        if changing.is_handing_over {
+            return Err("another upgrade is under way".to_owned());
+        }
+        if self.shared.is_draining() {
+            return Err("it is stopping".to_owned());
+        }
+        if changing.unconfirmed.is_some() {
+            return Err(
+                "a change waits to be confirmed: `sunbeam reload --confirm`, or wait until it is taken back"
+                    .to_owned(),
+            );
+        }
+        let sockets = changing.parts.sockets().map_err(|error| error.to_string())?;
+        changing.is_handing_over = true;
+        Ok(sockets)
+    }
+
+    fn lend_state(&self) {
+        self.state.lend();
+    }
+
+    fn share(&self) {
+        self.shared.audit.share(true);
+    }
+
+    fn take_back(&self) {
+        self.shared.audit.share(false);
+        if let Err(error) = self.state.take_back() {
+            error!(%error, "the state cannot be opened again; it is tried with each use");
+        }
+        self.changing().is_handing_over = false;
+        self.shared.metrics.upgrades("failed").inc();
+    }
+
+    fn give_up(&self, pid: i32) {
+        self.shared.metrics.upgrades("ok").inc();
+        self.successor.send_replace(Some(pid));
     }
 }
 

@@ -26,6 +26,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use sunbeam_wire::{Chunked, Framing, check, find_end};
 pub(crate) use sunbeam_wire::{HeadLimits, Refusal};
 
+use crate::paced_stream::Watched;
+
 /// How long the rest of a request is read and thrown away after an early answer.
 const LINGER: Duration = Duration::from_secs(5);
 
@@ -81,7 +83,9 @@ pub(crate) struct Door<T> {
     inbound: BytesMut,
     ready: Bytes,
     phase: Phase,
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// When the head must be whole; the timer is moved there when a head does not come in one piece.
+    deadline: Option<Instant>,
+    timer: Pin<Box<Sleep>>,
     linger: Option<Pin<Box<Sleep>>>,
     is_first: bool,
 }
@@ -99,7 +103,7 @@ enum Phase {
     Refused,
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Door<T> {
+impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Door<T> {
     pub(crate) fn new(io: T, limits: HeadLimits, header_timeout: Duration) -> (Self, Arc<DoorState>) {
         let state = Arc::new(DoorState::default());
         let door = Self {
@@ -110,7 +114,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Door<T> {
             inbound: BytesMut::new(),
             ready: Bytes::new(),
             phase: Phase::Head { scanned: 0 },
-            deadline: Some(Box::pin(sleep(header_timeout))),
+            deadline: Some(Instant::now() + header_timeout),
+            timer: Box::pin(sleep(header_timeout)),
             linger: None,
             is_first: true,
         };
@@ -141,6 +146,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Door<T> {
             }
             Phase::Undecided if self.state.tunnel.load(Ordering::Relaxed) => {
                 self.phase = Phase::Tunnel;
+                self.io.becomes_tunnel();
                 self.advance()
             }
             Phase::Undecided if self.inbound.is_empty() || self.state.undecided.load(Ordering::Relaxed) => {
@@ -169,13 +175,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Door<T> {
         if self.inbound.is_empty() {
             return false;
         }
-        self.arm_deadline();
         match find_end(&self.inbound, scanned) {
             Err(why) => self.refuse(400, why),
             Ok(Some(end)) if end > self.limits.max_head_bytes => self.refuse_length(),
             Ok(None) if self.inbound.len() >= self.limits.max_head_bytes => self.refuse_length(),
             Ok(None) => {
                 self.phase = Phase::Head { scanned: self.inbound.len().saturating_sub(3) };
+                self.arm_deadline();
                 self.state.partial.store(true, Ordering::Relaxed);
                 return false;
             }
@@ -227,15 +233,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Door<T> {
     }
 
     fn arm_deadline(&mut self) {
-        if self.deadline.is_none() {
-            self.deadline = Some(Box::pin(sleep(self.header_timeout)));
-        } else if self.is_first {
-            // Until now the deadline was for the silence before the first byte.
+        // The first deadline is for the silence before the first byte; from then on for the head.
+        if self.deadline.is_none() || self.is_first {
             self.is_first = false;
             let deadline = Instant::now() + self.header_timeout;
-            if let Some(sleep) = &mut self.deadline {
-                sleep.as_mut().reset(deadline);
-            }
+            self.deadline = Some(deadline);
+            self.timer.as_mut().reset(deadline);
         }
     }
 
@@ -245,10 +248,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Door<T> {
         self.state.partial.store(false, Ordering::Relaxed);
     }
 
-    /// `Ready(true)`: a head did not arrive in time; it was refused, or the connection is to be closed.
+    /// Ready once: a head did not arrive in time; it is to be refused, or the connection closed.
     fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
-        ready!(deadline.as_mut().poll(cx));
+        if self.deadline.is_none() {
+            return Poll::Pending;
+        }
+        ready!(self.timer.as_mut().poll(cx));
         self.deadline = None;
         Poll::Ready(())
     }
@@ -283,7 +288,7 @@ impl<T: AsyncRead + Unpin> ReadInto<'_, T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Read for Door<T> {
+impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Read for Door<T> {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -318,7 +323,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Read for Door<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> Write for Door<T> {
+impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Write for Door<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().io).poll_write(cx, bytes)
     }

@@ -15,8 +15,13 @@ mod core;
 mod door;
 mod error_page;
 mod executor;
+mod frame_watch;
+mod hand_over;
 mod metrics;
 mod node;
+mod pace;
+mod paced_body;
+mod paced_stream;
 mod parts;
 mod request;
 mod service;
@@ -35,8 +40,9 @@ pub use config::{
     AuditSection, ClientIp, Config, LogFormat, ManagementSection, Mode, PlatformSection, StateSection,
     TelemetrySection,
 };
+pub use hand_over::{HandOver, HandOverError};
 pub use metrics::ProxyMetrics;
-pub use node::{Node, NodeOptions, OnChange, StartError};
+pub use node::{Inherit, Node, NodeOptions, OnChange, StartError};
 pub use snapshot::{CompileError, time_config_reads};
 pub use state::{KeptConfiguration, StateError};
 pub use telemetry::TelemetryError;

@@ -44,6 +44,8 @@ declare_metrics! {
         config_reloads: Counter["sunbeam_config_reloads_total", result],
         /// 1 while the files hold a configuration that was refused.
         config_reload_failed: Gauge["sunbeam_config_reload_failed"],
+        /// Hand-overs of this node to a new process, by result: ok, failed.
+        upgrades: Counter["sunbeam_upgrades_total", result],
         /// Seconds since the start.
         uptime_seconds: Gauge["sunbeam_uptime_seconds"],
         /// 1, by version.

@@ -2,7 +2,7 @@
 //! A node: its threads, its configuration over time, its end.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -15,13 +15,15 @@ use sunbeam_listeners::{
 };
 use sunbeam_metrics::Registry;
 use tokio::runtime::Runtime;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::audit_log::{AuditLog, AuditLogError};
 use crate::config::Config;
 use crate::core::{ChangeMode, Changing, Core, ReloadError, ReloadReport};
+use crate::hand_over::{Deadlines, Giving, HandOver, HandOverError, Inherited};
 use crate::metrics::ProxyMetrics;
+use crate::parts::Part;
 use crate::shared::{AddressHash, Events, Shared};
 use crate::snapshot::{CompileError, Snapshot};
 use crate::state::{State, StateError};
@@ -45,6 +47,20 @@ pub struct NodeOptions {
     pub certificate: Option<Arc<CertifiedKey>>,
     /// Called with each configuration that comes into use after the first.
     pub on_change: Option<OnChange>,
+    /// Sockets that are open already.
+    pub inherit: Inherit,
+}
+
+/// What a node starts with that was there before it.
+#[derive(Debug, Default)]
+pub enum Inherit {
+    /// Everything is bound anew.
+    #[default]
+    Nothing,
+    /// Listening sockets of a service manager. Each must be of a configured address.
+    Activated(Vec<TcpListener>),
+    /// A running node, which ends when this one serves.
+    HandOver(HandOver),
 }
 
 /// What the program around the node does with a new configuration (its log level, say).
@@ -80,6 +96,17 @@ pub enum StartError {
     /// The passthrough.
     #[error(transparent)]
     Passthrough(#[from] PassthroughError),
+    /// A socket of the service manager.
+    #[error(
+        "the service manager passed a socket of {address}, which is none of the configured addresses; change `[listen]` or the socket unit"
+    )]
+    Unclaimed {
+        /// Where it is bound.
+        address: SocketAddr,
+    },
+    /// The running node was not taken over.
+    #[error(transparent)]
+    HandOver(#[from] HandOverError),
     /// Threads and runtimes.
     #[error("failed to start a thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -89,6 +116,8 @@ pub enum StartError {
 pub struct Node {
     core: Arc<Core>,
     workers: Vec<Worker>,
+    /// For the process that will take this node over.
+    door: Option<Giving>,
     runtime: Option<Runtime>,
 }
 
@@ -104,17 +133,26 @@ impl Node {
             .thread_name("control")
             .enable_all()
             .build()?;
-        let NodeOptions { files, loaded, threads, certificate, on_change } = options;
+        let NodeOptions { files, loaded, threads, certificate, on_change, inherit } = options;
         let Loaded { config, sources, warnings } = loaded;
         for warning in &warnings {
             warn!("{warning}");
         }
-        let state = State::open(&config.state.path)?;
+        let (mut inherited, hand_over) = inherit.split()?;
+        // A node that runs has the state until everything else is there.
+        let state = if hand_over.is_none() { Some(State::open(&config.state.path)?) } else { None };
         let shared = Arc::new(make_shared(config, sources, certificate, &runtime)?);
         let workers: Vec<Worker> = (0..threads.max(1))
             .map(|index| Worker::start(index, Arc::clone(&shared)))
             .collect::<Result<_, _>>()?;
         let config = shared.snapshot().config.clone();
+        let state = match (state, &hand_over) {
+            (Some(state), _) => state,
+            (None, hand_over) => {
+                hand_over.as_ref().map_or(Ok(()), HandOver::take_state)?;
+                State::open(&config.state.path)?
+            }
+        };
         let (token, token_path) = state.token(&config.management.token)?;
         let core = Arc::new(Core {
             orders: workers.iter().map(|worker| worker.orders.clone()).collect(),
@@ -126,19 +164,76 @@ impl Node {
             token: ArcSwap::from_pointee(token),
             token_path: ArcSwapOption::from_pointee(token_path),
             on_change,
+            successor: watch::Sender::new(None),
         });
-        let node = Self { core, workers, runtime: Some(runtime) };
-        {
-            let mut changing = node.core.changing();
-            let parts = node.core.prepare(&changing.parts, &config)?;
-            node.core.install(&mut changing.parts, parts);
-            node.core.follow_backends(&mut changing);
-            node.core.write_node_file(&changing);
-        }
+        let mut node = Self { core, workers, door: None, runtime: Some(runtime) };
+        node.open(&config, &mut inherited, hand_over)?;
         node.core.shared.show_node(&config, None);
         node.core.keep(&node.core.shared.snapshot().sources, "start");
         node.watch_files();
         Ok(node)
+    }
+
+    /// Takes sockets over or binds them, and accepts.
+    fn open(
+        &mut self,
+        config: &Config,
+        inherited: &mut Inherited,
+        hand_over: Option<HandOver>,
+    ) -> Result<(), StartError> {
+        let core = Arc::clone(&self.core);
+        let mut changing = core.changing();
+        let parts = core.prepare(&changing.parts, config, inherited)?;
+        let unclaimed = std::mem::take(inherited).rest();
+        if let Some(hand_over) = &hand_over {
+            for address in unclaimed {
+                info!(%address, "no longer configured: the old process closes it");
+            }
+            hand_over.ready()?;
+        } else if let Some(address) = unclaimed.first() {
+            return Err(StartError::Unclaimed { address: *address });
+        }
+        core.install(&mut changing.parts, parts);
+        core.follow_backends(&mut changing);
+        drop(changing);
+        if let Some(hand_over) = hand_over {
+            hand_over.serving()?;
+        }
+        core.write_node_file(&core.changing());
+        let _inside = core.runtime.enter();
+        match Giving::open(core.state.folder(), &core, Deadlines::default()) {
+            Ok(door) => self.door = Some(door),
+            Err(error) => warn!(%error, "this node cannot be upgraded with `serve --upgrade`"),
+        }
+        Ok(())
+    }
+
+    /// Tells when another process serves in this one's place: its number. This node is to be drained then.
+    pub fn successor(&self) -> watch::Receiver<Option<i32>> {
+        self.core.successor.subscribe()
+    }
+
+    /// Whether every serving thread answers within `most`.
+    pub async fn is_alive(&self, most: Duration) -> bool {
+        let answers: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let (alive, answer) = oneshot::channel();
+                // A thread that is gone does not answer either.
+                drop(worker.orders.send(Order::Answer(alive)));
+                answer
+            })
+            .collect();
+        let all = async {
+            for answer in answers {
+                if answer.await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(most, all).await.unwrap_or(false)
     }
 
     /// What it listens on, as bound.
@@ -148,7 +243,7 @@ impl Node {
 
     /// The passthrough's address.
     pub fn passthrough_address(&self) -> Option<SocketAddr> {
-        self.core.changing().parts.passthrough.as_ref().map(|(_, passthrough)| passthrough.address())
+        self.core.changing().parts.passthrough.as_ref().map(|part| part.server.address())
     }
 
     /// The management API's address.
@@ -184,7 +279,11 @@ impl Node {
         let shared = Arc::clone(&self.core.shared);
         info!(connections = shared.guard.active(), "draining");
         shared.draining.send_replace(true);
-        drop(self.core.changing().parts.passthrough.take());
+        let has_successor = self.core.successor.borrow().is_some();
+        if let Some(door) = self.door.take().filter(|_| !has_successor) {
+            door.remove();
+        }
+        self.close_sockets(has_successor);
         for worker in &self.workers {
             // A worker whose thread is gone has nothing left to finish.
             drop(worker.orders.send(Order::Finish));
@@ -197,8 +296,27 @@ impl Node {
         shared.telemetry.close();
         shared.audit.close();
         drop(std::mem::take(&mut self.core.changing().parts));
-        // A node file without a node would send the command line to a closed door.
-        drop(std::fs::remove_file(self.core.node_file()));
+        // A node file without a node would send the command line to a closed door; a successor wrote its own.
+        if !has_successor {
+            drop(std::fs::remove_file(self.core.node_file()));
+        }
+    }
+
+    /// What accepts beside the serving threads: probes and the API answer for the node that drains, until
+    /// there is another.
+    fn close_sockets(&self, has_successor: bool) {
+        let (passthrough, own) = {
+            let mut changing = self.core.changing();
+            changing.parts.drop_duplicates();
+            let parts = &mut changing.parts;
+            let own = has_successor.then(|| (parts.metrics.take(), parts.management.take()));
+            (parts.passthrough.take(), own)
+        };
+        drop(own);
+        if let Some(Part { socket, server, .. }) = passthrough {
+            drop(socket);
+            self.core.runtime.block_on(server.finish());
+        }
     }
 
     fn watch_files(&self) {
@@ -210,6 +328,9 @@ impl Node {
             let mut ticks = tokio::time::interval(WATCH_EVERY);
             loop {
                 ticks.tick().await;
+                if core.is_handing_over() {
+                    continue;
+                }
                 let uptime = i64::try_from(core.shared.started.elapsed().as_secs()).unwrap_or(i64::MAX);
                 core.shared.metrics.uptime_seconds().set(uptime);
                 let core = Arc::clone(&core);
@@ -244,6 +365,16 @@ impl Drop for Node {
             // Blocking on it would panic when the node is dropped inside another runtime (tests do).
             runtime.shutdown_background();
         }
+    }
+}
+
+impl Inherit {
+    fn split(self) -> std::io::Result<(Inherited, Option<HandOver>)> {
+        Ok(match self {
+            Self::Nothing => (Inherited::default(), None),
+            Self::Activated(listeners) => (Inherited::activated(listeners)?, None),
+            Self::HandOver(mut hand_over) => (std::mem::take(&mut hand_over.inherited), Some(hand_over)),
+        })
     }
 }
 

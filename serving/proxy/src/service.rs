@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use sunbeam_encoding::{Accepted, MaybeCompressed, Outcome, compress_response, rewrite_response};
 use sunbeam_listeners::Scheme;
-use sunbeam_routing::{Group, PathRoute, Route, normalise, rewrite};
+use sunbeam_routing::{Group, Http2Mode, Member, PathRoute, Route, normalise, rewrite};
 use sunbeam_static_files::Lookup;
 use tracing::{Instrument as _, debug_span, error, warn};
 
@@ -27,7 +27,9 @@ use crate::body::{AnswerBody, RequestBody, boxed, empty};
 use crate::context::{ConnectionInfo, RequestContext, is_idempotent, text};
 use crate::door::{DoorState, Refusal};
 use crate::error_page::Denial;
-use crate::request::{check_method, check_size, read_authority, strip_hop_by_hop, upstream_headers};
+use crate::request::{
+    check_form, check_method, check_size, read_authority, strip_hop_by_hop, upstream_headers,
+};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::upgrade::{WebSocket, tunnel};
@@ -115,6 +117,7 @@ impl Service {
     ) -> Result<Answer, Denial> {
         refuse(context, refusal)?;
         check_size(context, &parts)?;
+        check_form(&parts)?;
         check_method(&parts)?;
         read_authority(context, &parts)?;
         let route = find_route(context)?;
@@ -166,6 +169,7 @@ impl Service {
         max_body_bytes: u64,
     ) -> Result<Response<AnswerBody>, Denial> {
         let (body, watch) = RequestBody::new(Some(body), max_body_bytes);
+        let body = body.at_least(min_body_rate(context, backend, &head), context);
         let asked = Instant::now();
         let snapshot = Arc::clone(&context.snapshot);
         let may_repeat = body.is_empty() && is_idempotent(&head.method);
@@ -342,6 +346,23 @@ fn max_body_bytes(context: &RequestContext, route: &Route) -> u64 {
     }
 }
 
+/// gRPC streams may be silent between two messages, in both directions, for as long as they like.
+fn min_body_rate(context: &RequestContext, group: &Group, head: &UpstreamHead) -> u64 {
+    let is_grpc = text(&head.headers, &header::CONTENT_TYPE)
+        .is_some_and(|content_type| content_type.starts_with("application/grpc"));
+    // Without HTTP/2 on both sides it is not gRPC, whatever it says.
+    let may_be = |member: &Member| match member.backend.http2 {
+        Http2Mode::Always => true,
+        Http2Mode::Auto => member.backend.url.scheme == sunbeam_routing::Scheme::Https,
+        Http2Mode::Never => false,
+    };
+    if is_grpc && head.wants_trailers && group.members.iter().any(may_be) {
+        0
+    } else {
+        context.snapshot.config.limits.min_body_rate_bytes
+    }
+}
+
 /// 413 before a byte of the body is read, when its length says enough.
 fn check_announced_length(context: &RequestContext, parts: &Parts, max_bytes: u64) -> Result<(), Denial> {
     let announced = text(&parts.headers, &header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
@@ -426,11 +447,17 @@ fn upstream_head(
         parts.headers.get_all(header::TE).iter().any(|value| value.as_bytes() == b"trailers");
     UpstreamHead {
         method: parts.method.clone(),
-        path_and_query: destination.path_and_query.clone(),
+        path_and_query: encoded(&destination.path_and_query),
         headers,
         authority: keeps_host.then(|| context.authority.clone()),
         wants_trailers,
     }
+}
+
+/// The door did this for HTTP/1; bytes past ASCII come over HTTP/2 too, and in targets of rewrites.
+fn encoded(target: &str) -> String {
+    let encoded = sunbeam_wire::encoded_target(target.as_bytes());
+    encoded.and_then(|encoded| String::from_utf8(encoded).ok()).unwrap_or_else(|| target.to_owned())
 }
 
 fn note_upstream_time(context: &mut RequestContext, asked: Instant) {

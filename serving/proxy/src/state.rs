@@ -5,7 +5,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -36,6 +37,9 @@ pub enum StateError {
         /// Why.
         reason: String,
     },
+    /// A new process has it.
+    #[error("the state is being handed over to a new process")]
+    Lent,
     /// A file beside it cannot be read or written.
     #[error("failed to use `{}`: {source}", path.display())]
     Write {
@@ -85,11 +89,20 @@ impl KeptConfiguration {
     }
 }
 
+/// Where the database is. One process at a time has it.
+#[derive(Debug)]
+enum Held {
+    Open(Database),
+    /// After a failure: opened again with the next use.
+    Closed,
+    /// A process that takes this node over has it.
+    Lent,
+}
+
 /// The state of one node.
 #[derive(Debug)]
 pub(crate) struct State {
-    /// `None` after a failure: opened again with the next use.
-    database: Mutex<Option<Database>>,
+    database: Mutex<Held>,
     path: PathBuf,
     folder: PathBuf,
 }
@@ -102,22 +115,55 @@ impl State {
             path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
         let folder = folder.to_owned();
         fs::create_dir_all(&folder).map_err(|source| StateError::Folder { path: folder.clone(), source })?;
-        let database = Mutex::new(Some(open(&path)?));
+        let database = Mutex::new(Held::Open(open(&path)?));
         Ok(Self { database, path, folder })
     }
 
     /// Runs `work` on the database. After an error of its file (a full disk) redb wants it opened anew.
     fn with<T>(&self, work: impl FnOnce(&Database) -> Result<T, StateError>) -> Result<T, StateError> {
-        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = match database.take() {
-            Some(open) => open,
-            None => open(&self.path)?,
+        let mut database = self.held();
+        let open = match std::mem::replace(&mut *database, Held::Closed) {
+            Held::Open(open) => open,
+            Held::Closed => open(&self.path)?,
+            Held::Lent => {
+                *database = Held::Lent;
+                return Err(StateError::Lent);
+            }
         };
         let result = work(&open);
         if result.is_ok() {
-            *database = Some(open);
+            *database = Held::Open(open);
         }
         result
+    }
+
+    /// Closes the database, so that another process can open it.
+    pub(crate) fn lend(&self) {
+        *self.held() = Held::Lent;
+    }
+
+    /// The other process did not make it: opens the database again. Waits a little for that process's end.
+    pub(crate) fn take_back(&self) -> Result<(), StateError> {
+        const TRIES: usize = 40;
+        const PAUSE: Duration = Duration::from_millis(50);
+        let mut database = self.held();
+        if !matches!(*database, Held::Lent) {
+            return Ok(());
+        }
+        *database = Held::Closed;
+        for _ in 1..TRIES {
+            if let Ok(open) = open(&self.path) {
+                *database = Held::Open(open);
+                return Ok(());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        *database = Held::Open(open(&self.path)?);
+        Ok(())
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where the state lies.
@@ -279,6 +325,12 @@ mod tests {
         assert_eq!(history.iter().map(|kept| kept.id).collect::<Vec<_>>(), (4..=13).collect::<Vec<_>>());
         assert_eq!(history[9].sources().0[0].text, "# 12");
         assert_eq!(state.token(&Secret::default()).unwrap().0, token);
+        // Lent to a process that opens it, uses it and ends; then it is ours again.
+        state.lend();
+        assert!(matches!(state.history(), Err(StateError::Lent)));
+        drop(State::open(&path).unwrap());
+        state.take_back().unwrap();
+        assert_eq!(state.history().unwrap().len(), 10);
         let mode = fs::metadata(token_path.unwrap()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         drop(state);

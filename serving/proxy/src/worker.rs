@@ -34,6 +34,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) enum Order {
     /// Change the listeners; answered when it is done.
     Listen(ListenerChange, oneshot::Sender<()>),
+    /// Say that you are alive.
+    Answer(oneshot::Sender<()>),
     /// Accept nothing more, finish what there is, and end.
     Finish,
 }
@@ -88,6 +90,8 @@ async fn run(index: usize, shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiv
                     // Whoever asked may have stopped waiting.
                     let _unheard = done.send(());
                 }
+                // Whoever asked may have stopped waiting.
+                Some(Order::Answer(alive)) => drop(alive.send(())),
                 Some(Order::Finish) | None => break,
             },
             _ = sweep.tick() => {

@@ -81,7 +81,7 @@ impl Run for Up {
         let is_demo = demo.is_some();
         let facts = Facts { backend, is_demo, domain: self.domain, certificate_names: names, state, notes };
         show(global.printer(), &node, &facts)?;
-        running::until_stopped(node, signals, HangUp::Stop)
+        running::until_stopped(node, signals, HangUp::Stop, None)
     }
 }
 
@@ -108,7 +108,7 @@ impl Up {
             notes.clear();
             let ports = AdminPorts::choose(notes);
             let loaded = self.configuration(backend, state, &ports)?;
-            match running::try_start(None, loaded, Some(Arc::clone(certificate)), None) {
+            match running::try_start(loaded, Arc::clone(certificate)) {
                 Err(StartError::Bind(error)) if ports.has(error.address) && attempt < ATTEMPTS => {
                     attempt += 1
                 }

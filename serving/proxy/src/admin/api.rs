@@ -206,6 +206,7 @@ fn changed(result: Result<Result<ReloadReport, ReloadError>, tokio::task::JoinEr
         Ok(Err(error)) => {
             let status = match error {
                 ReloadError::NoFiles | ReloadError::NoHistory { .. } => StatusCode::NOT_FOUND,
+                ReloadError::HandingOver => StatusCode::CONFLICT,
                 _ => StatusCode::UNPROCESSABLE_ENTITY,
             };
             let body = json!({"error": error.to_string(), "problems": problems_json(error.problems())});

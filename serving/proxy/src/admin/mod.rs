@@ -23,8 +23,9 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
-use tokio::sync::broadcast;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::net::TcpStream;
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
 
 use crate::core::Core;
 
@@ -40,11 +41,12 @@ const CONNECTIONS_MAX: usize = 128;
 /// How long a head may take, and how long a connection may rest.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A running server; dropping it stops it.
+/// A running server. Dropping it stops accepting; what was asked is still answered.
 #[derive(Debug)]
 pub(crate) struct AdminServer {
     address: SocketAddr,
-    task: JoinHandle<()>,
+    /// Dropped: finish.
+    _open: watch::Sender<()>,
 }
 
 impl AdminServer {
@@ -52,7 +54,9 @@ impl AdminServer {
     pub(crate) fn start(listener: std::net::TcpListener, router: Router) -> io::Result<Self> {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
-        Ok(Self { address, task: tokio::spawn(serve(listener, router)) })
+        let (open, closed) = watch::channel(());
+        tokio::spawn(serve(listener, router, closed));
+        Ok(Self { address, _open: open })
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -60,39 +64,56 @@ impl AdminServer {
     }
 }
 
-impl Drop for AdminServer {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Accepts until the task is dropped, and with it every connection.
-async fn serve(listener: tokio::net::TcpListener, router: Router) {
+/// Accepts until the server is dropped; then open requests are finished.
+async fn serve(listener: tokio::net::TcpListener, router: Router, mut closed: watch::Receiver<()>) {
     /// Wait after a refused accept: without descriptors it would be refused again at once.
     const PAUSE: Duration = Duration::from_millis(50);
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let stream = match listener.accept().await {
-            Ok((stream, _)) if connections.len() < CONNECTIONS_MAX => stream,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = closed.changed() => break,
+        };
+        match accepted {
             // Full of others: this one is closed.
-            Ok(_) => continue,
+            Ok(_) if connections.len() >= CONNECTIONS_MAX => {}
+            Ok((stream, _)) => drop(connections.spawn(converse(stream, router.clone(), closed.clone()))),
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection to the node's own pages");
                 tokio::time::sleep(PAUSE).await;
-                continue;
             }
-        };
-        let service = TowerToHyperService::new(router.clone());
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .serve_connection(TokioIo::new(stream), service);
-        connections.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the node's own pages ended");
+        }
+    }
+    // The kernel has accepted what waits.
+    if let Ok(listener) = listener.into_std() {
+        while let Ok((stream, _)) = listener.accept() {
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                connections.spawn(converse(stream, router.clone(), closed.clone()));
             }
-        });
+        }
+    }
+    // Watchers of events stay until the node ends.
+    while connections.join_next().await.is_some() {}
+}
+
+async fn converse(stream: TcpStream, router: Router, mut closed: watch::Receiver<()>) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let result = tokio::select! {
+        result = connection.as_mut() => result,
+        _ = closed.changed() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection to the node's own pages ended");
     }
 }
 

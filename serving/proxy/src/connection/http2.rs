@@ -1,48 +1,66 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A connection that speaks HTTP/2.
 
+use std::cell::Cell;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::ready;
 use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use sunbeam_listeners::{LimitsSection, ListenerMetrics};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{drain_begins, ended};
 use crate::context::ConnectionInfo;
 use crate::executor::LocalExecutor;
+use crate::frame_watch::{FrameWatch, Ledger};
+use crate::pace::Pace;
+use crate::paced_body::{PacedBody, last_piece_may_take};
 use crate::service::Service;
 
-/// Buffered answer bytes of one stream: enough for a window, few enough for ten thousand streams.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Buffered answer bytes of one stream: two frames of the usual size.
+const SEND_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Flow-control windows.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
+/// How long a client that is cut off may take to hear why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// Serves `stream` until it ends.
 pub(super) async fn serve<T>(service: Rc<Service>, stream: T, info: ConnectionInfo)
 where
-    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let shared = Arc::clone(&service.shared);
     let limits = shared.snapshot.load().config.limits.clone();
-    let executor = LocalExecutor::default();
     let info = Rc::new(info);
-    let handler = service_fn(move |request| {
-        let (service, info) = (Rc::clone(&service), Rc::clone(&info));
-        async move { Ok::<_, Infallible>(service.serve(info, None, request).await) }
+    let watchdog = Rc::new(Watchdog::new(&limits, &info, shared.listener_metrics.clone()));
+    let handler = service_fn({
+        let watchdog = Rc::clone(&watchdog);
+        move |request| {
+            let (service, info) = (Rc::clone(&service), Rc::clone(&info));
+            watchdog.served.set(watchdog.served.get() + 1);
+            let watch = watchdog.executor.watch_next();
+            async move {
+                let response = service.serve(info, None, request).await;
+                Ok::<_, Infallible>(response.map(|body| PacedBody::new(body, watch)))
+            }
+        }
     });
     // Above this the library answers 431 by itself, with neither page nor record; the service has its
     // own, stricter bound. The RFC counts 32 bytes more for each field.
     let header_bytes = limits.max_header_bytes.saturating_add(limits.max_headers.saturating_mul(32));
     let header_bytes = u32::try_from(header_bytes.saturating_mul(2)).unwrap_or(u32::MAX);
-    let connection = http2::Builder::new(executor.clone())
+    let connection = http2::Builder::new(watchdog.executor.clone())
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams_per_connection)
         .max_header_list_size(header_bytes)
@@ -50,32 +68,157 @@ where
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .enable_connect_protocol()
-        .serve_connection(TokioIo::new(stream), handler);
+        .serve_connection(TokioIo::new(FrameWatch::new(stream, Rc::clone(&watchdog.ledger))), handler);
     let mut connection = pin!(connection);
     let mut draining = shared.draining.subscribe();
-    let keepalive = Duration::from_secs(limits.keepalive_secs);
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = drain_begins(&mut draining) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    loop {
+        let is_closing = watchdog.closing.get().is_some();
+        tokio::select! {
+            biased;
+            result = connection.as_mut() => return ended(result),
+            verdict = watchdog.verdict() => match verdict {
+                Verdict::Finish => {}
+                Verdict::Cut => {
+                    connection.as_mut().graceful_shutdown();
+                    // Whether it hears or not, it is over.
+                    drop(timeout(LAST_WORDS, connection).await);
+                    return;
+                }
+                Verdict::HangUp => return,
+            },
+            () = drain_begins(&mut draining), if !is_closing => {}
         }
-        () = idle_for(&executor, keepalive) => {
-            connection.as_mut().graceful_shutdown();
-            // A client that does not hang up after GOAWAY is hung up on.
-            timeout(keepalive, connection).await.unwrap_or(Ok(()))
-        }
-    };
-    ended(result);
+        watchdog.closing.set(Some(Instant::now()));
+        connection.as_mut().graceful_shutdown();
+    }
 }
 
-/// HTTP/2 has no idle deadline of its own: pings would keep a connection for ever.
-async fn idle_for(executor: &LocalExecutor, most: Duration) {
-    loop {
-        match executor.idle_since() {
-            Some(since) if since.elapsed() >= most => return,
-            Some(since) => sleep(most.saturating_sub(since.elapsed())).await,
-            None => sleep(most).await,
+/// What is to become of a connection.
+enum Verdict {
+    /// GOAWAY; what runs may finish.
+    Finish,
+    /// It is over a limit: GOAWAY, and out.
+    Cut,
+    /// It was told to go, and has not gone.
+    HangUp,
+}
+
+/// The deadlines that HTTP/2 does not have: for the first request, for a header block, for a client that
+/// does not read, for idleness (pings would keep a connection for ever), for the number of requests.
+struct Watchdog {
+    ledger: Rc<Ledger>,
+    executor: LocalExecutor,
+    metrics: ListenerMetrics,
+    served: Cell<u64>,
+    /// Since when GOAWAY is out.
+    closing: Cell<Option<Instant>>,
+    begun: Instant,
+    pace: Pace,
+    header_timeout: Duration,
+    keepalive: Duration,
+    requests_max: u64,
+}
+
+impl Watchdog {
+    fn new(limits: &LimitsSection, info: &Rc<ConnectionInfo>, metrics: ListenerMetrics) -> Self {
+        Self {
+            ledger: Ledger::new(Rc::clone(info), limits.max_streams_per_connection, metrics.clone()),
+            executor: LocalExecutor::default(),
+            metrics,
+            served: Cell::new(0),
+            closing: Cell::new(None),
+            begun: Instant::now(),
+            pace: Pace::new(limits.min_send_rate_bytes),
+            header_timeout: Duration::from_secs(limits.header_timeout_secs),
+            keepalive: Duration::from_secs(limits.keepalive_secs),
+            requests_max: limits.keepalive_requests,
+        }
+    }
+
+    /// Polled after the connection, in the same task: what the frames told is judged at once. The timer
+    /// ticks only while something runs; it is moved when a connection wakes up, not for each request.
+    async fn verdict(&self) -> Verdict {
+        let mut timer = pin!(sleep(self.pace.look_every()));
+        let mut ticks = true;
+        poll_fn(|cx| {
+            if let Some(verdict) = self.of_counts() {
+                return verdict.into();
+            }
+            if !ticks && self.is_busy() {
+                ticks = true;
+                timer.as_mut().reset(Instant::now() + self.pace.look_every());
+            }
+            loop {
+                ready!(timer.as_mut().poll(cx));
+                let now = Instant::now();
+                if let Some(verdict) = self.look(now) {
+                    return verdict.into();
+                }
+                ticks = self.is_busy();
+                let wait = if ticks { self.pace.look_every() } else { self.idle_left(now) };
+                timer.as_mut().reset(now + wait);
+            }
+        })
+        .await
+    }
+
+    fn is_busy(&self) -> bool {
+        self.executor.running() > 0
+            || self.ledger.requests() == 0
+            || self.ledger.has_streams()
+            || self.ledger.partial_since().is_some()
+    }
+
+    fn of_counts(&self) -> Option<Verdict> {
+        let (served, is_closing) = (self.served.get(), self.closing.get().is_some());
+        if self.ledger.is_over() {
+            Some(Verdict::Cut)
+        } else if served >= self.requests_max && !is_closing {
+            Some(Verdict::Finish)
+        } else if served >= self.requests_max.saturating_mul(2) {
+            // It goes on and on after GOAWAY.
+            Some(Verdict::HangUp)
+        } else {
+            None
+        }
+    }
+
+    fn look(&self, now: Instant) -> Option<Verdict> {
+        let slow = self.executor.end_too_slow(now, self.pace);
+        if slow > 0 {
+            self.metrics.limit_hits("min_send_rate_bytes").inc_by(slow as u64);
+        }
+        if self.ledger.requests() == 0 && now - self.begun >= self.header_timeout {
+            return self.cut("http2_preface");
+        }
+        if self.ledger.partial_since().is_some_and(|since| now - since >= self.header_timeout) {
+            return self.cut("header_timeout_secs");
+        }
+        // Answers that wait in the library for room have no task any more that could be ended.
+        let stuck = self.ledger.stuck(now, last_piece_may_take(&self.pace));
+        if stuck > self.executor.running() && self.closing.get().is_none() {
+            return self.cut("min_send_rate_bytes");
+        }
+        match self.idle_left(now) {
+            Duration::ZERO if self.closing.get().is_some() => Some(Verdict::HangUp),
+            Duration::ZERO => Some(Verdict::Finish),
+            _ => None,
+        }
+    }
+
+    fn cut(&self, limit: &str) -> Option<Verdict> {
+        self.ledger.cut(limit);
+        Some(Verdict::Cut)
+    }
+
+    /// How long the connection may be idle yet.
+    fn idle_left(&self, now: Instant) -> Duration {
+        match self.executor.idle_since() {
+            Some(since) => {
+                let since = self.closing.get().map_or(since, |closing| closing.max(since));
+                self.keepalive.saturating_sub(now - since)
+            }
+            None => self.keepalive,
         }
     }
 }
