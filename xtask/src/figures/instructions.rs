@@ -461,7 +461,7 @@ mod tests {
         ]);
         assert_eq!(
             differences("# tools\n9\ta\n100\tb\n50\tc\n", &counts),
-            "     +200  b (was 100)\n       +1  a (was 9)\n"
+            "     +200  b (was 100)\n      +11  new (was 9)\n       +1  a (was 9)\n"
         );
     }
 }
