@@ -404,7 +404,7 @@ fn a_tunnel_stays_with_the_old_process_until_the_drain_is_over() {
                 b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                   Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
             );
-            while let Some(bytes) = connection.read_some() {
+            while let Some(bytes) = connection.read_bytes() {
                 connection.write(&bytes);
             }
         }

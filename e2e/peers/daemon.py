@@ -1,6 +1,6 @@
 """Runs nginx or sshd as a peer like the others: port 0, a line when ready, gone with the test.
 
-    daemon.py nginx|sshd --root DIR [--port 0]
+    daemon.py nginx|sshd --root DIR [--port 0] [--conf TEMPLATE] [--backend HOST:PORT]
 
 DIR is made where missing and gets everything: the configuration filled in from the template beside this file, nginx's
 html/ (index.html, gz/page.html, big.bin), sshd's host_key, user_key and authorized_keys. What is there already stays.
@@ -31,21 +31,21 @@ def write_once(path, content):
         path.write_bytes(content)
 
 
-def prepare_nginx(root):
+def prepare_nginx(root, conf):
     write_once(root / "html/index.html", b"<!doctype html><title>nginx</title>hello from nginx\n")
     write_once(root / "html/gz/page.html", b"<!doctype html><title>gz</title>\n" + b"<p>hello from nginx</p>\n" * 200)
     write_once(root / "html/big.bin", bytes(range(256)) * (BIG // 256))
-    return ["-e", str(root / "error.log"), "-p", str(root), "-c", str(root / "nginx.conf")]
+    return ["-e", str(root / "error.log"), "-p", str(root), "-c", str(root / conf)]
 
 
-def prepare_sshd(root):
+def prepare_sshd(root, conf):
     for name in ("host_key", "user_key"):
         if not (root / name).exists():
             subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", root / name], check=True)
     write_once(root / "authorized_keys", (root / "user_key.pub").read_bytes())
     if os.geteuid() == 0:
         os.makedirs("/run/sshd", mode=0o755, exist_ok=True)
-    return ["-D", "-e", "-f", str(root / "sshd_config")]
+    return ["-D", "-e", "-f", str(root / conf)]
 
 
 DAEMONS = {"nginx": ("nginx.conf", prepare_nginx), "sshd": ("sshd_config", prepare_sshd)}
@@ -65,11 +65,15 @@ def is_up(child, pid_file):
         return False
 
 
-def start(name, root, port):
+def start(given, root, port):
     """Starts the daemon on `port`; None where it ended instead of listening (somebody else took the port)."""
+    name = given.daemon
     template, prepare = DAEMONS[name]
-    arguments = prepare(root)
-    text = (HERE / f"{template}.in").read_text().replace("@PORT@", str(port)).replace("@ROOT@", str(root))
+    template = given.conf or template
+    arguments = prepare(root, template)
+    text = (HERE / f"{template}.in").read_text()
+    for key, value in (("PORT", port), ("ROOT", root), ("BACKEND", given.backend)):
+        text = text.replace(f"@{key}@", str(value))
     (root / template).write_text(text)
     # sshd wants to be called by its absolute path.
     program = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin")
@@ -93,6 +97,8 @@ def main():
     options.add_argument("daemon", choices=DAEMONS)
     options.add_argument("--root", required=True, type=pathlib.Path)
     options.add_argument("--port", type=int, default=0)
+    options.add_argument("--conf", help="another template of this folder, without its .in")
+    options.add_argument("--backend", default="", help="HOST:PORT, for templates that pass requests on")
     given = options.parse_args()
     root = given.root.resolve()
     root.mkdir(parents=True, exist_ok=True)
@@ -101,7 +107,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     for _ in range(1 if given.port else START_TRIES):
         port = given.port or free_port()
-        child = start(given.daemon, root, port)
+        child = start(given, root, port)
         if child:
             break
     else:

@@ -13,6 +13,7 @@ mod http;
 mod http2;
 mod limits_connections;
 mod limits_http;
+mod one_reading;
 mod passthrough;
 mod reload;
 mod routing;

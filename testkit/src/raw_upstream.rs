@@ -59,6 +59,11 @@ impl RawUpstream {
         })
     }
 
+    /// The address it listens on.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// `http://ADDRESS`
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
@@ -99,11 +104,20 @@ impl RawConnection {
         Some(request)
     }
 
-    /// Whatever comes next; `None` when the proxy hung up.
-    pub fn read_some(&mut self) -> Option<Vec<u8>> {
-        let mut piece = [0; 4096];
-        let count = self.stream.read(&mut piece).ok().filter(|count| *count > 0)?;
-        piece.get(..count).map(<[u8]>::to_vec)
+    /// What came since the last call, as bytes; `None` when the proxy hung up.
+    pub fn read_bytes(&mut self) -> Option<Vec<u8>> {
+        let mut piece = vec![0; 16 * 1024];
+        loop {
+            match self.stream.read(&mut piece) {
+                Ok(0) => return None,
+                Ok(count) => {
+                    piece.truncate(count);
+                    return Some(piece);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// Sends bytes; a proxy that has hung up is not the backend's business.

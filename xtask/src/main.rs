@@ -14,7 +14,8 @@ const USAGE: &str = "cargo xtask COMMAND
   tidy                        walls between crates, lists, texts
   docs [--check]              write docs/reference and BENCHMARKS.md (or compare them)
   figures AREA [--measure [PART…]]    print an area's recorded figures, or measure them (or a part) afresh
-  profile [JOB]               where the CPU time of the node goes under a job of `figures solid` (perf)";
+  profile [JOB]               where the CPU time of the node goes under a job of `figures solid` (perf)
+  instructions --check        count the instructions of a request afresh; an error when they are 5 % above the record";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(root()),
         ["docs"] => docs::write(root()),
         ["docs", "--check"] => docs::check(root()),
+        ["instructions", "--check"] => figures::check_instructions(root()),
         ["figures", area] => figures::print(root(), area),
         ["figures", area, "--measure", parts @ ..] => figures::measure(root(), area, parts),
         ["profile"] => figures::profile(root(), "http1"),

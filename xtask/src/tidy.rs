@@ -41,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("sunbeam-testkit", &["sunbeam-config", "sunbeam-listeners", "sunbeam-proxy", "sunbeam-traffic"]),
     ("sunbeam-e2e", &[]),
+    ("sunbeam-loadgen", &[]),
     (
         "xtask",
         &[

@@ -19,6 +19,8 @@ use crate::context::{ConnectionInfo, RequestContext};
 use crate::pace::Pace;
 use crate::shared::Shared;
 
+use crate::request::strip_trailers;
+
 /// Any error of any body.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -200,7 +202,10 @@ impl Body for RequestBody {
             return self.fail(BodyFault::TooSlow, TOO_SLOW.into());
         }
         match ready!(polled) {
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    strip_trailers(trailers);
+                }
                 let now = Instant::now();
                 self.watch.progress.set(now);
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);

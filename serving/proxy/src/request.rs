@@ -5,6 +5,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, StatusCode, Version};
 use sunbeam_routing::host_of;
+use sunbeam_wire::{content_length, is_authority};
 
 use crate::context::{RequestContext, X_FORWARDED_FOR, X_FORWARDED_PROTO, X_REQUEST_ID};
 use crate::error_page::Denial;
@@ -48,6 +49,27 @@ const PROXY_ONLY: [HeaderName; 10] = [
     HeaderName::from_static("x-rewrite-url"),
 ];
 
+/// Fields that mean something only before a body.
+const HEAD_ONLY: [HeaderName; 17] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::CACHE_CONTROL,
+    header::MAX_FORWARDS,
+    header::RANGE,
+    header::AUTHORIZATION,
+    header::WWW_AUTHENTICATE,
+    header::COOKIE,
+    header::SET_COOKIE,
+    header::LOCATION,
+    header::VARY,
+    header::AGE,
+    header::EXPIRES,
+    header::RETRY_AFTER,
+    TRACEPARENT,
+];
+
 /// Notes the one authority of a request in the context.
 ///
 /// # Errors
@@ -72,7 +94,8 @@ pub(crate) fn read_authority(context: &mut RequestContext, parts: &Parts) -> Res
         (None, None) if parts.version == Version::HTTP_2 => return refuse("the authority is missing"),
         (None, None) => "",
     };
-    if authority.contains(['@', '/', '\\', ' ']) {
+    let is_absent = authority.is_empty() && host.is_none();
+    if !is_absent && !is_authority(authority.as_bytes()) {
         return refuse("the authority is not a name or address");
     }
     context.authority = authority.to_owned();
@@ -103,6 +126,37 @@ pub(crate) fn check_size(context: &RequestContext, parts: &Parts) -> Result<(), 
     };
     context.shared.listener_metrics.limit_hits(limit).inc();
     Err(Denial::new(status, why))
+}
+
+/// What the door checks for HTTP/1 and the HTTP/2 library lets pass: an HTTP/1 backend would read such a
+/// request in another way than we do.
+///
+/// # Errors
+/// 400
+pub(crate) fn check_form(parts: &Parts) -> Result<(), Denial> {
+    if parts.version != Version::HTTP_2 {
+        return Ok(());
+    }
+    let refuse = |why| Err(Denial::new(StatusCode::BAD_REQUEST, why));
+    let mut lengths = parts.headers.get_all(header::CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => {}
+        (Some(length), None) if content_length(length.as_bytes()).is_some() => {}
+        _ => return refuse("content-length is not one number"),
+    }
+    if parts.headers.contains_key(header::TRANSFER_ENCODING) {
+        return refuse("transfer-encoding in HTTP/2");
+    }
+    if parts.uri.scheme_str().is_some_and(|scheme| scheme != "http" && scheme != "https") {
+        return refuse(":scheme is neither `http` nor `https`");
+    }
+    let path = parts.uri.path();
+    let is_path = path.starts_with('/') || (path == "*" && parts.method == Method::OPTIONS);
+    // A CONNECT without a :protocol has no path; its method is refused next.
+    if !is_path && parts.method != Method::CONNECT {
+        return refuse(":path is not a path");
+    }
+    Ok(())
 }
 
 /// Methods that a reverse proxy never passes on.
@@ -180,8 +234,9 @@ fn join_cookies(headers: &mut HeaderMap) {
     }
 }
 
-/// The fields that `Connection` names, without those that are dropped in any case. Those that carry identity stay: a client must not be able to
-/// strip them (`Connection: X-Real-IP`), and ours are set afterwards anyway.
+/// The fields that `Connection` names, without those that are dropped in any case. Those that carry
+/// identity or framing stay: a client must not be able to strip them (`Connection: X-Forwarded-For`), and
+/// ours are set afterwards anyway.
 fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)
@@ -192,7 +247,8 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
         .filter(|name| !name.eq_ignore_ascii_case("keep-alive") && !name.eq_ignore_ascii_case("close"))
         .filter_map(|name| name.parse().ok())
         .filter(|name| {
-            *name != header::COOKIE && *name != header::AUTHORIZATION && *name != header::CONTENT_LENGTH
+            let stays = [header::COOKIE, header::AUTHORIZATION, header::CONTENT_LENGTH].contains(name);
+            !stays && !is_proxy_only(name)
         })
         .collect()
 }
@@ -214,5 +270,62 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     // Looking is cheaper than removing, and most answers have one of them at most.
     while let Some(name) = headers.keys().find(|name| DROPPED.contains(name)).cloned() {
         headers.remove(name);
+    }
+}
+
+/// Removes from a message's trailers what no trailer may say (RFC 9110 §6.5.1): framing, routing,
+/// identity, and how the body is to be read. A recipient that merges trailers into the head would take
+/// them for things that everybody on the way has checked.
+pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
+    let is_allowed = |name: &HeaderName| {
+        !DROPPED.contains(name)
+            && !HEAD_ONLY.contains(name)
+            && !is_proxy_only(name)
+            && !name.as_str().contains('_')
+    };
+    let refused: Vec<HeaderName> = trailers.keys().filter(|name| !is_allowed(name)).cloned().collect();
+    for name in refused {
+        trailers.remove(name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        fields.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_belongs_into_a_head() {
+        let mut trailers = map(&[
+            ("grpc-status", "0"),
+            ("x-checksum", "1"),
+            ("server-timing", "a"),
+            ("content-length", "5"),
+            ("transfer-encoding", "chunked"),
+            ("host", "evil"),
+            ("trailer", "x"),
+            ("authorization", "Basic eA=="),
+            ("cookie", "a=b"),
+            ("set-cookie", "a=b"),
+            ("x-forwarded-for", "1.1.1.1"),
+            ("x-real-ip", "1.1.1.1"),
+            ("x_real_ip", "1.1.1.1"),
+            ("connection", "close"),
+        ]);
+        strip_trailers(&mut trailers);
+        assert_eq!(trailers, map(&[("grpc-status", "0"), ("x-checksum", "1"), ("server-timing", "a")]));
+    }
+
+    #[test]
+    fn connection_cannot_name_what_carries_identity_or_framing() {
+        let headers =
+            map(&[("connection", "X-Hop, X-Forwarded-For, Cookie, content-length, Forwarded, close")]);
+        assert_eq!(nominated(&headers), ["x-hop"]);
     }
 }

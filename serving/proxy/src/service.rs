@@ -27,7 +27,9 @@ use crate::body::{AnswerBody, RequestBody, boxed, empty};
 use crate::context::{ConnectionInfo, RequestContext, is_idempotent, text};
 use crate::door::{DoorState, Refusal};
 use crate::error_page::Denial;
-use crate::request::{check_method, check_size, read_authority, strip_hop_by_hop, upstream_headers};
+use crate::request::{
+    check_form, check_method, check_size, read_authority, strip_hop_by_hop, upstream_headers,
+};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::upgrade::{WebSocket, tunnel};
@@ -115,6 +117,7 @@ impl Service {
     ) -> Result<Answer, Denial> {
         refuse(context, refusal)?;
         check_size(context, &parts)?;
+        check_form(&parts)?;
         check_method(&parts)?;
         read_authority(context, &parts)?;
         let route = find_route(context)?;
@@ -444,11 +447,17 @@ fn upstream_head(
         parts.headers.get_all(header::TE).iter().any(|value| value.as_bytes() == b"trailers");
     UpstreamHead {
         method: parts.method.clone(),
-        path_and_query: destination.path_and_query.clone(),
+        path_and_query: encoded(&destination.path_and_query),
         headers,
         authority: keeps_host.then(|| context.authority.clone()),
         wants_trailers,
     }
+}
+
+/// The door did this for HTTP/1; bytes past ASCII come over HTTP/2 too, and in targets of rewrites.
+fn encoded(target: &str) -> String {
+    let encoded = sunbeam_wire::encoded_target(target.as_bytes());
+    encoded.and_then(|encoded| String::from_utf8(encoded).ok()).unwrap_or_else(|| target.to_owned())
 }
 
 fn note_upstream_time(context: &mut RequestContext, asked: Instant) {

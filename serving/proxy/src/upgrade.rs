@@ -14,7 +14,6 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
-use hyper::client::conn::http1;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use sunbeam_routing::Backend;
@@ -26,7 +25,7 @@ use crate::answer::{Answer, Finish};
 use crate::body::{RequestBody, boxed, empty};
 use crate::context::RequestContext;
 use crate::door::DoorState;
-use crate::upstream::{Attempts, Kind, Turn, UpstreamError, UpstreamHead, open_http1};
+use crate::upstream::{Attempts, CheckedSender, Kind, Turn, UpstreamError, UpstreamHead, open_http1};
 
 /// How a client asks for a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +102,7 @@ pub(crate) async fn tunnel(
 }
 
 /// The connection of the backend whose turn it is, or of the next one that can be reached.
-async fn connect(
-    attempts: &mut Attempts<'_>,
-) -> Result<(Turn, http1::SendRequest<RequestBody>), UpstreamError> {
+async fn connect(attempts: &mut Attempts<'_>) -> Result<(Turn, CheckedSender), UpstreamError> {
     loop {
         let turn = attempts.next()?;
         match open_http1(attempts.context(), turn.backend()).await {
@@ -116,11 +113,7 @@ async fn connect(
 }
 
 /// A backend that says no: its answer is the client's. The connection lives as long as the body.
-fn refused(
-    response: Response<hyper::body::Incoming>,
-    sender: http1::SendRequest<RequestBody>,
-    turn: Turn,
-) -> Answer {
+fn refused(response: Response<hyper::body::Incoming>, sender: CheckedSender, turn: Turn) -> Answer {
     use http_body_util::BodyExt as _;
     let response = response.map(|body| {
         boxed(body.map_frame(move |frame| {
@@ -207,6 +200,7 @@ async fn open(
 fn prepare(head: &mut UpstreamHead, kind: WebSocket) -> Option<String> {
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     head.headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    head.headers.remove(header::CONTENT_LENGTH);
     head.method = Method::GET;
     if kind == WebSocket::Http1 {
         return None;

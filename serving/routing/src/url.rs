@@ -2,6 +2,7 @@
 //! The address of a backend or an auth server.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 use http::Uri;
@@ -86,7 +87,7 @@ impl FromStr for BackendUrl {
         if authority.as_str().contains('@') {
             return Err(UrlError::UserInfo);
         }
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or_else(malformed)?;
+        let host = uri.host().filter(|host| is_host(host)).ok_or_else(malformed)?;
         let has_port = authority.as_str().len() > host.len();
         let port = match uri.port_u16() {
             Some(0) => return Err(malformed()),
@@ -101,6 +102,17 @@ impl FromStr for BackendUrl {
             path_and_query: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
             text: text.to_owned(),
         })
+    }
+}
+
+/// A name, or an IPv6 address in brackets. The URI type alone would take `a&b[0]` for a name.
+fn is_host(host: &str) -> bool {
+    match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()),
+        None => {
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+            !host.is_empty() && host.bytes().all(is_plain)
+        }
     }
 }
 
@@ -147,6 +159,9 @@ mod tests {
             ("http://a:x", Err(UrlError::Malformed("http://a:x".into()))),
             ("http://a:99999", Err(UrlError::Malformed("http://a:99999".into()))),
             ("http://a:0", Err(UrlError::Malformed("http://a:0".into()))),
+            ("http://a&b[0].c/", Err(UrlError::Malformed("http://a&b[0].c/".into()))),
+            ("http://[::g]", Err(UrlError::Malformed("http://[::g]".into()))),
+            ("http://a%20b", Err(UrlError::Malformed("http://a%20b".into()))),
         ] {
             let got = text.parse::<BackendUrl>();
             let got = got.as_ref().map(|url| {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The strict reading of chunked framing (RFC 9112 §7.1): bytes are checked and passed on unchanged.
 
+use crate::http1_head::is_token;
+
 /// Where in the framing the stream stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunked {
@@ -25,7 +27,8 @@ enum State {
     DataLf,
     /// At the beginning of a trailer line.
     Trailer,
-    TrailerLine,
+    TrailerName,
+    TrailerValue,
     TrailerLf,
     LastLf,
     Done,
@@ -101,11 +104,12 @@ impl Chunked {
             (State::DataCr, b'\r') => Ok(State::DataLf),
             (State::DataLf, b'\n') => Ok(State::Size { value: 0, digits: 0 }),
             (State::Trailer, b'\r') => Ok(State::LastLf),
-            (State::Trailer, b' ' | b'\t' | b':') => Err("a trailer line is folded or has no name"),
-            (State::Trailer | State::TrailerLine, b'\n') => Err("a trailer line ends without CR"),
-            (State::TrailerLine, b'\r') => Ok(State::TrailerLf),
-            (State::Trailer | State::TrailerLine, 0) => Err("a trailer holds a NUL"),
-            (State::Trailer | State::TrailerLine, _) => Ok(State::TrailerLine),
+            (State::TrailerName, b':') => Ok(State::TrailerValue),
+            (State::Trailer | State::TrailerName, _) if is_token(byte) => Ok(State::TrailerName),
+            (State::Trailer | State::TrailerName, _) => Err("a trailer line is folded or has no name"),
+            (State::TrailerValue, b'\r') => Ok(State::TrailerLf),
+            (State::TrailerValue, b'\t' | b' '..=0x7e | 0x80..) => Ok(State::TrailerValue),
+            (State::TrailerValue, _) => Err("a trailer holds a control character"),
             (State::TrailerLf, b'\n') => Ok(State::Trailer),
             (State::LastLf, b'\n') => Ok(State::Done),
             _ => Err("chunk framing is broken"),
@@ -151,6 +155,12 @@ mod tests {
             b"0\r\n\n",
             b"0\r\nX: y\n",
             b"0\r\n X: y\r\n",
+            b"0\r\n: y\r\n",
+            b"0\r\nX : y\r\n",
+            b"0\r\nX\r\n",
+            b"0\r\nX: a\0b\r\n",
+            b"0\r\nX: a\rb\r\n",
+            b"0\r\nX: y\r\n\tz\r\n",
         ] {
             assert!(read(bytes).is_err(), "{:?}", String::from_utf8_lossy(bytes));
         }

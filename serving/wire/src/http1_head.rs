@@ -46,6 +46,10 @@ pub enum Framing {
 /// A head that passed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CheckedHead<'a> {
+    /// As sent.
+    pub method: &'a [u8],
+    /// As sent.
+    pub target: &'a [u8],
     /// The bytes for hyper: as sent, or with the target's odd bytes percent-encoded.
     pub bytes: Cow<'a, [u8]>,
     /// The body behind it.
@@ -95,7 +99,13 @@ pub fn check<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<CheckedHead<'a>,
             Cow::Owned(bytes)
         }
     };
-    Ok(CheckedHead { bytes, framing, may_upgrade: fields.upgrade })
+    Ok(CheckedHead {
+        method: request.method,
+        target: request.target,
+        bytes,
+        framing,
+        may_upgrade: fields.upgrade,
+    })
 }
 
 impl Refusal {
@@ -200,12 +210,10 @@ fn fields<'a>(mut rest: &'a [u8], limits: &HeadLimits) -> Result<Fields<'a>, Fau
         if count > limits.max_headers {
             return Err((431, "too many header lines"));
         }
-        let colon = memchr(b':', line).ok_or((400, "a header line has no colon"))?;
-        let (name, value) = line.split_at(colon);
+        let (name, value) = split_field(line).ok_or((400, "a header line has no colon"))?;
         if name.is_empty() || !name.iter().all(|byte| is_token(*byte)) {
             return Err((400, "a header name is not a token (or the line is folded)"));
         }
-        let value = trim(value.get(1..).unwrap_or_default());
         if value.iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f) {
             return Err((400, "a header value holds a control character"));
         }
@@ -220,7 +228,7 @@ impl<'a> Fields<'a> {
             self.host = value;
         } else if name.eq_ignore_ascii_case(b"content-length") {
             self.lengths += 1;
-            self.length = length(value);
+            self.length = content_length(value);
             if self.length.is_none() || self.lengths > 1 {
                 return Err((400, "Content-Length is not one number"));
             }
@@ -267,8 +275,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// `name`, `name:port`, `[v6]:port`; what could mean two things to two readers is none.
-fn is_authority(host: &[u8]) -> bool {
+/// Whether this is `name`, `name:port` or `[v6]:port`; what could mean two things to two readers is none.
+pub fn is_authority(host: &[u8]) -> bool {
     let (name, rest) = match host {
         [b'[', inside @ ..] => {
             let Some(end) = memchr(b']', inside) else { return false };
@@ -291,8 +299,9 @@ fn is_authority(host: &[u8]) -> bool {
     !name.is_empty() && name.len() <= 253 && name.iter().all(is_name) && is_port
 }
 
-/// Digits only, at most 18 of them, so that it fits every reader's integer.
-fn length(value: &[u8]) -> Option<u64> {
+/// The value of a Content-Length (RFC 9110 §8.6): digits only, at most 18 of them, so that it fits every
+/// reader's integer. `None` for everything else, lists of equal numbers included.
+pub fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > 18 || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -300,8 +309,9 @@ fn length(value: &[u8]) -> Option<u64> {
 }
 
 /// The target with the bytes that hyper's URI type refuses percent-encoded; `None` if there are none.
-/// Scanners and sloppy clients send them, backends take them: they must be judged, not vanish.
-fn encoded_target(target: &[u8]) -> Option<Vec<u8>> {
+/// Scanners and sloppy clients send them, backends take them: they must be judged, not vanish. Bytes past
+/// ASCII are encoded too: to some backends they are no request.
+pub fn encoded_target(target: &[u8]) -> Option<Vec<u8>> {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
     let is_odd = |byte: u8| matches!(byte, b'<' | b'>' | b'"' | b'`') || byte >= 0x80;
     if !target.iter().any(|byte| is_odd(*byte)) {
@@ -321,8 +331,25 @@ fn encoded_target(target: &[u8]) -> Option<Vec<u8>> {
     Some(encoded)
 }
 
+/// The header lines of a head that passed [`check`], in their order: name as sent, value without the blanks
+/// around it.
+pub fn header_lines(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let (_, mut rest) = split_line(head);
+    std::iter::from_fn(move || {
+        let (line, after) = split_line(rest);
+        rest = after;
+        split_field(line)
+    })
+}
+
+/// Name and trimmed value of a header line.
+fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, value) = line.split_at(memchr(b':', line)?);
+    Some((name, trim(value.get(1..).unwrap_or_default())))
+}
+
 /// The line before the next CRLF, and what follows it.
-fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     match memchr(b'\n', bytes) {
         Some(at) => {
             let line = bytes.get(..at).unwrap_or_default();
@@ -332,7 +359,7 @@ fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-fn trim(value: &[u8]) -> &[u8] {
+pub(crate) fn trim(value: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
     let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
     let end = value.iter().rposition(|byte| !is_blank(byte)).map_or(start, |at| at + 1);

@@ -3,11 +3,16 @@
 //! returned; each has a bound, and a fuzz target in `fuzz/`.
 
 mod chunked;
+mod http1_answer;
 mod http1_head;
 mod http2_frames;
 mod proxy_protocol;
 
 pub use chunked::Chunked;
-pub use http1_head::{CheckedHead, Framing, HeadLimits, Refusal, check, find_end};
+pub use http1_answer::check_answer;
+pub use http1_head::{
+    CheckedHead, Framing, HeadLimits, Refusal, check, content_length, encoded_target, find_end, header_lines,
+    is_authority,
+};
 pub use http2_frames::{FrameHead, FrameWalker, PREFACE};
 pub use proxy_protocol::{ProxyHeader, ProxySource, Taken};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Recorded figures: `benchmarks/figures/AREA.jsonl`, and the page made of them.
 
+mod instructions;
 mod node;
 mod solid;
 
@@ -18,6 +19,7 @@ use crate::docs::line;
 const AREAS: &[Area] = &[
     ("node", "The node: start, size, and how long its developers wait", node::measure),
     ("solid", "Solid: what a request costs beside its peers, and what it withstands", solid::measure),
+    ("instructions", "Instructions of the node for one request", instructions::measure),
 ];
 
 /// Name, title, measurement.
@@ -135,6 +137,11 @@ pub(crate) fn measure(root: &Path, area: &str, parts: &[&str]) -> Result<()> {
 /// Where the time of a node under load goes.
 pub(crate) fn profile(root: &Path, part: &str) -> Result<()> {
     solid::profile(root, part)
+}
+
+/// Counts instructions afresh and compares them with the recorded ones.
+pub(crate) fn check_instructions(root: &Path) -> Result<()> {
+    instructions::check(root)
 }
 
 /// `BENCHMARKS.md`

@@ -72,7 +72,7 @@ where
         .timer(TokioTimer::new())
         // The door keeps the head's own deadline; this one is for the silence between two requests.
         .header_read_timeout(Duration::from_secs(limits.keepalive_secs))
-        .max_buf_size(head_limits.max_head_bytes * 3 + 8192)
+        .max_buf_size(buffer_bytes(&head_limits))
         .serve_connection(door, handler)
         .with_upgrades();
     let mut connection = pin!(connection);
@@ -106,6 +106,12 @@ where
         }
     };
     ended(result);
+}
+
+/// A head must fit, its target three times as long when every byte of it is percent-encoded. As much of an
+/// answer is taken before the client reads it.
+const fn buffer_bytes(limits: &HeadLimits) -> usize {
+    limits.max_head_bytes + 2 * limits.max_target_bytes + 8192
 }
 
 const fn head_limits(limits: &LimitsSection) -> HeadLimits {

@@ -25,8 +25,8 @@ use crate::pace::Pace;
 use crate::paced_body::{PacedBody, last_piece_may_take};
 use crate::service::Service;
 
-/// Buffered answer bytes of one stream: enough for a window, few enough for ten thousand streams.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Buffered answer bytes of one stream: two frames of the usual size.
+const SEND_BUFFER_BYTES: usize = 32 * 1024;
 
 /// Flow-control windows.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;

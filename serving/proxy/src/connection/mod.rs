@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use sunbeam_listeners::{ConnectionPermit, ProxyHeaderError, Scheme, read_proxy_header, reset};
 use sunbeam_wire::ProxySource;
 use tokio::net::TcpStream;
@@ -22,6 +23,13 @@ use crate::paced_stream::PacedStream;
 use crate::service::Service;
 use crate::shared::Shared;
 
+/// Bytes that wait in the kernel and are not on their way: enough to keep the way full while a thread is
+/// busy with others.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
+/// Bytes that are encrypted ahead of the socket: two records.
+const TLS_BUFFER_BYTES: usize = 32 * 1024;
+
 /// Serves `stream` until it ends. The permit is its place in the connection count.
 pub(crate) async fn serve(
     service: Rc<Service>,
@@ -33,6 +41,10 @@ pub(crate) async fn serve(
     // Heads and bodies are written whole: waiting for acknowledgements only costs time.
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "failed to set TCP_NODELAY");
+    }
+    // For a client that reads slowly the kernel would take megabytes; what is on its way has no bound.
+    if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
+        debug!(%error, "failed to set TCP_NOTSENT_LOWAT");
     }
     let mut peer = peer;
     if permit.expects_proxy_header() {
@@ -65,7 +77,7 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
     };
     let accepted = timeout(limit, acceptor.accept(paced(&shared, stream))).await;
     drop(handshake);
-    let stream = match accepted {
+    let mut stream = match accepted {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
             count("failed");
@@ -79,7 +91,8 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
         }
     };
     count("ok");
-    let session = stream.get_ref().1;
+    let session = stream.get_mut().1;
+    session.set_buffer_limit(Some(TLS_BUFFER_BYTES));
     let tls_version = match session.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",

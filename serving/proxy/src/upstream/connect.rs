@@ -18,14 +18,15 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tracing::debug;
 
+use super::answer_check::{AnswerCheck, CheckedSender};
 use super::pool::{Lease, Pool, Sender};
 use super::{Kind, UpstreamError};
-use crate::body::RequestBody;
 use crate::context::RequestContext;
 use crate::executor::LocalExecutor;
 
-/// Bytes of an answer that are held for a client that reads slowly; a head must fit too.
-const ANSWER_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes of an answer that are read at a time; a head must fit too. For a client that reads slowly about three
+/// times as many are held.
+const ANSWER_BUFFER_BYTES: usize = 32 * 1024;
 
 /// A connected stream, plain or TLS.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -53,7 +54,7 @@ pub(super) async fn connect(
 pub(crate) async fn open_http1(
     context: &RequestContext,
     backend: &Arc<Backend>,
-) -> Result<http1::SendRequest<RequestBody>, UpstreamError> {
+) -> Result<CheckedSender, UpstreamError> {
     let tls = context.snapshot.client_tls(backend).map(|config| {
         let mut config = ClientConfig::clone(config);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -135,7 +136,9 @@ async fn first_to_answer(addresses: &[SocketAddr], deadline: Instant) -> Result<
     Err(last)
 }
 
-async fn http1_sender(stream: Box<dyn Stream>) -> Result<http1::SendRequest<RequestBody>, UpstreamError> {
+async fn http1_sender(stream: Box<dyn Stream>) -> Result<CheckedSender, UpstreamError> {
+    let stream = AnswerCheck::new(stream);
+    let checked = stream.sender();
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(ANSWER_BUFFER_BYTES)
         .handshake(TokioIo::new(stream))
@@ -146,7 +149,7 @@ async fn http1_sender(stream: Box<dyn Stream>) -> Result<http1::SendRequest<Requ
             debug!(%error, "backend connection ended");
         }
     });
-    Ok(sender)
+    Ok(checked(sender))
 }
 
 async fn http2_sender(stream: Box<dyn Stream>) -> Result<Sender, UpstreamError> {

@@ -4,6 +4,7 @@
 //! A backend that refuses or cannot be found is 502, one that does not answer in time 504, and when all of
 //! a list are left out it is 503; each failure is counted by kind in `sunbeam_upstream_errors_total`.
 
+mod answer_check;
 mod attempts;
 mod balance;
 mod check;
@@ -17,10 +18,11 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use sunbeam_routing::{Backend, Scheme};
 use tokio::time::{Instant, sleep_until};
 
+pub(crate) use answer_check::CheckedSender;
 pub(crate) use attempts::{Attempts, Turn};
 pub(crate) use check::Checks;
 pub(crate) use connect::open_http1;
@@ -150,7 +152,8 @@ pub(crate) async fn send(
         let request = lease.request(head, body).map_err(|error| attempts.note(&turn, error, false))?;
         let failure = match exchange(&mut lease, request, watch, answer_timeout).await {
             Ok(response) => {
-                let answer = accept(response).map_err(|error| attempts.note(&turn, error, false))?;
+                let answer =
+                    accept(response, &mut lease).map_err(|error| attempts.note(&turn, error, false))?;
                 turn.succeeded();
                 let watch = Rc::clone(watch);
                 return Ok(answer.map(|body| PooledBody::new(body, lease, turn, watch, answer_timeout)));
@@ -239,8 +242,9 @@ fn is_dead(error: &hyper::Error) -> bool {
     let is_reset = || {
         let mut cause = std::error::Error::source(error);
         while let Some(error) = cause {
-            if error.downcast_ref::<std::io::Error>().is_some() {
-                return true;
+            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                // A malformed answer is an answer.
+                return error.kind() != std::io::ErrorKind::InvalidData;
             }
             cause = error.source();
         }
@@ -250,7 +254,7 @@ fn is_dead(error: &hyper::Error) -> bool {
 }
 
 /// Refuses answers that two readers could read in two ways.
-fn accept(response: Response<Incoming>) -> Result<Response<Incoming>, UpstreamError> {
+fn accept(mut response: Response<Incoming>, lease: &mut Lease) -> Result<Response<Incoming>, UpstreamError> {
     let headers = response.headers();
     let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
     if lengths > 1 || (lengths == 1 && headers.contains_key(header::TRANSFER_ENCODING)) {
@@ -259,6 +263,16 @@ fn accept(response: Response<Incoming>) -> Result<Response<Incoming>, UpstreamEr
     let status = response.status().as_u16();
     if !(200..600).contains(&status) {
         return Err(UpstreamError::backend(Kind::Protocol, format!("the answer's status is {status}")));
+    }
+    if response.version() == Version::HTTP_10 {
+        // To a backend that once said 1.0 hyper speaks 1.0, in which a body of unknown length is lost.
+        lease.keep_not();
+        // The client's connection is none of an old backend's business.
+        *response.version_mut() = Version::HTTP_11;
+    }
+    if status == 204 {
+        // RFC 9110 §8.6: there is none.
+        response.headers_mut().remove(header::CONTENT_LENGTH);
     }
     Ok(response)
 }
@@ -277,7 +291,13 @@ impl Lease {
                     head.path_and_query.parse::<Uri>().map_err(|error| ours(error.into()))?;
                 let host = HeaderValue::from_str(&head.authority_for(backend))
                     .map_err(|error| ours(error.into()))?;
-                request.headers_mut().insert(header::HOST, host);
+                let is_chunked = request.body().size_hint().exact().is_none();
+                let headers = request.headers_mut();
+                headers.insert(header::HOST, host);
+                if is_chunked && !headers.contains_key(header::CONTENT_LENGTH) {
+                    // hyper would leave the body of a GET out.
+                    headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+                }
             }
             Sender::Http2(_) => {
                 let scheme = if backend.url.scheme == Scheme::Https { "https" } else { "http" };

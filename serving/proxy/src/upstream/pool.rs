@@ -13,13 +13,15 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use sunbeam_routing::Backend;
 use tokio::time::{Sleep, sleep};
 
+use super::answer_check::CheckedSender;
 use super::attempts::Turn;
 use super::group::Rotation;
 use crate::body::{BodyWatch, BoxError, RequestBody};
+use crate::request::strip_trailers;
 
 /// Kept connections to one backend. A backend that is asked more at once gets new ones.
 const KEPT_PER_BACKEND: usize = 128;
@@ -54,14 +56,14 @@ pub(crate) struct Pool {
 
 #[derive(Debug, Default)]
 struct Kept {
-    http1: Vec<(http1::SendRequest<RequestBody>, Instant)>,
+    http1: Vec<(CheckedSender, Instant)>,
     http2: Option<http2::SendRequest<RequestBody>>,
 }
 
 /// One connection's sending half.
 #[derive(Debug)]
 pub(super) enum Sender {
-    Http1(http1::SendRequest<RequestBody>),
+    Http1(CheckedSender),
     Http2(http2::SendRequest<RequestBody>),
 }
 
@@ -72,6 +74,8 @@ pub(super) struct Lease {
     backend: Arc<Backend>,
     sender: Sender,
     reused: bool,
+    /// It may be kept for another request.
+    keeps: bool,
 }
 
 impl Pool {
@@ -88,8 +92,13 @@ impl Pool {
         };
         let mut backends = self.backends.borrow_mut();
         let kept = backends.get_mut(backend)?;
-        let lease =
-            |sender| Lease { pool: Rc::clone(self), backend: Arc::clone(backend), sender, reused: true };
+        let lease = |sender| Lease {
+            pool: Rc::clone(self),
+            backend: Arc::clone(backend),
+            sender,
+            reused: true,
+            keeps: true,
+        };
         if let Some(sender) = &kept.http2 {
             if !sender.is_closed() {
                 return Some(lease(Sender::Http2(sender.clone())));
@@ -98,7 +107,7 @@ impl Pool {
         }
         // The newest first. One that is not ready has just been given back, and is left where it is, or
         // is closed, and is swept: what a backend sent beyond its answer closes it.
-        let is_ready = |(sender, _): &(http1::SendRequest<RequestBody>, _)| sender.is_ready();
+        let is_ready = |(sender, _): &(CheckedSender, _)| sender.is_ready();
         let at = kept.http1.iter().rposition(is_ready)?;
         let (_, since) = kept.http1.get(at)?;
         if since.elapsed() > newest {
@@ -124,7 +133,7 @@ impl Pool {
         });
     }
 
-    fn keep(&self, backend: Arc<Backend>, sender: http1::SendRequest<RequestBody>) {
+    fn keep(&self, backend: Arc<Backend>, sender: CheckedSender) {
         let mut backends = self.backends.borrow_mut();
         let kept = backends.entry(backend).or_default();
         if kept.http1.len() >= KEPT_PER_BACKEND {
@@ -142,7 +151,7 @@ impl Lease {
         if let Sender::Http2(sender) = &sender {
             pool.backends.borrow_mut().entry(Arc::clone(&backend)).or_default().http2 = Some(sender.clone());
         }
-        Self { pool, backend, sender, reused: false }
+        Self { pool, backend, sender, reused: false, keeps: true }
     }
 
     /// No answer came in time: the next request gets a connection of its own, because a host that
@@ -154,6 +163,11 @@ impl Lease {
         {
             kept.http2 = None;
         }
+    }
+
+    /// This connection ends with this request.
+    pub(super) const fn keep_not(&mut self) {
+        self.keeps = false;
     }
 
     pub(super) const fn is_reused(&self) -> bool {
@@ -185,7 +199,9 @@ impl Lease {
 
     /// The answer was read to its end: keep the connection. It is used again once it is ready.
     fn give_back(self) {
-        if let Sender::Http1(sender) = self.sender {
+        if let Sender::Http1(sender) = self.sender
+            && self.keeps
+        {
             self.pool.keep(self.backend, sender);
         }
     }
@@ -243,8 +259,11 @@ impl Body for PooledBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
                 self.deadline = None;
+                if let Some(trailers) = frame.trailers_mut() {
+                    strip_trailers(trailers);
+                }
                 if self.inner.is_end_stream() {
                     self.finish();
                 }

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures of a node under load. Parts: lossless; peers, or one of its jobs (http1, https, http2, connections, static, body).
+//! Figures of a node under load. Parts: peers, or one of its jobs (http1, https, http2, connections, static, body);
+//! latency, idle_memory, lossless, attacks, soak.
 //! One file a measurement: its `measure` asks `recorder.wants("part")` first.
 
+mod attacks;
 mod cpu;
+mod idle_memory;
+mod latency;
 mod load;
 mod lossless;
 mod peers;
+mod rig;
 mod server;
+mod soak;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,7 +23,11 @@ use super::Recorder;
 
 pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
     peers::measure(root, recorder)?;
-    lossless::measure(root, recorder)
+    latency::measure(root, recorder)?;
+    idle_memory::measure(root, recorder)?;
+    lossless::measure(root, recorder)?;
+    attacks::measure(root, recorder)?;
+    soak::measure(root, recorder)
 }
 
 /// What stands below the area's table in `BENCHMARKS.md`.
@@ -44,11 +54,16 @@ fn binary_of(root: &Path, profile: &str) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("SUNBEAM_BENCH_BINARY") {
         return PathBuf::from(path).canonicalize().context("SUNBEAM_BENCH_BINARY");
     }
-    let arguments = ["build", "--locked", "--package", "sunbeam-cli", "--profile", profile];
+    built(root, "sunbeam-cli", profile).map(|folder| folder.join("sunbeam"))
+}
+
+/// Builds a package; where its binary is.
+fn built(root: &Path, package: &str, profile: &str) -> Result<PathBuf> {
+    let arguments = ["build", "--locked", "--package", package, "--profile", profile];
     let status = Command::new(env!("CARGO")).args(arguments).current_dir(root).status()?;
     if !status.success() {
-        bail!("the {profile} build failed");
+        bail!("the {profile} build of {package} failed");
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join(profile).join("sunbeam"))
+    Ok(target.join(profile))
 }

@@ -188,7 +188,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn pid(&self) -> u32 {
-        self.process.child.id()
+        self.process.id()
     }
 
     /// Name and version.
@@ -220,20 +220,24 @@ impl Server {
 
 /// A child that ends with its owner.
 #[derive(Debug)]
-struct Process {
+pub(super) struct Process {
     child: Child,
     output: PathBuf,
 }
 
 impl Process {
-    fn start(mut command: Command, output: &Path) -> Result<Self> {
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(super) fn start(mut command: Command, output: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(output)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("{command:?}"))?;
         Ok(Self { child, output: output.to_owned() })
     }
 
-    fn wait_for(&mut self, port: u16) -> Result<()> {
+    pub(super) fn wait_for(&mut self, port: u16) -> Result<()> {
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if self.child.try_wait()?.is_some() || begun.elapsed() > Duration::from_secs(20) {
@@ -262,7 +266,7 @@ fn version(program: &Path, arguments: &[&str]) -> Result<String> {
 }
 
 /// ECDSA P-256, for all alike.
-fn certificate(work: &Path) -> Result<()> {
+pub(super) fn certificate(work: &Path) -> Result<()> {
     let (certificate, key) = (work.join("certificate.pem"), work.join("key.pem"));
     text_of(
         Command::new("openssl")
@@ -302,6 +306,6 @@ fn filled(text: &str, values: &[(&str, String)]) -> String {
     values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("@{name}@"), value))
 }
 
-fn free_port() -> Result<u16> {
+pub(super) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//! HTTP/1 request heads: the end is found wherever the stream is cut; what is accepted is read the same way
+//! by another parser, fits the URI type, stays what it is when it is read again.
+#![no_main]
+
+use std::borrow::Cow;
+
+use libfuzzer_sys::fuzz_target;
+use sunbeam_fuzz::{arrival, pieces};
+use sunbeam_wire::{Framing, HeadLimits, check, find_end};
+
+const LIMITS: HeadLimits = HeadLimits { max_head_bytes: 4096, max_headers: 32, max_target_bytes: 1024 };
+
+fuzz_target!(|data: &[u8]| {
+    let Some((cuts, stream)) = arrival(data) else { return };
+    let whole = find_end(stream, 0);
+    assert_eq!(whole, found_in_pieces(cuts, stream), "the end depends on how the bytes arrive");
+    // The door calls it with whole heads only; it must stand anything.
+    let head = match whole {
+        Ok(Some(end)) => &stream[..end],
+        _ => return drop(check(stream, &LIMITS)),
+    };
+    match check(head, &LIMITS) {
+        Err(refusal) => {
+            assert!((400..=599).contains(&refusal.status) && !refusal.why.is_empty());
+            assert!(refusal.line.len() <= 3 * 512, "an audit record could not carry this");
+        }
+        Ok(checked) => {
+            read_by_another(&checked.bytes, checked.framing, checked.may_upgrade);
+            assert!(checked.bytes.len() <= head.len() + 2 * LIMITS.max_target_bytes);
+            let limits = HeadLimits { max_target_bytes: 3 * LIMITS.max_target_bytes, ..LIMITS };
+            let again = check(&checked.bytes, &limits).expect("what went on is accepted again");
+            assert!(matches!(again.bytes, Cow::Borrowed(_)), "and is not changed again");
+            assert_eq!((again.framing, again.may_upgrade), (checked.framing, checked.may_upgrade));
+        }
+    }
+});
+
+/// As the door does it: after each read, from where the last look ended.
+fn found_in_pieces(cuts: &[u8], stream: &[u8]) -> Result<Option<usize>, &'static str> {
+    let (mut length, mut scanned) = (0, 0);
+    for piece in pieces(cuts, stream) {
+        length += piece.len();
+        if let Some(end) = find_end(&stream[..length], scanned)? {
+            return Ok(Some(end));
+        }
+        scanned = length.saturating_sub(3);
+    }
+    Ok(None)
+}
+
+/// The same bytes by httparse, and the framing by RFC 9112 §6.3 from what it found.
+fn read_by_another(bytes: &[u8], framing: Framing, may_upgrade: bool) {
+    let mut headers = [httparse::EMPTY_HEADER; LIMITS.max_headers];
+    let mut request = httparse::Request::new(&mut headers);
+    let status = request.parse(bytes).expect("another parser accepts it");
+    assert_eq!(status, httparse::Status::Complete(bytes.len()), "another parser ends it elsewhere");
+    let (method, target) = (request.method.expect("a method"), request.path.expect("a target"));
+    let line = format!("{method} {target} HTTP/1.{}\r\n", request.version.expect("a version"));
+    assert!(bytes.starts_with(line.as_bytes()));
+    assert!(target.is_ascii());
+    http::Uri::try_from(target).expect("the URI type takes it");
+    let values = |name: &str| -> Vec<&[u8]> {
+        let named = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+        named.map(|header| header.value.trim_ascii()).collect()
+    };
+    let (lengths, codings) = (values("content-length"), values("transfer-encoding"));
+    let want = match (lengths.as_slice(), codings.as_slice()) {
+        ([], []) => Framing::None,
+        ([], [coding]) if coding.eq_ignore_ascii_case(b"chunked") => Framing::Chunked,
+        ([length], []) => match std::str::from_utf8(length).expect("digits").parse().expect("a number") {
+            0 => Framing::None,
+            length => Framing::Length(length),
+        },
+        _ => panic!("ambiguous framing was accepted"),
+    };
+    assert_eq!(framing, want);
+    assert_eq!(may_upgrade, !values("upgrade").is_empty());
+    assert!(values("host").len() <= 1);
+    assert!(values("host").len() == 1 || request.version == Some(0));
+}
