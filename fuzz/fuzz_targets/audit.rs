@@ -18,11 +18,12 @@ fuzz_target!(|text: &str| {
     }
     for key in ["token", "TOKEN", "%74oken", "user[password]", "user%5Bpassword%5D", "a.token"] {
         for query in [format!("{text}&{key}={SECRET}"), format!("{key}={SECRET}&{text}")] {
-            let kept = REDACTION.query(&query);
+            let kept = REDACTION.query(&query).into_owned();
             assert!(!kept.contains(SECRET), "{kept}");
-            assert_eq!(REDACTION.query(&kept), kept, "redacting again changes it");
+            assert_eq!(&*REDACTION.query(&kept), &*kept, "redacting again changes it");
             if !text.contains('?') {
-                let kept = REDACTION.url(&format!("https://name:{SECRET}@host.example/path?{query}"));
+                let url = format!("https://name:{SECRET}@host.example/path?{query}");
+                let kept = REDACTION.url(&url);
                 assert!(!kept.contains(SECRET), "{kept}");
             }
         }

@@ -30,16 +30,23 @@ const FILES: &[(&str, &str)] = &[
     ("outside.txt", "<outside>"),
 ];
 
+/// Where the files lie: in the crate's own `target`, made once.
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/files");
+
 static ROOT: LazyLock<StaticRoot> = LazyLock::new(|| {
-    let folder =
-        PathBuf::from(std::env::temp_dir()).join(format!("sunbeam-fuzz-files-{}", std::process::id()));
+    let folder = PathBuf::from(FOLDER);
     for (path, content) in FILES {
         let path = folder.join(path);
         fs::create_dir_all(path.parent().expect("a folder")).expect("make a folder");
-        fs::write(path, content).expect("write a file");
+        // Another run may be reading it.
+        if !fs::read(&path).is_ok_and(|found| found == content.as_bytes()) {
+            fs::write(path, content).expect("write a file");
+        }
     }
-    std::os::unix::fs::symlink("../../outside.txt", folder.join("www/public/link.txt")).expect("link");
-    std::os::unix::fs::symlink("../..", folder.join("www/public/up")).expect("link");
+    for (link, to) in [("www/public/link.txt", "../../outside.txt"), ("www/public/up", "../..")] {
+        // There already, from the last run.
+        drop(std::os::unix::fs::symlink(to, folder.join(link)));
+    }
     StaticRoot::open(&folder.join("www"), None).expect("open the root")
 });
 
@@ -62,8 +69,28 @@ fuzz_target!(|text: &str| {
         }
     }
     let Lookup::Found(file) = ROOT.find(path, ["gzip"]) else { panic!("it was there") };
-    answer(file.respond(&Method::GET, &headers).expect("readable"), content);
+    let response = file.respond(&Method::GET, &headers).expect("readable");
+    if let Some(wanted) = plain_range(&headers, content.len()) {
+        let got =
+            response.headers().get(header::CONTENT_RANGE).map(|range| range.to_str().expect("our own text"));
+        assert_eq!(got, Some(wanted.as_str()), "another part than was asked for");
+    }
+    answer(response, content);
 });
+
+/// What `Content-Range` answers one plain range without conditions, by the book; `None` for other requests.
+fn plain_range(headers: &HeaderMap, length: usize) -> Option<String> {
+    let value = headers.get(header::RANGE).filter(|_| headers.len() == 1)?;
+    let (first, last) = value.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    let number = |digits: &str| digits.parse::<usize>().ok().filter(|_| !digits.starts_with('+'));
+    let (first, last) = match (number(first), number(last)) {
+        (Some(first), Some(last)) if first <= last => (first, last.min(length - 1)),
+        (Some(first), None) if last.is_empty() => (first, length - 1),
+        (None, Some(count)) if first.is_empty() && count > 0 => (length.saturating_sub(count), length - 1),
+        _ => return None,
+    };
+    Some(if first < length { format!("bytes {first}-{last}/{length}") } else { format!("bytes */{length}") })
+}
 
 fn answer(response: Response<FileBody>, content: &str) {
     let status = response.status();
