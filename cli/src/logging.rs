@@ -31,7 +31,7 @@ impl Level {
         if self.fixed {
             return;
         }
-        match EnvFilter::try_new(level) {
+        match filter(level) {
             Ok(filter) => {
                 if let Err(error) = self.handle.reload(filter) {
                     tracing::error!(%error, "the log level could not be changed");
@@ -50,7 +50,11 @@ pub(crate) fn start(level: &str, format: LogFormat) -> Result<Level, CliError> {
     let variable = std::env::var("RUST_LOG").ok().filter(|value| !value.is_empty());
     let fixed = variable.is_some();
     let source = if fixed { "RUST_LOG" } else { "telemetry.log_level" };
-    let filter = EnvFilter::try_new(variable.as_deref().unwrap_or(level)).map_err(|error| {
+    let filter = match &variable {
+        Some(directives) => EnvFilter::try_new(directives),
+        None => filter(level),
+    };
+    let filter = filter.map_err(|error| {
         CliError::usage(format!("`{source}` is not a log level: {error}"))
             .hint("error, warn, info, debug or trace, or directives like `info,sunbeam_proxy=debug`")
     })?;
@@ -68,6 +72,12 @@ pub(crate) fn start(level: &str, format: LogFormat) -> Result<Level, CliError> {
         .try_init()
         .map_err(|error| CliError::failed(format!("failed to start logging: {error}")))?;
     Ok(Level { handle, fixed })
+}
+
+/// The HTTP/2 library warns of each connection that it cuts: in a flood that would be the log. What it cuts
+/// is counted, and a directive for it in `level` comes later and wins.
+fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    EnvFilter::try_new(format!("h2=error,{level}"))
 }
 
 fn human<S, W>(writer: W, terminal: bool) -> impl Layer<S> + Send + Sync

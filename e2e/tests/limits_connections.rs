@@ -393,7 +393,7 @@ fn the_passthrough_counts_with_the_same_guard() {
 
 #[test]
 fn a_flood_from_one_address_leaves_the_others_served() {
-    const ROUNDS: usize = 10;
+    const ROUNDS: u32 = 10;
     let backend = TestUpstream::echo();
     let limits = "[limits]\nmax_connections_per_ip = 50\nmax_tls_handshakes = 64";
     let proxy = TestProxy::start(&settings(&backend, limits));
@@ -411,6 +411,11 @@ fn a_flood_from_one_address_leaves_the_others_served() {
                         _ => {}
                     }
                 }
+                // Closed before the node has looked at them they would be no flood.
+                eventually("the node has seen them all", || {
+                    let seen = proxy.metric("sunbeam_connections_total", &[]);
+                    (seen >= 200.0 * f64::from(round + 1)).then_some(())
+                });
             }
         });
         let mut served = 0;

@@ -11,6 +11,7 @@ mod faults;
 mod grpc;
 mod http;
 mod http2;
+mod idle;
 mod limits_connections;
 mod limits_http;
 mod one_reading;

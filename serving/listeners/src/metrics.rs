@@ -8,6 +8,8 @@ declare_metrics! {
     pub struct ListenerMetrics {
         /// Connections that are open, plain and TLS.
         active_connections: Gauge["sunbeam_active_connections"],
+        /// HTTP/1 connections among them that have been silent for a second since their last request.
+        idle_connections: Gauge["sunbeam_idle_connections"],
         /// The bound on them, `limits.max_connections`.
         max_connections: Gauge["sunbeam_max_connections"],
         /// Connections accepted, by listener: http, https.

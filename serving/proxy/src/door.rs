@@ -45,6 +45,8 @@ pub(crate) struct DoorState {
     /// An upgrade was asked for and the service has not answered yet.
     undecided: AtomicBool,
     partial: AtomicBool,
+    /// Nothing has come since the last request was over.
+    between: AtomicBool,
 }
 
 impl DoorState {
@@ -66,6 +68,11 @@ impl DoorState {
     /// Whether a head has begun to arrive that the service knows nothing of yet.
     pub(crate) fn has_partial_head(&self) -> bool {
         self.partial.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing has come since the last request's end.
+    pub(crate) fn is_between_requests(&self) -> bool {
+        self.between.load(Ordering::Relaxed)
     }
 
     fn push(&self, refusal: Option<Refusal>) {
@@ -180,6 +187,7 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Door<T> {
             Ok(Some(end)) if end > self.limits.max_head_bytes => self.refuse_length(),
             Ok(None) if self.inbound.len() >= self.limits.max_head_bytes => self.refuse_length(),
             Ok(None) => {
+                self.arm_deadline();
                 self.phase = Phase::Head { scanned: self.inbound.len().saturating_sub(3) };
                 self.arm_deadline();
                 self.state.partial.store(true, Ordering::Relaxed);
@@ -269,6 +277,8 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Door<T> {
             // An idle connection keeps no buffer.
             self.inbound = BytesMut::new();
         }
+        let is_between = polled.is_pending() && self.phase == Phase::Head { scanned: 0 };
+        self.state.between.store(is_between && self.inbound.is_empty(), Ordering::Relaxed);
         ready!(polled)?;
         Poll::Ready(Ok(self.inbound.len() - before))
     }

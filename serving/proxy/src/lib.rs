@@ -17,6 +17,7 @@ mod error_page;
 mod executor;
 mod frame_watch;
 mod hand_over;
+mod lent;
 mod metrics;
 mod node;
 mod pace;

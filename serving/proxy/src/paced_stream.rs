@@ -27,6 +27,9 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
 
     /// The next close is a reset, and throws away what was not sent.
     fn reset_on_close(&self);
+
+    /// Ready when there is something to read, the end included.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 impl Socket for TcpStream {
@@ -38,23 +41,38 @@ impl Socket for TcpStream {
         // If it fails, the close is an ordinary one.
         drop(self.set_zero_linger());
     }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_read_ready(cx).map(drop)
+    }
 }
 
 /// A connection whose watchdog can be told that a tunnel begins.
 pub(crate) trait Watched {
     /// From here on no rate is asked for.
     fn becomes_tunnel(&mut self);
+
+    /// Ready when there is something to read, the end included; nothing is read.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
-impl<T> Watched for PacedStream<T> {
+impl<T: Socket> Watched for PacedStream<T> {
     fn becomes_tunnel(&mut self) {
         self.pace = Pace::new(0);
+    }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.io.poll_readable(cx)
     }
 }
 
 impl<T: Watched> Watched for TlsStream<T> {
     fn becomes_tunnel(&mut self) {
         self.get_mut().0.becomes_tunnel();
+    }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.get_ref().0.poll_readable(cx)
     }
 }
 
@@ -215,6 +233,10 @@ mod tests {
     impl Socket for TestSocket {
         fn send_now(&self, _bytes: &[u8]) -> io::Result<usize> {
             Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn poll_readable(&self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
         }
 
         fn reset_on_close(&self) {

@@ -12,7 +12,7 @@ use sunbeam_listeners::{ListenerChange, ListenerKey, ListenerSet, reset};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::{interval, sleep};
 use tracing::{error, warn};
 
@@ -26,6 +26,9 @@ const BLOCKING_THREADS: usize = 32;
 
 /// How often unused backend connections are dropped.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
+
+/// Connections accepted before those that are there get their turn: in a flood they would pile up unserved.
+const ACCEPTS_A_TURN: u32 = 16;
 
 /// Wait after a refused accept: without descriptors it would be refused again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -67,10 +70,18 @@ async fn run(index: usize, shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiv
     let service = Rc::new(Service { shared: Arc::clone(&shared), pool: Rc::new(Pool::new(index)) });
     let mut listeners = ListenerSet::default();
     let mut sweep = interval(SWEEP_EVERY);
+    let mut accepted_in_a_row = 0;
     loop {
         tokio::select! {
             accepted = listeners.accept() => match accepted {
-                Ok((key, stream, peer)) => admit(&service, key, stream, peer),
+                Ok((key, stream, peer)) => {
+                    admit(&service, key, stream, peer);
+                    accepted_in_a_row += 1;
+                    if accepted_in_a_row >= ACCEPTS_A_TURN {
+                        accepted_in_a_row = 0;
+                        yield_now().await;
+                    }
+                }
                 Err(error) => {
                     shared.listener_metrics.limit_hits("file_descriptors").inc();
                     warn!(%error, "failed to accept a connection");

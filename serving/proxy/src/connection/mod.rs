@@ -99,7 +99,8 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
     };
     let info = ConnectionInfo::new(peer, Scheme::Https, tls_version, permit);
     if session.alpn_protocol() == Some(b"h2") {
-        http2::serve(service, stream, info).await;
+        // In a box: the others' task need not have room for it.
+        Box::pin(http2::serve(service, stream, info)).await;
     } else {
         http1::serve(service, stream, info).await;
     }
