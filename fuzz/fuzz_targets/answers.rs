@@ -4,13 +4,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use sunbeam_wire::{check_answer, content_length, find_end};
+use sunbeam_wire::{Framing, check_answer, content_length, find_end};
 
 fuzz_target!(|data: &[u8]| {
     // The reader is given whole heads; it must stand anything.
     let end = find_end(data, 0).ok().flatten();
     let head = &data[..end.unwrap_or(data.len())];
-    let (Some(_), Ok(status)) = (end, check_answer(head)) else { return };
+    let (Some(_), Ok(checked)) = (end, check_answer(head)) else { return };
+    let status = checked.status;
     assert!((100..=599).contains(&status));
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut answer = httparse::Response::new(&mut headers);
@@ -26,4 +27,13 @@ fuzz_target!(|data: &[u8]| {
     assert!(lengths.len() + codings.len() <= 1, "ambiguous framing was accepted");
     assert!(lengths.iter().all(|length| content_length(length).is_some()));
     assert!(codings.iter().all(|coding| coding.eq_ignore_ascii_case(b"chunked")));
+    let framing = match (lengths.first(), codings.first()) {
+        (Some(length), _) => content_length(length).map_or(Framing::None, Framing::Length),
+        (None, Some(_)) => Framing::Chunked,
+        (None, None) => Framing::None,
+    };
+    assert_eq!(checked.framing, framing);
+    assert_eq!(checked.is_http_10, answer.version == Some(0));
+    let closes = |value: &&[u8]| value.split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"));
+    assert_eq!(checked.closes, values("connection").iter().any(closes));
 });

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Chunked framing: the same end however the bytes arrive, and the same as a simple lenient decoder finds.
+//! Chunked framing: the same end and the same data however the bytes arrive, and the same as a simple lenient
+//! decoder finds.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use sunbeam_fuzz::{arrival, pieces};
-use sunbeam_wire::Chunked;
+use sunbeam_wire::{Chunked, Piece};
 
 fuzz_target!(|data: &[u8]| {
     let Some((cuts, stream)) = arrival(data) else { return };
@@ -20,7 +21,33 @@ fuzz_target!(|data: &[u8]| {
         Ok((used, false)) => assert_eq!(used, stream.len(), "bytes are left, and the end is not reached"),
         Err(_) => {}
     }
+    let apart = taken_apart([stream]);
+    assert_eq!(apart, taken_apart(pieces(cuts, stream)), "the data depends on how the bytes arrive");
+    if let Ok((data, used, true)) = &apart {
+        assert_eq!(decoded(stream), Some((data.clone(), *used)), "two readers see two bodies");
+    }
+    assert!(whole.is_err() || apart.is_ok(), "the reader of answers takes all that the reader of requests takes");
 });
+
+/// Data, bytes used and whether that is all, as the reader of answers has it.
+fn taken_apart<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<(Vec<u8>, usize, bool), &'static str> {
+    let mut chunked = Chunked::of_answer();
+    let (mut data, mut used) = (Vec::new(), 0);
+    for mut part in parts {
+        loop {
+            let (kind, here) = chunked.next(part)?;
+            if here == 0 {
+                break;
+            }
+            if kind == Piece::Data {
+                data.extend_from_slice(&part[..here]);
+            }
+            used += here;
+            part = &part[here..];
+        }
+    }
+    Ok((data, used, chunked.is_done()))
+}
 
 fn in_pieces(cuts: &[u8], stream: &[u8]) -> Result<(usize, bool), &'static str> {
     let mut chunked = Chunked::new();

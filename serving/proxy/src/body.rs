@@ -91,6 +91,8 @@ impl BodyWatch {
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     inner: Option<Incoming>,
+    /// Read, and given back because it could not be sent.
+    unread: Bytes,
     left: u64,
     watch: Rc<BodyWatch>,
     arrival: Option<Box<Arrival>>,
@@ -116,7 +118,10 @@ impl RequestBody {
             progress: Cell::new(Instant::now()),
             ended: Cell::new(inner.is_none()),
         });
-        (Self { inner, left: max_bytes, watch: Rc::clone(&watch), arrival: None }, watch)
+        (
+            Self { inner, unread: Bytes::new(), left: max_bytes, watch: Rc::clone(&watch), arrival: None },
+            watch,
+        )
     }
 
     /// Asks for so many bytes a second; 0 asks for nothing.
@@ -135,7 +140,17 @@ impl RequestBody {
 
     /// Whether there is nothing to send, so that the request may be sent twice.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.inner.is_none()
+        self.inner.is_none() && self.unread.is_empty()
+    }
+
+    /// What was read last comes again: it was not sent.
+    pub(crate) fn put_back(&mut self, data: Bytes) {
+        self.unread = data;
+    }
+
+    /// It is not as long as its length says.
+    pub(crate) fn belies_its_length(&self) {
+        self.watch.fault.set(BodyFault::Broken);
     }
 
     fn fail(&self, fault: BodyFault, why: BoxError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
@@ -190,6 +205,9 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let body = &mut *self;
+        if !body.unread.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut body.unread)))));
+        }
         let Some(inner) = &mut body.inner else { return Poll::Ready(None) };
         if body.watch.fault() == BodyFault::TooSlow {
             return self.fail(BodyFault::TooSlow, TOO_SLOW.into());
@@ -228,10 +246,16 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.as_ref().is_none_or(Body::is_end_stream)
+        self.unread.is_empty() && self.inner.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        let mut hint = self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint);
+        let unread = self.unread.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(unread));
+        }
+        hint.set_lower(hint.lower().saturating_add(unread));
+        hint
     }
 }

@@ -13,10 +13,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use http::{Method, Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use sunbeam_routing::Backend;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
 use tokio::task::spawn_local;
 use tracing::debug;
@@ -25,7 +24,9 @@ use crate::answer::{Answer, Finish};
 use crate::body::{RequestBody, boxed, empty};
 use crate::context::RequestContext;
 use crate::door::DoorState;
-use crate::upstream::{Attempts, CheckedSender, Kind, Turn, UpstreamError, UpstreamHead, open_http1};
+use crate::upstream::{
+    Attempts, Kind, Lease, PooledBody, Tunnel, Turn, UpstreamError, UpstreamHead, open_http1,
+};
 
 /// How a client asks for a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,18 +62,17 @@ pub(crate) async fn tunnel(
     door: Option<&Arc<DoorState>>,
 ) -> Result<Answer, UpstreamError> {
     let key = prepare(&mut head, kind);
-    let (turn, mut sender) = connect(attempts).await?;
+    let (turn, mut lease) = connect(attempts).await?;
     turn.count();
-    let request = request(&head, turn.backend())?;
     let limit = Duration::from_secs(attempts.context().snapshot.config.limits.backend_timeout_secs);
-    let answered = tokio::time::timeout(limit, sender.send_request(request))
-        .await
-        .map_err(|_| UpstreamError::backend(Kind::Timeout, "no answer to the upgrade in time"))
-        .and_then(|result| result.map_err(|error| UpstreamError::backend(Kind::Reset, error.to_string())));
-    let mut response = answered.map_err(|error| attempts.note(&turn, error, false))?;
+    let (body, watch) = RequestBody::new(None, 0);
+    let answered = lease.exchange(&head, body, &watch, limit).await;
+    let mut response = answered.map_err(|failure| attempts.note(&turn, failure.error, false))?;
     turn.succeeded();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(refused(response, sender, turn));
+        // A backend that says no: its answer is the client's.
+        let response = response.map(|stream| boxed(PooledBody::new(stream, lease, turn, watch, limit)));
+        return Ok(Answer { response, finish: Finish::WithBody });
     }
     if let Some(key) = key {
         check_accept(response.headers(), &key).map_err(|error| attempts.note(&turn, error, false))?;
@@ -80,7 +80,8 @@ pub(crate) async fn tunnel(
     if let Some(door) = door {
         door.open_tunnel();
     }
-    let upstream = hyper::upgrade::on(&mut response);
+    let no_tunnel = || UpstreamError::backend(Kind::Protocol, "no tunnel over HTTP/2");
+    let upstream = lease.into_tunnel().ok_or_else(no_tunnel)?;
     let mut answer = Response::new(empty());
     *answer.headers_mut() = std::mem::take(response.headers_mut());
     match kind {
@@ -102,35 +103,23 @@ pub(crate) async fn tunnel(
 }
 
 /// The connection of the backend whose turn it is, or of the next one that can be reached.
-async fn connect(attempts: &mut Attempts<'_>) -> Result<(Turn, CheckedSender), UpstreamError> {
+async fn connect(attempts: &mut Attempts<'_>) -> Result<(Turn, Lease), UpstreamError> {
     loop {
         let turn = attempts.next()?;
-        match open_http1(attempts.context(), turn.backend()).await {
-            Ok(sender) => return Ok((turn, sender)),
+        match open_http1(attempts, turn.backend()).await {
+            Ok(lease) => return Ok((turn, lease)),
             Err(error) => attempts.next_may_try(&turn, error, true)?,
         }
     }
 }
 
-/// A backend that says no: its answer is the client's. The connection lives as long as the body.
-fn refused(response: Response<hyper::body::Incoming>, sender: CheckedSender, turn: Turn) -> Answer {
-    use http_body_util::BodyExt as _;
-    let response = response.map(|body| {
-        boxed(body.map_frame(move |frame| {
-            let _connection = (&sender, &turn);
-            frame
-        }))
-    });
-    Answer { response, finish: Finish::WithBody }
-}
-
 /// Copies until either side ends; only then is the request over, and its record written.
-async fn run(client: OnUpgrade, upstream: OnUpgrade, mut context: RequestContext, _in_flight: Turn) {
+async fn run(client: OnUpgrade, mut upstream: Tunnel, mut context: RequestContext, _in_flight: Turn) {
     let metrics = context.shared.metrics.clone();
     metrics.websocket_active().inc();
-    match open(client, upstream).await {
-        Ok((client, mut upstream)) => {
-            let mut client = Counted { io: client, written: 0 };
+    match client.await {
+        Ok(client) => {
+            let mut client = Counted { io: TokioIo::new(client), written: 0 };
             let mut draining = context.shared.draining.subscribe();
             let copied = tokio::select! {
                 copied = copy_bidirectional(&mut client, &mut upstream) => Some(copied),
@@ -189,13 +178,6 @@ async fn drained(draining: &mut tokio::sync::watch::Receiver<bool>, context: &Re
     }
 }
 
-async fn open(
-    client: OnUpgrade,
-    upstream: OnUpgrade,
-) -> hyper::Result<(TokioIo<Upgraded>, TokioIo<Upgraded>)> {
-    Ok((TokioIo::new(client.await?), TokioIo::new(upstream.await?)))
-}
-
 /// Makes the head an HTTP/1.1 upgrade; returns the key that we made for a client of HTTP/2.
 fn prepare(head: &mut UpstreamHead, kind: WebSocket) -> Option<String> {
     head.headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
@@ -211,19 +193,6 @@ fn prepare(head: &mut UpstreamHead, kind: WebSocket) -> Option<String> {
     }
     head.headers.entry(header::SEC_WEBSOCKET_VERSION).or_insert(HeaderValue::from_static("13"));
     Some(key)
-}
-
-fn request(head: &UpstreamHead, backend: &Backend) -> Result<Request<RequestBody>, UpstreamError> {
-    let ours = |error: http::Error| UpstreamError::backend(Kind::Ours, error.to_string());
-    let mut request = Request::builder()
-        .method(Method::GET)
-        .uri(head.path_and_query.as_str())
-        .body(RequestBody::new(None, 0).0)
-        .map_err(ours)?;
-    *request.headers_mut() = head.headers.clone();
-    let host = HeaderValue::from_str(&head.authority_for(backend)).map_err(|error| ours(error.into()))?;
-    request.headers_mut().insert(header::HOST, host);
-    Ok(request)
 }
 
 /// RFC 6455 §4.1: proves that the backend read the key, and did not just answer 101 to anything.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The strict reading of chunked framing (RFC 9112 §7.1): bytes are checked and passed on unchanged.
+//! The strict reading of chunked framing (RFC 9112 §7.1): bytes are checked, and passed on unchanged
+//! ([`Chunked::take`]) or taken apart ([`Chunked::next`]).
 
 use crate::http1_head::is_token;
 
@@ -9,6 +10,19 @@ pub struct Chunked {
     state: State,
     /// Bytes of framing (sizes, extensions, trailers) since the last data byte.
     overhead: usize,
+    /// Whether something may stand behind a size.
+    takes_extensions: bool,
+}
+
+/// What bytes of a chunked body are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Sizes and line ends.
+    Framing,
+    /// The body.
+    Data,
+    /// Lines of the trailer section, the blank line at its end included.
+    Trailers,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +30,14 @@ enum State {
     Size {
         value: u64,
         digits: u8,
+    },
+    /// Behind a size, in blanks.
+    Padding {
+        value: u64,
+    },
+    /// Behind a size, in what is not understood.
+    Extension {
+        value: u64,
     },
     SizeLf {
         value: u64,
@@ -48,9 +70,15 @@ impl Default for Chunked {
 }
 
 impl Chunked {
-    /// At the beginning of a body.
+    /// At the beginning of a request's body, which is passed on as it is.
     pub const fn new() -> Self {
-        Self { state: State::Size { value: 0, digits: 0 }, overhead: 0 }
+        Self { state: State::Size { value: 0, digits: 0 }, overhead: 0, takes_extensions: false }
+    }
+
+    /// At the beginning of an answer's body, which is taken apart and framed anew. Servers are not strangers:
+    /// some pad their sizes with blanks, and a few send extensions.
+    pub const fn of_answer() -> Self {
+        Self { takes_extensions: true, ..Self::new() }
     }
 
     /// Whether the last chunk and its trailers have been read.
@@ -64,16 +92,31 @@ impl Chunked {
     /// When the framing is not exactly as the RFC says.
     pub fn take(&mut self, bytes: &[u8]) -> Result<usize, &'static str> {
         let mut used = 0;
-        while let Some(byte) = bytes.get(used) {
-            if let State::Data { left } = self.state {
-                let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len() - used);
-                used += here;
-                let left = left - here as u64;
-                self.state = if left == 0 { State::DataCr } else { State::Data { left } };
-                self.overhead = 0;
-                continue;
+        loop {
+            match self.next(bytes.get(used..).unwrap_or_default())? {
+                (_, 0) => return Ok(used),
+                (_, here) => used += here,
             }
-            if self.is_done() {
+        }
+    }
+
+    /// What `bytes` begin with, and how many of them are that: 0 when there are none, or the body is over.
+    ///
+    /// # Errors
+    /// As of [`Self::take`].
+    pub fn next(&mut self, bytes: &[u8]) -> Result<(Piece, usize), &'static str> {
+        if let State::Data { left } = self.state {
+            let here = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+            let left = left - here as u64;
+            self.state = if left == 0 { State::DataCr } else { State::Data { left } };
+            self.overhead = 0;
+            return Ok((Piece::Data, here));
+        }
+        let is_trailers = self.is_in_trailers();
+        let mut used = 0;
+        while let Some(byte) = bytes.get(used) {
+            let is_over = matches!(self.state, State::Data { .. } | State::Done);
+            if is_over || self.is_in_trailers() != is_trailers {
                 break;
             }
             self.state = self.step(*byte)?;
@@ -83,7 +126,14 @@ impl Chunked {
                 return Err("too much chunk framing");
             }
         }
-        Ok(used)
+        Ok((if is_trailers { Piece::Trailers } else { Piece::Framing }, used))
+    }
+
+    const fn is_in_trailers(&self) -> bool {
+        matches!(
+            self.state,
+            State::Trailer | State::TrailerName | State::TrailerValue | State::TrailerLf | State::LastLf
+        )
     }
 
     fn step(&self, byte: u8) -> Result<State, &'static str> {
@@ -97,7 +147,15 @@ impl Chunked {
             }
             (State::Size { digits: 0, .. }, _) => Err("a chunk size is not hexadecimal"),
             (State::Size { value, .. }, b'\r') => Ok(State::SizeLf { value }),
-            // Extensions are refused: nobody uses them, and readers differ in where they end.
+            (State::Size { value, .. }, b' ' | b'\t') if self.takes_extensions => {
+                Ok(State::Padding { value })
+            }
+            (State::Size { value, .. }, b';') if self.takes_extensions => Ok(State::Extension { value }),
+            (State::Padding { .. }, b' ' | b'\t') => Ok(self.state),
+            (State::Padding { value }, b';') => Ok(State::Extension { value }),
+            (State::Padding { value } | State::Extension { value }, b'\r') => Ok(State::SizeLf { value }),
+            (State::Extension { value }, b'\t' | b' '..=0x7e | 0x80..) => Ok(State::Extension { value }),
+            // In requests they are refused: nobody uses them, and readers differ in where they end.
             (State::Size { .. }, _) => Err("a chunk size is not hexadecimal"),
             (State::SizeLf { value: 0 }, b'\n') => Ok(State::Trailer),
             (State::SizeLf { value }, b'\n') => Ok(State::Data { left: value }),
@@ -166,6 +224,54 @@ mod tests {
         }
         let endless = [&b"0\r\n"[..], &b"X: y\r\n".repeat(1000)].concat();
         assert!(read(&endless).is_err());
+    }
+
+    /// Data and trailers of an answer's body that comes in pieces, and whether it is over.
+    fn taken_apart(bytes: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>, bool), &'static str> {
+        let mut chunked = Chunked::of_answer();
+        let (mut data, mut trailers) = (Vec::new(), Vec::new());
+        for mut part in bytes.chunks(piece) {
+            loop {
+                let (kind, here) = chunked.next(part)?;
+                let (taken, rest) = part.split_at(here);
+                match kind {
+                    Piece::Data => data.extend(taken),
+                    Piece::Trailers => trailers.extend(taken),
+                    Piece::Framing => {}
+                }
+                if here == 0 {
+                    break;
+                }
+                part = rest;
+            }
+        }
+        Ok((data, trailers, chunked.is_done()))
+    }
+
+    #[test]
+    fn an_answer_is_taken_apart_however_it_arrives() {
+        for (bytes, data, trailers, is_done) in [
+            (&b"3\r\nabc\r\n2\r\nde\r\n0\r\nX: y\r\n\r\n"[..], &b"abcde"[..], &b"X: y\r\n\r\n"[..], true),
+            (b"3  \r\nabc\r\n0\r\n\r\nHTTP", b"abc", b"\r\n", true),
+            (b"3;a=\"b\"\r\nabc\r\n0;x\r\n\r\n", b"abc", b"\r\n", true),
+            (b"3\r\nab", b"ab", b"", false),
+            (b"3\r\nabc\r\n0\r\nX:", b"abc", b"X:", false),
+        ] {
+            for piece in [1, 2, 3, 7, 100] {
+                let want = (data.to_vec(), trailers.to_vec(), is_done);
+                assert_eq!(
+                    taken_apart(bytes, piece),
+                    Ok(want),
+                    "{piece}: {}",
+                    String::from_utf8_lossy(bytes)
+                );
+            }
+        }
+        for bytes in [&b" 3\r\nabc"[..], b";\r\n", b"3;\n", b"3 x\r\n", b"3;\0\r\n", b"3\nabc"] {
+            assert!(taken_apart(bytes, 100).is_err(), "{}", String::from_utf8_lossy(bytes));
+        }
+        let endless = [&b"3;"[..], &b"x".repeat(5000)].concat();
+        assert!(taken_apart(&endless, 100).is_err());
     }
 
     proptest! {

@@ -1,62 +1,87 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The strict reading of an HTTP/1 answer's head (RFC 9112 §4 to §6).
 //!
-//! hyper takes both framings at once, a length twice, bare line feeds and codings that it does not
-//! know. What a backend means by them is a guess, and a wrong guess gives one client's bytes to another.
+//! Both framings at once, a length twice, bare line feeds, codings that nobody knows: what a backend means by
+//! them is a guess, and a wrong guess gives one client's bytes to another.
 
 use memchr::memchr;
 
-use crate::http1_head::{content_length, split_line, trim};
+use crate::http1_head::{Framing, content_length, split_line, trim};
 
-/// Checks a whole head, blank line included, whose lines [`crate::find_end`] saw to end with CRLF.
-/// Returns the status. What hyper refuses by itself (odd names, control characters) is not repeated here.
+/// An answer's head that can be read in one way only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckedAnswer {
+    /// 100 to 599.
+    pub status: u16,
+    /// It says HTTP/1.0.
+    pub is_http_10: bool,
+    /// What the head says of the body; whether there is one depends on the request and the status too.
+    pub framing: Framing,
+    /// `Connection: close`: nothing follows this answer.
+    pub closes: bool,
+}
+
+/// Checks a whole head, blank line included, whose lines [`crate::find_end`] saw to end with CRLF. Names and
+/// values of other fields are left to whoever makes a map of them ([`crate::header_lines`]).
 ///
 /// # Errors
 /// Why the answer could be read in two ways.
-pub fn check_answer(head: &[u8]) -> Result<u16, &'static str> {
+pub fn check_answer(head: &[u8]) -> Result<CheckedAnswer, &'static str> {
     let (line, mut rest) = split_line(head);
-    let status = status(line).ok_or("the answer's status line is malformed")?;
+    let (status, is_http_10) = status(line).ok_or("the answer's status line is malformed")?;
     if memchr(0, head).is_some() {
         return Err("the answer's head holds a NUL");
     }
-    let (mut lengths, mut codings) = (0, 0);
+    let mut answer = CheckedAnswer { status, is_http_10, framing: Framing::None, closes: false };
+    let mut framings = 0;
     loop {
         let (line, after) = split_line(rest);
         rest = after;
+        // The first byte tells most lines apart from those that matter here.
         match line {
             [] => break,
             [b' ' | b'\t', ..] => return Err("the answer's head holds a folded line"),
-            _ => {}
+            [b'C' | b'c' | b'T' | b't', ..] => {}
+            _ => continue,
         }
         if let Some(value) = value_of(line, b"content-length") {
-            lengths += 1;
-            content_length(value).ok_or("the answer's Content-Length is not one number")?;
+            framings += 1;
+            let length = content_length(value).ok_or("the answer's Content-Length is not one number")?;
+            answer.framing = Framing::Length(length);
         } else if let Some(value) = value_of(line, b"transfer-encoding") {
-            codings += 1;
+            framings += 1;
             if !value.eq_ignore_ascii_case(b"chunked") {
                 return Err("the answer's Transfer-Encoding is not exactly `chunked`");
             }
+            answer.framing = Framing::Chunked;
+        } else if let Some(value) = value_of(line, b"connection") {
+            let mut words = value.split(|byte| *byte == b',').map(trim);
+            answer.closes |= words.any(|word| word.eq_ignore_ascii_case(b"close"));
         }
     }
-    if lengths + codings > 1 {
+    if framings > 1 {
         return Err("the answer's length is ambiguous");
     }
-    Ok(status)
+    if is_http_10 && answer.framing == Framing::Chunked {
+        return Err("the answer's Transfer-Encoding is not of HTTP/1.0");
+    }
+    Ok(answer)
 }
 
-/// The status of `HTTP/1.x NNN reason`.
-fn status(line: &[u8]) -> Option<u16> {
-    let (digits, reason) = match line {
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'0' | b'1', b' ', a, b, c, reason @ ..] => {
-            ([*a, *b, *c], reason)
+/// The status of `HTTP/1.x NNN reason`, and whether x is 0.
+fn status(line: &[u8]) -> Option<(u16, bool)> {
+    let (minor, digits, reason) = match line {
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', minor @ (b'0' | b'1'), b' ', a, b, c, reason @ ..] => {
+            (*minor, [*a, *b, *c], reason)
         }
         _ => return None,
     };
     let is_status = matches!(digits, [b'1'..=b'5', b, c] if b.is_ascii_digit() && c.is_ascii_digit());
-    if !is_status || !matches!(reason, [] | [b' ', ..]) {
+    let is_reason = |byte: &u8| matches!(byte, b'\t' | b' '..=0x7e | 0x80..);
+    if !is_status || !matches!(reason, [] | [b' ', ..]) || !reason.iter().all(is_reason) {
         return None;
     }
-    Some(digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')))
+    Some((digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')), minor == b'0'))
 }
 
 /// The value of a header line, if it has this name.
@@ -99,9 +124,32 @@ mod tests {
             ("HTTP/2.0 200 OK\r\n\r\n", None),
             ("http/1.1 200 OK\r\n\r\n", None),
             ("ICY 200 OK\r\n\r\n", None),
+            ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", None),
+            ("HTTP/1.1 200 O\x07K\r\n\r\n", None),
             ("\r\n", None),
         ] {
-            assert_eq!(check_answer(head.as_bytes()).ok(), want, "{head:?}");
+            assert_eq!(check_answer(head.as_bytes()).ok().map(|answer| answer.status), want, "{head:?}");
+        }
+    }
+
+    #[test]
+    fn framing_and_what_follows_are_told() {
+        let checked = |head: &str| {
+            let answer = check_answer(format!("{head}\r\n\r\n").as_bytes()).unwrap();
+            (answer.is_http_10, answer.framing, answer.closes)
+        };
+        for (head, want) in [
+            ("HTTP/1.1 200 OK", (false, Framing::None, false)),
+            ("HTTP/1.0 200 OK\r\ncontent-length: 7", (true, Framing::Length(7), false)),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked", (false, Framing::Chunked, false)),
+            ("HTTP/1.1 200 OK\r\nConnection: close", (false, Framing::None, true)),
+            (
+                "HTTP/1.1 200 OK\r\nconnection: keep-alive\r\nConnection: x,\tCLOSE",
+                (false, Framing::None, true),
+            ),
+            ("HTTP/1.1 200 OK\r\nConnection: closed\r\nXConnection: close", (false, Framing::None, false)),
+        ] {
+            assert_eq!(checked(head), want, "{head}");
         }
     }
 

@@ -8,8 +8,8 @@ mod http1_head;
 mod http2_frames;
 mod proxy_protocol;
 
-pub use chunked::Chunked;
-pub use http1_answer::check_answer;
+pub use chunked::{Chunked, Piece};
+pub use http1_answer::{CheckedAnswer, check_answer};
 pub use http1_head::{
     CheckedHead, Framing, HeadLimits, Refusal, check, content_length, encoded_target, find_end, header_lines,
     is_authority,

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -18,15 +18,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tracing::debug;
 
-use super::answer_check::{AnswerCheck, CheckedSender};
+use super::attempts::Attempts;
+use super::http1::Connection;
 use super::pool::{Lease, Pool, Sender};
 use super::{Kind, UpstreamError};
 use crate::context::RequestContext;
 use crate::executor::LocalExecutor;
-
-/// Bytes of an answer that are read at a time; a head must fit too. For a client that reads slowly about three
-/// times as many are held.
-const ANSWER_BUFFER_BYTES: usize = 32 * 1024;
 
 /// A connected stream, plain or TLS.
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -44,7 +41,7 @@ pub(super) async fn connect(
     let tls = context.snapshot.client_tls(backend).cloned();
     let sender = within(limit(context), async |deadline| {
         let (stream, speaks_http2) = open(backend, tls, deadline).await?;
-        if speaks_http2 { http2_sender(stream).await } else { http1_sender(stream).await.map(Sender::Http1) }
+        if speaks_http2 { http2_sender(stream).await } else { Ok(Sender::Http1(Connection::new(stream))) }
     })
     .await?;
     Ok(Lease::fresh(Rc::clone(pool), Arc::clone(backend), sender))
@@ -52,22 +49,26 @@ pub(super) async fn connect(
 
 /// A connection of its own, for an upgrade: HTTP/1.1 whatever the backend prefers.
 pub(crate) async fn open_http1(
-    context: &RequestContext,
+    attempts: &Attempts<'_>,
     backend: &Arc<Backend>,
-) -> Result<CheckedSender, UpstreamError> {
+) -> Result<Lease, UpstreamError> {
+    let context = attempts.context();
     let tls = context.snapshot.client_tls(backend).map(|config| {
         let mut config = ClientConfig::clone(config);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
     });
-    within(limit(context), async |deadline| {
+    let connection = within(limit(context), async |deadline| {
         let (stream, speaks_http2) = open(backend, tls, deadline).await?;
         if speaks_http2 {
             return Err(UpstreamError::backend(Kind::Protocol, "the backend insists on HTTP/2"));
         }
-        http1_sender(stream).await
+        Ok(Connection::new(stream))
     })
-    .await
+    .await?;
+    let mut lease = Lease::fresh(Rc::clone(attempts.pool), Arc::clone(backend), Sender::Http1(connection));
+    lease.keep_not();
+    Ok(lease)
 }
 
 fn limit(context: &RequestContext) -> Duration {
@@ -134,22 +135,6 @@ async fn first_to_answer(addresses: &[SocketAddr], deadline: Instant) -> Result<
         };
     }
     Err(last)
-}
-
-async fn http1_sender(stream: Box<dyn Stream>) -> Result<CheckedSender, UpstreamError> {
-    let stream = AnswerCheck::new(stream);
-    let checked = stream.sender();
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(ANSWER_BUFFER_BYTES)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| handshake_failed(&error))?;
-    spawn_local(async move {
-        if let Err(error) = connection.with_upgrades().await {
-            debug!(%error, "backend connection ended");
-        }
-    });
-    Ok(checked(sender))
 }
 
 async fn http2_sender(stream: Box<dyn Stream>) -> Result<Sender, UpstreamError> {

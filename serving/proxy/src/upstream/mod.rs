@@ -4,35 +4,37 @@
 //! A backend that refuses or cannot be found is 502, one that does not answer in time 504, and when all of
 //! a list are left out it is 503; each failure is counted by kind in `sunbeam_upstream_errors_total`.
 
-mod answer_check;
 mod attempts;
 mod balance;
 mod check;
 mod connect;
 mod group;
 mod health;
+mod http1;
 mod pool;
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use sunbeam_routing::{Backend, Scheme};
 use tokio::time::{Instant, sleep_until};
 
-pub(crate) use answer_check::CheckedSender;
 pub(crate) use attempts::{Attempts, Turn};
 pub(crate) use check::Checks;
 pub(crate) use connect::open_http1;
 pub(crate) use group::BackendGroup;
 pub(crate) use health::{BackendCounts, BackendState};
-pub(crate) use pool::{Pool, PooledBody};
+pub(crate) use http1::Tunnel;
+pub(crate) use pool::{Lease, Pool, PooledBody};
 
 use crate::body::{BodyFault, BodyWatch, RequestBody};
 use connect::connect;
-use pool::{Checkout, Lease, Sender};
+use pool::Checkout;
 
 /// What went wrong with a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,14 +151,13 @@ pub(crate) async fn send(
         };
         turn.count();
         let body = pending.take().unwrap_or_else(|| RequestBody::new(None, 0).0);
-        let request = lease.request(head, body).map_err(|error| attempts.note(&turn, error, false))?;
-        let failure = match exchange(&mut lease, request, watch, answer_timeout).await {
+        let failure = match lease.exchange(head, body, watch, answer_timeout).await {
             Ok(response) => {
                 let answer =
                     accept(response, &mut lease).map_err(|error| attempts.note(&turn, error, false))?;
                 turn.succeeded();
                 let watch = Rc::clone(watch);
-                return Ok(answer.map(|body| PooledBody::new(body, lease, turn, watch, answer_timeout)));
+                return Ok(answer.map(|stream| PooledBody::new(stream, lease, turn, watch, answer_timeout)));
             }
             Err(failure) => failure,
         };
@@ -192,29 +193,39 @@ fn give_up(
     error
 }
 
-struct Failure {
-    error: UpstreamError,
+/// Why a connection brought no answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: UpstreamError,
     /// The body, if not a byte of the request was written.
     unsent: Option<RequestBody>,
-    /// The connection ended before a byte of the answer.
+    /// The connection ended before an answer.
     is_dead: bool,
 }
 
-async fn exchange(
-    lease: &mut Lease,
-    request: Request<RequestBody>,
-    watch: &Rc<BodyWatch>,
+impl Failure {
+    /// After which nothing may be tried again.
+    const fn of(error: UpstreamError) -> Self {
+        Self { error, unsent: None, is_dead: false }
+    }
+}
+
+/// Waits for a stream's answer.
+async fn answer_in_time(
+    sending: impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>>,
+    watch: &BodyWatch,
     answer_timeout: Duration,
 ) -> Result<Response<Incoming>, Failure> {
-    let sending = lease.send(request);
-    tokio::pin!(sending);
+    let mut sending = pin!(sending);
     watch.touch();
     loop {
         let deadline = watch.progress() + answer_timeout;
         tokio::select! {
             biased;
             result = &mut sending => {
-                return result.map_err(|(error, unsent)| {
+                return result.map_err(|mut failed| {
+                    let unsent = failed.take_message().map(Request::into_body);
+                    let error = failed.into_error();
                     let is_dead = is_dead(&error);
                     let error = match watch.fault() {
                         BodyFault::None => UpstreamError::backend(
@@ -229,15 +240,14 @@ async fn exchange(
             () = sleep_until(deadline) => {
                 // An upload that goes on moves the deadline.
                 if watch.progress() + answer_timeout <= Instant::now() {
-                    let error = UpstreamError::backend(Kind::Timeout, "no answer in time");
-                    return Err(Failure { error, unsent: None, is_dead: false });
+                    return Err(Failure::of(UpstreamError::backend(Kind::Timeout, "no answer in time")));
                 }
             }
         }
     }
 }
 
-/// The connection ended, in whatever way, before an answer.
+/// The stream ended, in whatever way, before an answer.
 fn is_dead(error: &hyper::Error) -> bool {
     let is_reset = || {
         let mut cause = std::error::Error::source(error);
@@ -253,11 +263,13 @@ fn is_dead(error: &hyper::Error) -> bool {
     error.is_canceled() || error.is_closed() || error.is_incomplete_message() || is_reset()
 }
 
-/// Refuses answers that two readers could read in two ways.
-fn accept(mut response: Response<Incoming>, lease: &mut Lease) -> Result<Response<Incoming>, UpstreamError> {
-    let headers = response.headers();
-    let lengths = headers.get_all(header::CONTENT_LENGTH).iter().count();
-    if lengths > 1 || (lengths == 1 && headers.contains_key(header::TRANSFER_ENCODING)) {
+/// Refuses answers that two readers could read in two ways, as far as their version's reader did not.
+fn accept(
+    mut response: Response<Option<Incoming>>,
+    lease: &mut Lease,
+) -> Result<Response<Option<Incoming>>, UpstreamError> {
+    let lengths = response.headers().get_all(header::CONTENT_LENGTH).iter().count();
+    if lengths > 1 {
         return Err(UpstreamError::backend(Kind::Protocol, "the answer's length is ambiguous"));
     }
     let status = response.status().as_u16();
@@ -265,7 +277,6 @@ fn accept(mut response: Response<Incoming>, lease: &mut Lease) -> Result<Respons
         return Err(UpstreamError::backend(Kind::Protocol, format!("the answer's status is {status}")));
     }
     if response.version() == Version::HTTP_10 {
-        // To a backend that once said 1.0 hyper speaks 1.0, in which a body of unknown length is lost.
         lease.keep_not();
         // The client's connection is none of an old backend's business.
         *response.version_mut() = Version::HTTP_11;
@@ -277,42 +288,24 @@ fn accept(mut response: Response<Incoming>, lease: &mut Lease) -> Result<Respons
     Ok(response)
 }
 
-impl Lease {
-    /// The request in the form that this connection's HTTP version wants.
-    fn request(&self, head: &UpstreamHead, body: RequestBody) -> Result<Request<RequestBody>, UpstreamError> {
-        let ours = |error: http::Error| Kind::ours(&error);
-        let backend = self.backend();
-        let mut request = Request::new(body);
-        *request.method_mut() = head.method.clone();
-        *request.headers_mut() = head.headers.clone();
-        match self.sender() {
-            Sender::Http1(_) => {
-                *request.uri_mut() =
-                    head.path_and_query.parse::<Uri>().map_err(|error| ours(error.into()))?;
-                let host = HeaderValue::from_str(&head.authority_for(backend))
-                    .map_err(|error| ours(error.into()))?;
-                let is_chunked = request.body().size_hint().exact().is_none();
-                let headers = request.headers_mut();
-                headers.insert(header::HOST, host);
-                if is_chunked && !headers.contains_key(header::CONTENT_LENGTH) {
-                    // hyper would leave the body of a GET out.
-                    headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-                }
-            }
-            Sender::Http2(_) => {
-                let scheme = if backend.url.scheme == Scheme::Https { "https" } else { "http" };
-                *request.uri_mut() = Uri::builder()
-                    .scheme(scheme)
-                    .authority(head.authority_for(backend))
-                    .path_and_query(head.path_and_query.as_str())
-                    .build()
-                    .map_err(ours)?;
-                *request.version_mut() = Version::HTTP_2;
-                if head.wants_trailers {
-                    request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
-                }
-            }
-        }
-        Ok(request)
+fn http2_request(
+    head: &UpstreamHead,
+    body: RequestBody,
+    backend: &Backend,
+) -> Result<Request<RequestBody>, UpstreamError> {
+    let scheme = if backend.url.scheme == Scheme::Https { "https" } else { "http" };
+    let mut request = Request::new(body);
+    *request.method_mut() = head.method.clone();
+    *request.version_mut() = Version::HTTP_2;
+    *request.uri_mut() = Uri::builder()
+        .scheme(scheme)
+        .authority(head.authority_for(backend))
+        .path_and_query(head.path_and_query.as_str())
+        .build()
+        .map_err(|error| Kind::ours(&error))?;
+    *request.headers_mut() = head.headers.clone();
+    if head.wants_trailers {
+        request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
     }
+    Ok(request)
 }

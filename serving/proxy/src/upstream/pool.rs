@@ -10,16 +10,17 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use sunbeam_routing::Backend;
 use tokio::time::{Sleep, sleep};
 
-use super::answer_check::CheckedSender;
 use super::attempts::Turn;
 use super::group::Rotation;
+use super::http1::{Connection, Tunnel};
+use super::{Failure, UpstreamHead, http2_request};
 use crate::body::{BodyWatch, BoxError, RequestBody};
 use crate::request::strip_trailers;
 
@@ -56,20 +57,20 @@ pub(crate) struct Pool {
 
 #[derive(Debug, Default)]
 struct Kept {
-    http1: Vec<(CheckedSender, Instant)>,
+    http1: Vec<(Connection, Instant)>,
     http2: Option<http2::SendRequest<RequestBody>>,
 }
 
-/// One connection's sending half.
+/// One connection, or a share of it.
 #[derive(Debug)]
-pub(super) enum Sender {
-    Http1(CheckedSender),
+pub(crate) enum Sender {
+    Http1(Connection),
     Http2(http2::SendRequest<RequestBody>),
 }
 
 /// A connection that a request has for itself (HTTP/1) or shares (HTTP/2).
 #[derive(Debug)]
-pub(super) struct Lease {
+pub(crate) struct Lease {
     pool: Rc<Pool>,
     backend: Arc<Backend>,
     sender: Sender,
@@ -105,17 +106,19 @@ impl Pool {
             }
             kept.http2 = None;
         }
-        // The newest first. One that is not ready has just been given back, and is left where it is, or
-        // is closed, and is swept: what a backend sent beyond its answer closes it.
-        let is_ready = |(sender, _): &(CheckedSender, _)| sender.is_ready();
-        let at = kept.http1.iter().rposition(is_ready)?;
-        let (_, since) = kept.http1.get(at)?;
-        if since.elapsed() > newest {
-            // It and those below serve a request that may be repeated, or are swept.
-            return None;
+        // The newest first. One that is not open any more goes: what a backend sent beyond its answer
+        // closes it too.
+        loop {
+            let (_, since) = kept.http1.last()?;
+            if since.elapsed() > newest {
+                // It and those below serve a request that may be repeated, or are swept.
+                return None;
+            }
+            let (connection, _) = kept.http1.pop()?;
+            if connection.is_open() {
+                return Some(lease(Sender::Http1(connection)));
+            }
         }
-        let (sender, _) = kept.http1.remove(at);
-        Some(lease(Sender::Http1(sender)))
     }
 
     /// Forgets what is closed or too old, and backends that the configuration no longer has: what runs
@@ -125,7 +128,7 @@ impl Pool {
             if !is_configured(backend) {
                 return false;
             }
-            kept.http1.retain(|(sender, since)| since.elapsed() <= KEPT_FOR && !sender.is_closed());
+            kept.http1.retain(|(connection, since)| since.elapsed() <= KEPT_FOR && connection.is_open());
             if kept.http2.as_ref().is_some_and(http2::SendRequest::is_closed) {
                 kept.http2 = None;
             }
@@ -133,21 +136,21 @@ impl Pool {
         });
     }
 
-    fn keep(&self, backend: Arc<Backend>, sender: CheckedSender) {
+    fn keep(&self, backend: Arc<Backend>, connection: Connection) {
         let mut backends = self.backends.borrow_mut();
         let kept = backends.entry(backend).or_default();
         if kept.http1.len() >= KEPT_PER_BACKEND {
-            kept.http1.retain(|(sender, _)| !sender.is_closed());
+            kept.http1.retain(|(connection, _)| connection.is_open());
         }
         if kept.http1.len() < KEPT_PER_BACKEND {
-            kept.http1.push((sender, Instant::now()));
+            kept.http1.push((connection, Instant::now()));
         }
     }
 }
 
 impl Lease {
     /// A new connection. One of HTTP/2 is shared from the start.
-    pub(super) fn fresh(pool: Rc<Pool>, backend: Arc<Backend>, sender: Sender) -> Self {
+    pub(crate) fn fresh(pool: Rc<Pool>, backend: Arc<Backend>, sender: Sender) -> Self {
         if let Sender::Http2(sender) = &sender {
             pool.backends.borrow_mut().entry(Arc::clone(&backend)).or_default().http2 = Some(sender.clone());
         }
@@ -166,7 +169,7 @@ impl Lease {
     }
 
     /// This connection ends with this request.
-    pub(super) const fn keep_not(&mut self) {
+    pub(crate) const fn keep_not(&mut self) {
         self.keeps = false;
     }
 
@@ -174,35 +177,43 @@ impl Lease {
         self.reused
     }
 
-    pub(super) fn backend(&self) -> &Backend {
-        &self.backend
-    }
-
-    pub(super) const fn sender(&self) -> &Sender {
-        &self.sender
-    }
-
-    /// Sends; on an error before anything was written the body comes back.
-    pub(super) async fn send(
+    /// Sends the request and reads the answer's head. Over HTTP/2 its body comes with it; over HTTP/1 the
+    /// lease has it.
+    pub(crate) async fn exchange(
         &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, (hyper::Error, Option<RequestBody>)> {
-        let result = match &mut self.sender {
-            Sender::Http1(sender) => sender.try_send_request(request).await,
-            Sender::Http2(sender) => sender.try_send_request(request).await,
-        };
-        result.map_err(|mut failed| {
-            let unsent = failed.take_message().map(Request::into_body);
-            (failed.into_error(), unsent)
-        })
+        head: &UpstreamHead,
+        body: RequestBody,
+        watch: &BodyWatch,
+        answer_timeout: Duration,
+    ) -> Result<Response<Option<Incoming>>, Failure> {
+        match &mut self.sender {
+            Sender::Http1(connection) => {
+                let answer = connection.exchange(head, body, &self.backend, watch, answer_timeout).await?;
+                Ok(answer.map(|()| None))
+            }
+            Sender::Http2(sender) => {
+                let request = http2_request(head, body, &self.backend).map_err(Failure::of)?;
+                let sending = sender.try_send_request(request);
+                super::answer_in_time(sending, watch, answer_timeout).await.map(|answer| answer.map(Some))
+            }
+        }
+    }
+
+    /// The stream behind a `101`; none over HTTP/2.
+    pub(crate) fn into_tunnel(self) -> Option<Tunnel> {
+        match self.sender {
+            Sender::Http1(connection) => Some(connection.into_tunnel()),
+            Sender::Http2(_) => None,
+        }
     }
 
     /// The answer was read to its end: keep the connection. It is used again once it is ready.
     fn give_back(self) {
-        if let Sender::Http1(sender) = self.sender
+        if let Sender::Http1(mut connection) = self.sender
             && self.keeps
+            && connection.may_be_kept()
         {
-            self.pool.keep(self.backend, sender);
+            self.pool.keep(self.backend, connection);
         }
     }
 }
@@ -210,25 +221,37 @@ impl Lease {
 /// An answer's body. Read to its end, it gives its connection back; dropped before, it closes it.
 #[derive(Debug)]
 pub(crate) struct PooledBody {
-    inner: Incoming,
+    /// Over HTTP/2. Over HTTP/1 the lease has the body.
+    stream: Option<Incoming>,
+    /// There until the end.
     lease: Option<Lease>,
     /// In flight until the last byte.
     turn: Option<Turn>,
     request: Rc<BodyWatch>,
     idle: Duration,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// What broke it off.
+    broken: Option<BoxError>,
 }
 
 impl PooledBody {
-    pub(super) fn new(
-        inner: Incoming,
+    pub(crate) fn new(
+        stream: Option<Incoming>,
         lease: Lease,
         turn: Turn,
         request: Rc<BodyWatch>,
         idle: Duration,
     ) -> Self {
-        let mut body = Self { inner, lease: Some(lease), turn: Some(turn), request, idle, deadline: None };
-        if body.inner.is_end_stream() {
+        let mut body = Self {
+            stream,
+            lease: Some(lease),
+            turn: Some(turn),
+            request,
+            idle,
+            deadline: None,
+            broken: None,
+        };
+        if body.is_end_stream() {
             body.finish();
         }
         body
@@ -258,18 +281,32 @@ impl Body for PooledBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        let body = &mut *self;
+        if let Some(error) = body.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let polled = match (&mut body.stream, body.lease.as_mut().map(|lease| &mut lease.sender)) {
+            (Some(stream), _) => Pin::new(stream).poll_frame(cx).map_err(BoxError::from),
+            (None, Some(Sender::Http1(connection))) => connection.poll_frame(cx),
+            (None, _) => Poll::Ready(None),
+        };
+        match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
                 self.deadline = None;
                 if let Some(trailers) = frame.trailers_mut() {
                     strip_trailers(trailers);
                 }
-                if self.inner.is_end_stream() {
+                if self.is_end_stream() {
                     self.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(Some(Err(error))) => {
+                // What came before is sent first: at an error hyper throws away what it still has.
+                self.broken = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Ready(None) => {
                 self.finish();
                 Poll::Ready(None)
@@ -282,11 +319,19 @@ impl Body for PooledBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match (&self.stream, self.lease.as_ref().map(|lease| &lease.sender)) {
+            (Some(stream), _) => stream.is_end_stream(),
+            (None, Some(Sender::Http1(connection))) => connection.is_over(),
+            (None, _) => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match (&self.stream, self.lease.as_ref().map(|lease| &lease.sender)) {
+            (Some(stream), _) => stream.size_hint(),
+            (None, Some(Sender::Http1(connection))) => connection.size_hint(),
+            (None, _) => SizeHint::with_exact(0),
+        }
     }
 }
 
@@ -338,8 +383,16 @@ mod tests {
             pool.sweep(|backend| backend.url.as_str() == stays);
             assert!(pool.checkout(&backend(stays), Checkout::Any).is_some());
             assert!(pool.checkout(&backend(goes), Checkout::Any).is_none());
-            let request = Request::get("http://b:1/").body(RequestBody::new(None, 0).0).unwrap();
-            assert_eq!(running.send(request).await.unwrap().status(), 200);
+            let head = UpstreamHead {
+                method: http::Method::GET,
+                path_and_query: "/".to_owned(),
+                headers: http::HeaderMap::new(),
+                authority: None,
+                wants_trailers: false,
+            };
+            let (body, watch) = RequestBody::new(None, 0);
+            let answer = running.exchange(&head, body, &watch, KEPT_FOR).await;
+            assert_eq!(answer.ok().map(|answer| answer.status().as_u16()), Some(200));
         };
         LocalSet::new().run_until(test).await;
     }

@@ -1,0 +1,798 @@
+// SPDX-License-Identifier: Apache-2.0
+//! An HTTP/1 connection to a backend, and one reading of its answers (`sunbeam_wire::check_answer`).
+//!
+//! It has no task of its own: the request that has it writes and reads, so nothing is handed from task to
+//! task, and what a backend sends unasked is found when the connection is looked at again. Only an upload
+//! that goes on behind the answer's head gets a task. An answer that two readers could read in two ways is an
+//! error: the connection goes, the client gets 502.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Response, StatusCode, Version};
+use http_body::{Body as _, Frame, SizeHint};
+use sunbeam_routing::Backend;
+use sunbeam_wire::{
+    CheckedAnswer, Chunked, Framing, Piece, check_answer, content_length, find_end, header_lines,
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::{AbortHandle, spawn_local};
+use tokio::time::{Instant, sleep_until};
+
+use super::connect::Stream;
+use super::{Failure, Kind, UpstreamError, UpstreamHead};
+use crate::body::{BodyFault, BodyWatch, BoxError, RequestBody};
+
+/// Bytes of an answer's head, and how many lines: more than any application sends.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const HEAD_LINES_MAX: usize = 100;
+
+/// Answers with 1xx before the real one. A slow WebDAV server sends `102 Processing` every twenty seconds.
+const INFORMATIONAL_MAX: u32 = 64;
+
+/// Room for a head, and for a body behind it: most answers come with one read. For a client that reads slowly
+/// about three times as much of a body is held.
+const HEAD_READ_BYTES: usize = 4 * 1024;
+const BODY_READ_BYTES: usize = 32 * 1024;
+
+type Io = Rc<RefCell<Box<dyn Stream>>>;
+
+/// See the module.
+pub(crate) struct Connection {
+    io: Io,
+    /// What was read and is not used yet.
+    inbound: BytesMut,
+    /// What of the answer's body is not read yet.
+    rest: Rest,
+    trailers: Vec<u8>,
+    /// Nothing in this exchange speaks against another one.
+    keeps: bool,
+    upload: Option<UploadTask>,
+}
+
+/// What is left of an answer.
+#[derive(Clone, Copy, Debug)]
+enum Rest {
+    Nothing,
+    Length(u64),
+    Chunked(Chunked),
+    /// Its end is the connection's.
+    ToEnd,
+}
+
+/// How far the reading of a head has come.
+#[derive(Debug, Default)]
+struct Reading {
+    scanned: usize,
+    informational: u32,
+}
+
+/// Why there is no head.
+enum HeadError {
+    /// The connection ended.
+    Dead(io::Error),
+    /// It could be read in two ways, or in none.
+    Malformed(String),
+}
+
+impl Connection {
+    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
+        Self {
+            io: Rc::new(RefCell::new(stream)),
+            inbound: BytesMut::new(),
+            rest: Rest::Nothing,
+            trailers: Vec::new(),
+            keeps: true,
+            upload: None,
+        }
+    }
+
+    /// Sends the request and reads the head of the answer. It may take `answer_timeout` since a byte of the
+    /// body was last read.
+    pub(super) async fn exchange(
+        &mut self,
+        head: &UpstreamHead,
+        body: RequestBody,
+        backend: &Backend,
+        watch: &BodyWatch,
+        answer_timeout: Duration,
+    ) -> Result<Response<()>, Failure> {
+        let mut upload = Upload::new(head, body, backend).map_err(Failure::of)?;
+        let is_head = head.method == Method::HEAD;
+        let mut reading = Reading::default();
+        let mut is_uploaded = false;
+        watch.touch();
+        let mut timer = pin!(sleep_until(watch.progress() + answer_timeout));
+        let result = poll_fn(|cx| {
+            let mut broken = None;
+            if !is_uploaded {
+                match upload.poll(&self.io, cx) {
+                    Poll::Ready(Ok(())) => is_uploaded = true,
+                    // It may have answered before it hung up.
+                    Poll::Ready(Err(error)) => broken = Some(error),
+                    Poll::Pending => {}
+                }
+            }
+            if watch.fault() != BodyFault::None {
+                return Poll::Ready(Err(Failure::of(UpstreamError::Client { fault: watch.fault() })));
+            }
+            match (self.poll_head(cx, &mut reading, is_head), broken) {
+                (Poll::Ready(Ok(response)), _) => return Poll::Ready(Ok(response)),
+                (Poll::Ready(Err(HeadError::Malformed(why))), _) => {
+                    return Poll::Ready(Err(Failure::of(UpstreamError::backend(Kind::Protocol, why))));
+                }
+                (Poll::Ready(Err(HeadError::Dead(error))), _) | (Poll::Pending, Some(error)) => {
+                    return Poll::Ready(Err(upload.dead(&error)));
+                }
+                (Poll::Pending, None) => {}
+            }
+            loop {
+                ready!(timer.as_mut().poll(cx));
+                // An upload that goes on moves the deadline.
+                let deadline = watch.progress() + answer_timeout;
+                if deadline <= Instant::now() {
+                    let error = UpstreamError::backend(Kind::Timeout, "no answer in time");
+                    return Poll::Ready(Err(Failure::of(error)));
+                }
+                timer.as_mut().reset(deadline);
+            }
+        });
+        let response = result.await?;
+        if !is_uploaded {
+            self.upload = Some(upload.go_on(Rc::clone(&self.io)));
+        }
+        Ok(response)
+    }
+
+    /// Nothing has come unasked, and the other side has not hung up.
+    pub(super) fn is_open(&self) -> bool {
+        let mut byte = [0];
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut stream = self.io.borrow_mut();
+        self.inbound.is_empty()
+            && Pin::new(&mut **stream).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    /// Whether another request may be sent, now that this one's answer is over.
+    pub(super) fn may_be_kept(&mut self) -> bool {
+        let is_uploaded = self.upload.take().is_none_or(|upload| upload.is_done.get());
+        // What stands behind the answer belongs to nobody.
+        self.keeps && is_uploaded && matches!(self.rest, Rest::Nothing) && self.inbound.is_empty()
+    }
+
+    /// The answer was read to its end.
+    pub(super) const fn is_over(&self) -> bool {
+        matches!(self.rest, Rest::Nothing)
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self.rest {
+            Rest::Nothing => SizeHint::with_exact(0),
+            Rest::Length(left) => SizeHint::with_exact(left),
+            Rest::Chunked(_) | Rest::ToEnd => SizeHint::new(),
+        }
+    }
+
+    /// The stream behind a `101`, for both directions.
+    pub(crate) fn into_tunnel(mut self) -> Tunnel {
+        Tunnel { io: Rc::clone(&self.io), early: self.inbound.split().freeze() }
+    }
+
+    /// What comes next of the answer's body.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        loop {
+            match &mut self.rest {
+                Rest::Nothing => return Poll::Ready(None),
+                Rest::Length(left) if !self.inbound.is_empty() => {
+                    let here = usize::try_from(*left).unwrap_or(usize::MAX).min(self.inbound.len());
+                    *left -= here as u64;
+                    if *left == 0 {
+                        self.rest = Rest::Nothing;
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(self.inbound.split_to(here).freeze()))));
+                }
+                Rest::Chunked(chunked) => match chunked.next(&self.inbound) {
+                    Err(why) => return Poll::Ready(Some(Err(why.into()))),
+                    Ok((_, 0)) => {}
+                    Ok((Piece::Data, here)) => {
+                        return Poll::Ready(Some(Ok(Frame::data(self.inbound.split_to(here).freeze()))));
+                    }
+                    Ok((piece, here)) => {
+                        if piece == Piece::Trailers {
+                            self.trailers.extend_from_slice(self.inbound.get(..here).unwrap_or_default());
+                        }
+                        self.inbound.advance(here);
+                        if chunked.is_done() {
+                            self.rest = Rest::Nothing;
+                            return Poll::Ready(self.take_trailers());
+                        }
+                        continue;
+                    }
+                },
+                Rest::ToEnd if !self.inbound.is_empty() => {
+                    return Poll::Ready(Some(Ok(Frame::data(self.inbound.split().freeze()))));
+                }
+                Rest::Length(_) | Rest::ToEnd => {}
+            }
+            match ready!(self.poll_fill(cx, BODY_READ_BYTES)) {
+                Ok(0) if matches!(self.rest, Rest::ToEnd) => self.rest = Rest::Nothing,
+                Ok(0) => {
+                    return Poll::Ready(Some(Err("the backend hung up in the middle of its answer".into())));
+                }
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            }
+        }
+    }
+
+    fn take_trailers(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
+        /// The blank line alone.
+        const NONE: usize = 2;
+        if self.trailers.len() <= NONE {
+            self.trailers.clear();
+            return None;
+        }
+        // A line in front, as a head has one.
+        let section = [b"\r\n", self.trailers.as_slice()].concat();
+        self.trailers.clear();
+        Some(fields(&Bytes::from(section)).map(Frame::trailers).map_err(Into::into))
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        reading: &mut Reading,
+        is_head: bool,
+    ) -> Poll<Result<Response<()>, HeadError>> {
+        let malformed = |why: &str| Poll::Ready(Err(HeadError::Malformed(why.to_owned())));
+        loop {
+            match find_end(&self.inbound, reading.scanned) {
+                Err(why) => return malformed(why),
+                Ok(Some(end)) if end > HEAD_BYTES_MAX => return malformed(TOO_LARGE),
+                Ok(Some(end)) => {
+                    let head = self.inbound.split_to(end).freeze();
+                    reading.scanned = 0;
+                    let checked = match check_answer(&head) {
+                        Ok(checked) => checked,
+                        Err(why) => return malformed(why),
+                    };
+                    if matches!(checked.status, 101 | 200..) {
+                        return Poll::Ready(
+                            self.begin_answer(&head, checked, is_head).map_err(HeadError::Malformed),
+                        );
+                    }
+                    reading.informational += 1;
+                    if reading.informational > INFORMATIONAL_MAX {
+                        return malformed("too many informational answers");
+                    }
+                    continue;
+                }
+                Ok(None) if self.inbound.len() > HEAD_BYTES_MAX => return malformed(TOO_LARGE),
+                Ok(None) => reading.scanned = self.inbound.len().saturating_sub(3),
+            }
+            match ready!(self.poll_fill(cx, HEAD_READ_BYTES)) {
+                Ok(0) => return Poll::Ready(Err(HeadError::Dead(io::ErrorKind::UnexpectedEof.into()))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Err(HeadError::Dead(error))),
+            }
+        }
+    }
+
+    /// RFC 9112 §6.3: how long the body is.
+    fn begin_answer(
+        &mut self,
+        head: &Bytes,
+        checked: CheckedAnswer,
+        is_head: bool,
+    ) -> Result<Response<()>, String> {
+        let status = StatusCode::from_u16(checked.status).map_err(|error| error.to_string())?;
+        let mut response = Response::new(());
+        *response.headers_mut() = fields(head)?;
+        *response.status_mut() = status;
+        *response.version_mut() = if checked.is_http_10 { Version::HTTP_10 } else { Version::HTTP_11 };
+        let has_none = is_head || matches!(checked.status, 101 | 204 | 304);
+        self.rest = match checked.framing {
+            _ if has_none => Rest::Nothing,
+            Framing::Length(0) => Rest::Nothing,
+            Framing::Length(length) => Rest::Length(length),
+            Framing::Chunked => Rest::Chunked(Chunked::of_answer()),
+            Framing::None => Rest::ToEnd,
+        };
+        self.keeps = !checked.closes && !checked.is_http_10 && !matches!(self.rest, Rest::ToEnd);
+        Ok(response)
+    }
+
+    /// 0: the other side has ended.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        self.inbound.reserve(most);
+        let mut stream = self.io.borrow_mut();
+        let reading = pin!(tokio::io::AsyncReadExt::read_buf(&mut **stream, &mut self.inbound));
+        let polled = reading.poll(cx);
+        if polled.is_pending() && self.inbound.is_empty() {
+            // A backend that thinks, and a connection that is kept, need no buffer.
+            self.inbound = BytesMut::new();
+        }
+        polled
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("rest", &self.rest)
+            .field("keeps", &self.keeps)
+            .finish_non_exhaustive()
+    }
+}
+
+const TOO_LARGE: &str = "the answer's head is too large";
+
+/// The fields of a section whose first line is none. Values are parts of `section`; nothing is copied.
+fn fields(section: &Bytes) -> Result<HeaderMap, String> {
+    let lines = section.iter().filter(|byte| **byte == b'\n').count().saturating_sub(2);
+    if lines > HEAD_LINES_MAX {
+        return Err("the answer has too many header lines".to_owned());
+    }
+    let mut fields = HeaderMap::with_capacity(lines);
+    let mut read = 0;
+    for (name, value) in header_lines(section) {
+        let name = HeaderName::from_bytes(name).map_err(|_| "the answer's head holds an odd name")?;
+        let value = HeaderValue::from_maybe_shared(section.slice_ref(value))
+            .map_err(|_| "the answer's head holds a control character")?;
+        fields.append(name, value);
+        read += 1;
+    }
+    // A line without a colon ends the iteration early.
+    if read == lines { Ok(fields) } else { Err("the answer's head holds a line without a name".to_owned()) }
+}
+
+/// A request on its way.
+struct Upload {
+    /// Head and chunk sizes; written as far as `at`.
+    text: Vec<u8>,
+    at: usize,
+    /// Behind `text`.
+    data: Bytes,
+    /// Behind `data`: the end of a chunk.
+    tail: &'static [u8],
+    body: RequestBody,
+    is_chunked: bool,
+    /// Bytes that Content-Length has promised and that have not come yet.
+    promised: u64,
+    body_is_over: bool,
+    has_written: bool,
+}
+
+impl Upload {
+    fn new(head: &UpstreamHead, body: RequestBody, backend: &Backend) -> Result<Self, UpstreamError> {
+        let length = head.headers.get(header::CONTENT_LENGTH).map(|length| content_length(length.as_bytes()));
+        let (is_chunked, promised) = match length {
+            _ if body.is_empty() => (false, 0),
+            Some(Some(length)) => (false, length),
+            Some(None) => return Err(UpstreamError::backend(Kind::Ours, "Content-Length is not one number")),
+            None => (true, 0),
+        };
+        let mut text = Vec::with_capacity(512);
+        write_head(&mut text, head, backend)?;
+        if is_chunked {
+            text.extend_from_slice(b"transfer-encoding: chunked\r\n");
+        } else if length.is_some() {
+            text.extend_from_slice(b"content-length: ");
+            text.extend_from_slice(promised.to_string().as_bytes());
+            text.extend_from_slice(b"\r\n");
+        }
+        text.extend_from_slice(b"\r\n");
+        let body_is_over = body.is_empty();
+        let (at, data, tail) = (0, Bytes::new(), &[][..]);
+        Ok(Self { text, at, data, tail, body, is_chunked, promised, body_is_over, has_written: false })
+    }
+
+    /// Ready when all is written. A body that fails is told by its watch.
+    fn poll(&mut self, io: &Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            // Before the first byte too, so that a small body goes out with its head.
+            let waits = self.data.is_empty() && self.tail.is_empty() && self.poll_body(cx)?.is_pending();
+            let mut stream = io.borrow_mut();
+            let stream = Pin::new(&mut **stream);
+            let text = self.text.get(self.at..).unwrap_or_default();
+            let written = if self.data.is_empty() && self.tail.is_empty() {
+                if text.is_empty() {
+                    ready!(stream.poll_flush(cx))?;
+                    return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
+                }
+                ready!(stream.poll_write(cx, text))?
+            } else {
+                let slices = [IoSlice::new(text), IoSlice::new(&self.data), IoSlice::new(self.tail)];
+                ready!(stream.poll_write_vectored(cx, &slices))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.wrote(written);
+        }
+    }
+
+    /// Takes the next piece of the body; pending when there is none yet.
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
+        while !self.body_is_over && self.data.is_empty() {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Pending => return Ok(Poll::Pending),
+                Poll::Ready(Some(Ok(frame))) => self.take(frame)?,
+                Poll::Ready(Some(Err(error))) => return Err(io::Error::other(error)),
+                Poll::Ready(None) => {
+                    self.body_is_over = true;
+                    if self.is_chunked {
+                        self.text.extend_from_slice(b"0\r\n\r\n");
+                    } else if self.promised > 0 {
+                        return Err(self.belied());
+                    }
+                }
+            }
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Trailers of a request are not passed on: no backend of HTTP/1 has been told to expect any.
+    fn take(&mut self, frame: Frame<Bytes>) -> io::Result<()> {
+        let Ok(data) = frame.into_data() else { return Ok(()) };
+        if data.is_empty() {
+            // An empty chunk would be the end.
+            return Ok(());
+        }
+        if self.is_chunked {
+            self.text.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
+            self.tail = b"\r\n";
+        } else {
+            let left = self.promised.checked_sub(data.len() as u64);
+            self.promised = left.ok_or_else(|| self.belied())?;
+        }
+        self.data = data;
+        Ok(())
+    }
+
+    fn belied(&self) -> io::Error {
+        self.body.belies_its_length();
+        io::ErrorKind::InvalidData.into()
+    }
+
+    fn wrote(&mut self, mut written: usize) {
+        self.has_written = true;
+        let text = written.min(self.text.len() - self.at);
+        self.at += text;
+        written -= text;
+        if self.at == self.text.len() {
+            self.text.clear();
+            self.at = 0;
+        }
+        let data = written.min(self.data.len());
+        self.data.advance(data);
+        written -= data;
+        self.tail = self.tail.get(written..).unwrap_or_default();
+    }
+
+    /// The connection is gone.
+    fn dead(&mut self, error: &io::Error) -> Failure {
+        let error =
+            UpstreamError::backend(Kind::Reset, format!("the connection ended before an answer: {error}"));
+        let unsent = (!self.has_written).then(|| {
+            let mut body = std::mem::replace(&mut self.body, RequestBody::new(None, 0).0);
+            body.put_back(std::mem::take(&mut self.data));
+            body
+        });
+        Failure { error, unsent, is_dead: true }
+    }
+
+    /// The answer is there; what is left is sent while it is read.
+    fn go_on(mut self, io: Io) -> UploadTask {
+        let is_done = Rc::new(Cell::new(false));
+        let done = Rc::clone(&is_done);
+        let task = spawn_local(async move {
+            // What fails here shows in the answer, or does not matter any more.
+            done.set(poll_fn(|cx| self.poll(&io, cx)).await.is_ok());
+        });
+        UploadTask { task: task.abort_handle(), is_done }
+    }
+}
+
+/// The end of an upload that outlasts the answer's head. Ends when it is dropped.
+struct UploadTask {
+    task: AbortHandle,
+    is_done: Rc<Cell<bool>>,
+}
+
+impl Drop for UploadTask {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Everything but the framing and the blank line.
+fn write_head(text: &mut Vec<u8>, head: &UpstreamHead, backend: &Backend) -> Result<(), UpstreamError> {
+    let target = head.path_and_query.as_bytes();
+    let is_visible = |byte: &u8| matches!(byte, 0x21..=0x7e) && *byte != b'#';
+    if target.first() != Some(&b'/') || !target.iter().all(is_visible) {
+        return Err(UpstreamError::backend(Kind::Ours, "the target cannot be written"));
+    }
+    text.extend_from_slice(head.method.as_str().as_bytes());
+    text.push(b' ');
+    text.extend_from_slice(target);
+    text.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    let host_at = text.len();
+    match &head.authority {
+        Some(authority) => text.extend_from_slice(authority.as_bytes()),
+        None => text.extend_from_slice(backend.url.authority().as_bytes()),
+    }
+    if !text.get(host_at..).unwrap_or_default().iter().all(is_visible) {
+        return Err(UpstreamError::backend(Kind::Ours, "the Host cannot be written"));
+    }
+    text.extend_from_slice(b"\r\n");
+    for (name, value) in &head.headers {
+        if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST].contains(name) {
+            continue;
+        }
+        text.extend_from_slice(name.as_str().as_bytes());
+        text.extend_from_slice(b": ");
+        text.extend_from_slice(value.as_bytes());
+        text.extend_from_slice(b"\r\n");
+    }
+    Ok(())
+}
+
+/// A connection that no longer speaks HTTP.
+pub(crate) struct Tunnel {
+    io: Io,
+    /// What came with the head.
+    early: Bytes,
+}
+
+impl AsyncRead for Tunnel {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let here = self.early.len().min(buffer.remaining());
+            buffer.put_slice(&self.early.split_to(here));
+            return Poll::Ready(Ok(()));
+        }
+        Pin::new(&mut **self.io.borrow_mut()).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Tunnel {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut **self.io.borrow_mut()).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut **self.io.borrow_mut()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut **self.io.borrow_mut()).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+    use sunbeam_routing::Http2Mode;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn connection() -> (Connection, DuplexStream) {
+        let (here, there) = duplex(1024 * 1024);
+        (Connection::new(Box::new(here)), there)
+    }
+
+    fn backend() -> Backend {
+        let url = "http://a:1".parse().unwrap();
+        Backend { url, http2: Http2Mode::Never, ca_path: String::new(), verify: true }
+    }
+
+    fn head(method: Method, fields: &[(&'static str, &'static str)]) -> UpstreamHead {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (HeaderName::from_static(name), HeaderValue::from_static(value))
+        };
+        UpstreamHead {
+            method,
+            path_and_query: "/a?b".to_owned(),
+            headers: fields.iter().map(pair).collect(),
+            authority: Some("shop".to_owned()),
+            wants_trailers: false,
+        }
+    }
+
+    /// A body of these bytes that a client has sent.
+    fn body(bytes: &'static [u8]) -> (RequestBody, Rc<BodyWatch>) {
+        let (mut body, watch) = RequestBody::new(None, 0);
+        body.put_back(Bytes::from_static(bytes));
+        (body, watch)
+    }
+
+    async fn ask(
+        connection: &mut Connection,
+        head: &UpstreamHead,
+        sent: &'static [u8],
+    ) -> Result<Response<()>, Failure> {
+        let (body, watch) = body(sent);
+        connection.exchange(head, body, &backend(), &watch, SECOND).await
+    }
+
+    async fn body_of(connection: &mut Connection) -> Result<(Vec<u8>, Option<HeaderMap>), String> {
+        let (mut data, mut trailers) = (Vec::new(), None);
+        while let Some(frame) = poll_fn(|cx| connection.poll_frame(cx)).await {
+            match frame.map_err(|error| error.to_string())?.into_data() {
+                Ok(bytes) => data.extend_from_slice(&bytes),
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        Ok((data, trailers))
+    }
+
+    /// What an answer that arrives in pieces is: its status, or what is wrong with it.
+    async fn answered(bytes: &[u8], piece: usize) -> Result<u16, String> {
+        let (mut connection, mut there) = connection();
+        let head = head(Method::GET, &[]);
+        let feeding = async {
+            for piece in bytes.chunks(piece) {
+                there.write_all(piece).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let (answer, ()) = tokio::join!(ask(&mut connection, &head, b""), feeding);
+        answer.map(|answer| answer.status().as_u16()).map_err(|failure| failure.error.to_string())
+    }
+
+    #[tokio::test]
+    async fn pieces_are_read_as_the_whole() {
+        let flood = b"HTTP/1.1 102 Processing\r\n\r\n".repeat(65);
+        let large = [&b"HTTP/1.1 200 OK\r\nX: "[..], &b"x".repeat(HEAD_BYTES_MAX), b"\r\n\r\n"].concat();
+        let many = [&b"HTTP/1.1 200 OK\r\n"[..], &b"X: y\r\n".repeat(HEAD_LINES_MAX + 1), b"\r\n"].concat();
+        for (bytes, want) in [
+            (&b"HTTP/1.1 200 OK\r\nX: y\r\n\r\nbody\n\n\0"[..], Ok(200)),
+            (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 404 Not Found\r\n\r\nbody\n", Ok(404)),
+            (b"HTTP/1.1 101 Switching Protocols\r\n\r\n\n\n", Ok(101)),
+            (b"HTTP/1.1 200 OK\r\nX: \xe9\r\n\r\n", Ok(200)),
+            (b"HTTP/1.1 200 OK\nX: y\r\n\r\n", Err("a line ends without CR")),
+            (b"HTTP/1.1 200 OK\r\nX: y\r\n\n", Err("a line ends without CR")),
+            (b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n", Err("the answer's head holds an odd name")),
+            (b"HTTP/1.1 200 OK\r\nX: \x01\r\n\r\n", Err("the answer's head holds a control character")),
+            (b"HTTP/1.1 200 OK\r\nX: y\rz\r\n\r\n", Err("the answer's head holds a control character")),
+            (b"HTTP/1.1 200 OK\r\nX\r\nY: z\r\n\r\n", Err("the answer's head holds a line without a name")),
+            (
+                b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n X: y\r\n\r\n",
+                Err("the answer's head holds a folded line"),
+            ),
+            (&flood, Err("too many informational answers")),
+            (&large, Err(TOO_LARGE)),
+            (&many, Err("the answer has too many header lines")),
+        ] {
+            for piece in [1, 2, 3, 7, 100, usize::MAX] {
+                if piece < 100 && bytes.len() > HEAD_BYTES_MAX {
+                    continue; // A head of that size byte by byte takes long, and says nothing new.
+                }
+                let shown = String::from_utf8_lossy(bytes.get(..bytes.len().min(80)).unwrap_or_default());
+                let want = want.map_err(|why| format!("backend protocol: {why}"));
+                assert_eq!(answered(bytes, piece).await, want, "{piece}: {shown:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_ends_where_its_framing_says_and_the_connection_is_kept_only_then() {
+        let text = |text: &str| (text.as_bytes().to_vec(), false);
+        for (answer, want, keeps) in [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", Ok(text("abc")), true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Ok(text("")), true),
+            ("HTTP/1.1 204 No Content\r\n\r\n", Ok(text("")), true),
+            ("HTTP/1.1 304 Not Modified\r\nContent-Length: 3\r\n\r\n", Ok(text("")), true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabcd", Ok(text("abc")), false),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nabc", Ok(text("abc")), false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 3\r\n\r\nabc", Ok(text("abc")), false),
+            ("HTTP/1.1 200 OK\r\n\r\nabc", Ok(text("abc")), false),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1 \r\nc\r\n0\r\n\r\n",
+                Ok(text("abc")),
+                true,
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 1\r\n\r\n",
+                Ok((b"abc".to_vec(), true)),
+                true,
+            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc", Err("hung up"), false),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabc", Err("hung up"), false),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n", Err("hexadecimal"), false),
+        ] {
+            let (mut connection, mut there) = connection();
+            there.write_all(answer.as_bytes()).await.unwrap();
+            if want.is_err() || answer.ends_with("\r\n\r\nabc") && !answer.contains("Content-Length") {
+                there.shutdown().await.unwrap();
+            }
+            ask(&mut connection, &head(Method::GET, &[]), b"").await.unwrap();
+            match (body_of(&mut connection).await, want) {
+                (Ok((data, trailers)), Ok(want)) => assert_eq!((data, trailers.is_some()), want, "{answer}"),
+                (Err(error), Err(want)) => assert!(error.contains(want), "{answer}: {error}"),
+                (got, want) => panic!("{answer}: {got:?} instead of {want:?}"),
+            }
+            assert_eq!(connection.may_be_kept(), keeps, "{answer}");
+        }
+        let (mut connection, mut there) = connection();
+        there.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n").await.unwrap();
+        ask(&mut connection, &head(Method::HEAD, &[]), b"").await.unwrap();
+        assert!(connection.is_over() && connection.may_be_kept(), "an answer to HEAD has no body");
+    }
+
+    #[tokio::test]
+    async fn a_request_is_written_as_its_body_is_framed() {
+        for (fields, sent, want) in [
+            (&[("x", "y")][..], &b""[..], "GET /a?b HTTP/1.1\r\nhost: shop\r\nx: y\r\n\r\n"),
+            (&[("content-length", "0")], b"", "GET /a?b HTTP/1.1\r\nhost: shop\r\ncontent-length: 0\r\n\r\n"),
+            (
+                &[("content-length", "3")],
+                b"abc",
+                "GET /a?b HTTP/1.1\r\nhost: shop\r\ncontent-length: 3\r\n\r\nabc",
+            ),
+            (
+                &[("host", "other")],
+                b"abc",
+                "GET /a?b HTTP/1.1\r\nhost: shop\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+            ),
+        ] {
+            let (mut connection, mut there) = connection();
+            there.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            ask(&mut connection, &head(Method::GET, fields), sent).await.unwrap();
+            drop(connection);
+            let mut seen = String::new();
+            there.read_to_string(&mut seen).await.unwrap();
+            assert_eq!(seen, want);
+        }
+        for (length, fault) in [("2", BodyFault::Broken), ("4", BodyFault::Broken)] {
+            let (mut connection, _there) = connection();
+            let failure =
+                ask(&mut connection, &head(Method::POST, &[("content-length", length)]), b"abc").await;
+            let error = failure.unwrap_err().error;
+            assert!(matches!(error, UpstreamError::Client { fault: found } if found == fault), "{error}");
+        }
+        for target in ["x", "", "/a b", "/a\r\nX: y", "/a#b", "/\u{e9}"] {
+            let (mut connection, _there) = connection();
+            let head = UpstreamHead { path_and_query: target.to_owned(), ..head(Method::GET, &[]) };
+            let error = ask(&mut connection, &head, b"").await.unwrap_err().error;
+            assert!(matches!(error, UpstreamError::Backend { kind: Kind::Ours, .. }), "{target}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_not_sent_comes_back_and_what_came_unasked_is_seen() {
+        let (mut connection, there) = connection();
+        assert!(connection.is_open());
+        drop(there);
+        assert!(!connection.is_open());
+        let failure =
+            ask(&mut connection, &head(Method::POST, &[("content-length", "3")]), b"abc").await.unwrap_err();
+        assert!(failure.is_dead, "{}", failure.error);
+        let mut body = failure.unsent.expect("nothing was written");
+        assert!(!body.is_empty());
+        let frame = body.frame().await.unwrap().unwrap();
+        assert_eq!(frame.into_data().unwrap(), "abc");
+        let (connection, mut there) = self::connection();
+        there.write_all(b"HTTP/1.1 408 Request Timeout\r\n\r\n").await.unwrap();
+        assert!(!connection.is_open());
+    }
+}
