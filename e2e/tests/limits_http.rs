@@ -210,6 +210,56 @@ fn after_so_many_requests_a_connection_is_told_to_go() {
 }
 
 #[test]
+fn a_request_that_was_on_its_way_when_the_connection_was_told_to_go_is_served() {
+    let (_upstream, proxy) = docs("keepalive_requests = 2");
+    let mut client = RawHttp2::connect(&proxy);
+    client.get(1, DOCS, "/");
+    assert!(client.read_answer(1).is_some());
+    client.get(3, DOCS, "/");
+    let (mut is_told, mut is_answered, mut bytes) = (false, false, Vec::new());
+    while !is_told || !is_answered {
+        let told = client.read_frame().expect("an answer, and GOAWAY");
+        is_told |= told.kind == GOAWAY;
+        is_answered |= told.stream == 3 && told.flags & END_STREAM != 0;
+        if told.kind == PING && told.flags == 0 {
+            bytes.extend(frame(PING, END_STREAM, 0, &told.payload));
+        }
+    }
+    // A client that has written the next request already answers a ping before it, not behind it.
+    let block = header_block(&request_fields("GET", DOCS, "/"));
+    bytes.extend(frame(HEADERS, END_HEADERS | END_STREAM, 5, &block));
+    client.send_bytes(&bytes);
+    assert!(client.read_answer(5).is_some());
+    served(&proxy);
+}
+
+#[test]
+fn an_address_has_so_many_requests_at_once() {
+    const MOST: u32 = 64;
+    let upstream = RawUpstream::start(|connection| {
+        // Those that hang do so until the proxy hangs up.
+        while let Some(request) = connection.read_request() {
+            if !request.starts_with("GET /hang") {
+                connection.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            }
+        }
+    });
+    let limits = format!("[limits]\nmax_concurrent_requests_per_ip = {MOST}");
+    let proxy = TestProxy::builder().config(&limits).route("docs", &upstream.url()).start();
+    let mut client = RawHttp2::connect(&proxy);
+    for number in 0..=MOST {
+        client.get(number * 2 + 1, DOCS, "/hang");
+    }
+    assert!(client.read_answer(MOST * 2 + 1).is_some(), "the last one is answered at once");
+    wait_for_hit(&proxy, "max_concurrent_requests_per_ip");
+    assert!(proxy.metric("sunbeam_fair_share_waits_total", &[]) > 0.5, "all at once: some wait");
+    let record = proxy.audit().wait_for("the refusal", |record| record.status == 429);
+    assert_eq!(record.path, "/hang");
+    drop(client);
+    eventually("places come back", || (proxy.client().http2().get(DOCS, "/x").status == 200).then_some(()));
+}
+
+#[test]
 fn one_that_goes_on_after_goaway_is_hung_up_on() {
     let (upstream, proxy) = docs("keepalive_requests = 3");
     let mut client = RawHttp2::connect(&proxy);

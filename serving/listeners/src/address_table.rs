@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What the connection guard knows about each client address: open connections, TLS handshakes, how fast
-//! new ones come, stream resets.
+//! What the connection guard knows about each client address: open connections, TLS handshakes, requests, how
+//! fast new connections come, stream resets.
 //!
 //! The table has a fixed number of places, in sets of eight, found by a hash with a random key, so that
 //! nobody can aim at a set. An IPv6 /64 is one address: a host may choose any within it. A newcomer takes
@@ -31,7 +31,7 @@ const SETS_MAX: usize = 131_072;
 
 /// An IPv4 address or an IPv6 /64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct AddressKey(u128);
+pub struct AddressKey(u128);
 
 impl From<IpAddr> for AddressKey {
     /// IPv4 is kept as its mapped form, whose lower half is never zero: it cannot meet a /64.
@@ -52,6 +52,8 @@ pub(crate) struct AddressBounds {
     pub(crate) new_per_second: u32,
     /// TLS handshakes at the same time.
     pub(crate) handshakes: u32,
+    /// Requests at the same time.
+    pub(crate) requests: u32,
     /// Stream resets in a minute.
     pub(crate) resets_per_minute: u32,
 }
@@ -91,6 +93,7 @@ struct Place {
     address: Option<AddressKey>,
     open: u32,
     handshakes: u32,
+    requests: u32,
     /// When the connections that came would have come at exactly the permitted pace.
     paced_until: Nanos,
     resets: u32,
@@ -162,6 +165,22 @@ impl AddressTable {
     /// Gives a handshake back.
     pub(crate) fn end_handshake(&self, address: AddressKey) {
         self.change(address, |place| place.handshakes = place.handshakes.saturating_sub(1));
+    }
+
+    /// Counts so many requests of an address with an open connection, unless it has too many.
+    pub(crate) fn reserve_requests(&self, address: AddressKey, count: u32, bounds: &AddressBounds) -> bool {
+        let reserved = self.change(address, |place| {
+            let requests = place.requests.saturating_add(count);
+            let may = requests <= bounds.requests;
+            place.requests = if may { requests } else { place.requests };
+            may
+        });
+        reserved.unwrap_or(true)
+    }
+
+    /// Gives requests back.
+    pub(crate) fn release_requests(&self, address: AddressKey, count: u32) {
+        self.change(address, |place| place.requests = place.requests.saturating_sub(count));
     }
 
     /// Counts stream resets of an address with an open connection. `false` once there are too many.
@@ -267,7 +286,7 @@ mod tests {
     use super::*;
 
     const BOUNDS: AddressBounds =
-        AddressBounds { open: 3, new_per_second: 10, handshakes: 2, resets_per_minute: 5 };
+        AddressBounds { open: 3, new_per_second: 10, handshakes: 2, requests: 4, resets_per_minute: 5 };
 
     fn key(text: &str) -> AddressKey {
         text.parse::<IpAddr>().unwrap().into()

@@ -95,6 +95,9 @@ section! {
         max_body_bytes: u64 = 1_073_741_824,
         /// Streams at the same time on one HTTP/2 connection.
         max_streams_per_connection: u32 = 100 => 1..=10_000,
+        /// Requests at the same time of one IPv4 address or IPv6 /64, whatever the number of its connections:
+        /// 429. Counted in blocks of 16 for each thread.
+        max_concurrent_requests_per_ip: u32 = 512 => 64..=10_000_000,
         /// HTTP/2 streams that one IPv4 address or IPv6 /64 may reset in a minute (rapid reset): its connection
         /// is closed, and it gets no new one until the minute is over.
         max_stream_resets_per_minute: u32 = 200 => 1..=1_000_000,

@@ -109,6 +109,21 @@ impl ConnectionGuard {
         (is_exempt || permit.count_for(address, &bounds)).then_some(permit)
     }
 
+    /// Room for so many more requests of an address with a connection; `false` when it has too many
+    /// (counted).
+    pub fn reserve_requests(&self, address: AddressKey, count: u32) -> bool {
+        let may = self.addresses.reserve_requests(address, count, &self.bounds.load().address);
+        if !may {
+            self.metrics.limit_hits("max_concurrent_requests_per_ip").inc();
+        }
+        may
+    }
+
+    /// Gives such room back, before the address's last connection goes.
+    pub fn release_requests(&self, address: AddressKey, count: u32) {
+        self.addresses.release_requests(address, count);
+    }
+
     fn now(&self) -> Nanos {
         Nanos::try_from(self.started.elapsed().as_nanos()).unwrap_or(Nanos::MAX)
     }
@@ -124,6 +139,11 @@ impl ConnectionPermit {
     /// `listen.proxy_protocol_from`.
     pub const fn expects_proxy_header(&self) -> bool {
         self.expects_proxy_header
+    }
+
+    /// Whose limits it counts against; `None` for an address without limits of its own.
+    pub const fn address(&self) -> Option<AddressKey> {
+        self.address
     }
 
     /// Counts the connection for the address that its PROXY header names, from now on. `false` when a bound
@@ -209,6 +229,7 @@ impl Bounds {
                 open: limits.max_connections_per_ip,
                 new_per_second: limits.new_connections_per_ip,
                 handshakes: u32::try_from(share).unwrap_or(u32::MAX),
+                requests: limits.max_concurrent_requests_per_ip,
                 resets_per_minute: limits.max_stream_resets_per_minute,
             },
             trusted: listen.trusted_proxies.clone(),

@@ -13,6 +13,7 @@ mod tcp_passthrough;
 mod tls;
 
 pub use accept::{ListenerChange, ListenerSet};
+pub use address_table::AddressKey;
 pub use config::{
     CertificateSection, LimitsSection, ListenAddress, ListenSection, SshSection, TlsSection, TlsVersion,
 };

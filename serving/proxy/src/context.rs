@@ -16,6 +16,7 @@ use sunbeam_traffic::{AuditRecord, AuditTarget, truncated_address};
 use uuid::Uuid;
 
 use crate::config::ClientIp;
+use crate::share::{OpenRequest, Share, Shares};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 
@@ -36,6 +37,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) tls_version: &'static str,
     /// HTTP/2: bytes that have come of a DATA frame that is not whole yet.
     pub(crate) partial_data: Cell<u32>,
+    /// Of the thread's time; before the permit, because what it gives back belongs to the permit's address.
+    pub(crate) share: Option<Rc<Share>>,
     /// Its place in the connection count. A tunnel takes the connection out of hyper's hands and holds
     /// this with its request: it counts, and a drain waits for it.
     pub(crate) permit: ConnectionPermit,
@@ -47,9 +50,11 @@ impl ConnectionInfo {
         scheme: Scheme,
         tls_version: &'static str,
         permit: ConnectionPermit,
+        shares: &Rc<Shares>,
     ) -> Self {
         let peer_value = address_value(peer.ip().to_canonical());
-        Self { peer, peer_value, scheme, tls_version, partial_data: Cell::default(), permit }
+        let share = shares.of(&permit);
+        Self { peer, peer_value, scheme, tls_version, partial_data: Cell::default(), share, permit }
     }
 }
 
@@ -59,6 +64,8 @@ impl ConnectionInfo {
 pub(crate) struct RequestContext {
     pub(crate) shared: Arc<Shared>,
     pub(crate) snapshot: Arc<Snapshot>,
+    /// Before the connection, which its address's limits hang on.
+    pub(crate) open: Option<OpenRequest>,
     pub(crate) connection: Rc<ConnectionInfo>,
     pub(crate) id: Uuid,
     /// The id as text.
@@ -163,6 +170,7 @@ impl RequestContext {
         let id = Uuid::new_v4();
         let mut context = Self {
             shared: Arc::clone(shared),
+            open: None,
             connection: Rc::clone(connection),
             id,
             id_value: HeaderValue::from_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))

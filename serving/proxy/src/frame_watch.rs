@@ -22,6 +22,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use sunbeam_listeners::ListenerMetrics;
 use sunbeam_wire::{FrameHead, FrameWalker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -48,6 +49,9 @@ const CONTROL_FRAMES_SAVED: i64 = 20_000;
 /// before it has read why.
 const DISCARDED_BYTES_MAX: usize = 256 * 1024;
 
+/// GOAWAY that names no stream as the last (RFC 9113 §6.8): no more requests, please; what is on its way is served.
+const GOAWAY: &[u8; 17] = b"\0\0\x08\x07\0\0\0\0\0\x7f\xff\xff\xff\0\0\0\0";
+
 /// What was counted on a connection.
 #[derive(Debug)]
 pub(crate) struct Ledger {
@@ -67,6 +71,10 @@ pub(crate) struct Ledger {
     streams: RefCell<Vec<OpenStream>>,
     streams_max: usize,
     discarded: Cell<usize>,
+    /// What is to be said before the library's next frame.
+    announcement: RefCell<Bytes>,
+    /// Our preface, a SETTINGS frame, is out, and no header block is open.
+    may_announce: Cell<bool>,
 }
 
 /// A stream whose answer is not over on the wire.
@@ -99,7 +107,15 @@ impl Ledger {
             // Those above the bound are refused by the library, a moment later.
             streams_max: usize::try_from(streams_max).unwrap_or(usize::MAX).saturating_mul(2),
             discarded: Cell::new(0),
+            announcement: RefCell::default(),
+            may_announce: Cell::new(false),
         })
+    }
+
+    /// Asks the client for a new connection, and goes on. The library's own GOAWAY names a last stream as soon
+    /// as the client has answered a ping, and a request that the client wrote behind that answer is lost.
+    pub(crate) fn announce_end(&self) {
+        *self.announcement.borrow_mut() = Bytes::from_static(GOAWAY);
     }
 
     /// Whether this connection is over some limit, and must go.
@@ -155,6 +171,7 @@ impl Ledger {
     }
 
     fn sent(&self, frame: FrameHead) {
+        self.may_announce.set(!frame.leaves_block_open());
         if frame.kind == FrameHead::DATA {
             self.earn(CONTROL_FRAMES_PER_DATA);
         }
@@ -251,6 +268,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> FrameWatch<T> {
         self.outgoing.walk(bytes, |frame| ledger.sent(frame));
     }
 
+    /// Between two frames, and before the library's next one.
+    fn poll_announce(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut rest = self.ledger.announcement.borrow_mut();
+        let is_begun = rest.len() < GOAWAY.len();
+        let is_between = self.outgoing.partial().is_none() && !self.outgoing.is_inside_head();
+        while !rest.is_empty() && (is_begun || (is_between && self.ledger.may_announce.get())) {
+            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &rest))?;
+            rest.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// The library hears no more; what the client still sends is thrown away, up to a bound.
     fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut scratch = [0; 4096];
@@ -290,6 +319,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for FrameWatch<T> {
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameWatch<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let watch = self.get_mut();
+        ready!(watch.poll_announce(cx))?;
         let written = ready!(Pin::new(&mut watch.io).poll_write(cx, bytes))?;
         watch.wrote(bytes.get(..written).unwrap_or_default());
         Poll::Ready(Ok(written))
@@ -305,6 +335,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameWatch<T> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let watch = self.get_mut();
+        ready!(watch.poll_announce(cx))?;
         let written = ready!(Pin::new(&mut watch.io).poll_write_vectored(cx, slices))?;
         let mut left = written;
         for slice in slices {
@@ -316,7 +347,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for FrameWatch<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(cx)
+        let watch = self.get_mut();
+        ready!(watch.poll_announce(cx))?;
+        Pin::new(&mut watch.io).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -332,6 +365,7 @@ mod tests {
     use sunbeam_metrics::Registry;
 
     use super::*;
+    use crate::share::Shares;
 
     const PING: u8 = 6;
     const SETTINGS: u8 = 4;
@@ -351,7 +385,8 @@ mod tests {
             let guard = ConnectionGuard::new(&limits, &ListenSection::default(), metrics.clone());
             let permit = guard.admit(Ipv4Addr::LOCALHOST.into()).unwrap();
             let peer = (Ipv4Addr::LOCALHOST, 1).into();
-            let connection = Rc::new(ConnectionInfo::new(peer, Scheme::Https, "TLSv1.3", permit));
+            let connection =
+                Rc::new(ConnectionInfo::new(peer, Scheme::Https, "TLSv1.3", permit, &Shares::new(guard)));
             let ledger = Ledger::new(connection, limits.max_streams_per_connection, metrics);
             Self { ledger, registry }
         }

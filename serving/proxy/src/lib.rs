@@ -26,6 +26,7 @@ mod paced_stream;
 mod parts;
 mod request;
 mod service;
+mod share;
 mod shared;
 mod snapshot;
 mod state;

@@ -32,6 +32,8 @@ declare_metrics! {
         auth_requests: Counter["sunbeam_auth_requests_total", result],
         /// Look-ups of files, by result: found, missing, refused, denied, failed.
         static_files: Counter["sunbeam_static_files_total", result],
+        /// Requests that waited because their address had enough others under work.
+        fair_share_waits: Counter["sunbeam_fair_share_waits_total"],
         /// Body rewrites, by outcome: rewritten, no_match, too_large, undecodable.
         body_rewrites: Counter["sunbeam_body_rewrites_total", outcome],
         /// WebSocket tunnels that are open.

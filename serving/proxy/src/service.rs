@@ -30,6 +30,7 @@ use crate::error_page::Denial;
 use crate::request::{
     check_form, check_method, check_size, read_authority, strip_hop_by_hop, upstream_headers,
 };
+use crate::share::{Shares, Slot};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::upgrade::{WebSocket, tunnel};
@@ -40,6 +41,7 @@ use crate::upstream::{self, Attempts, BackendGroup, Pool, UpstreamError, Upstrea
 pub(crate) struct Service {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) shares: Rc<Shares>,
 }
 
 /// Where a request goes, once its route is known.
@@ -115,6 +117,7 @@ impl Service {
         client: OnUpgrade,
         door: Option<&Arc<DoorState>>,
     ) -> Result<Answer, Denial> {
+        let _slot = take_turn(context).await?;
         refuse(context, refusal)?;
         check_size(context, &parts)?;
         check_form(&parts)?;
@@ -236,6 +239,18 @@ impl Service {
         }
         Ok(response)
     }
+}
+
+/// 429 for an address with too many requests at once; otherwise waits until it is this one's turn.
+async fn take_turn(context: &mut RequestContext) -> Result<Option<Slot>, Denial> {
+    let Some(share) = context.connection.share.clone() else { return Ok(None) };
+    let Some(open) = share.open() else {
+        return Err(Denial::new(StatusCode::TOO_MANY_REQUESTS, "too many requests at once")
+            .header(header::RETRY_AFTER, HeaderValue::from_static("1")));
+    };
+    context.open = Some(open);
+    let waits = || context.shared.metrics.fair_share_waits().inc();
+    Ok(Some(share.slot(waits).await))
 }
 
 /// A head that the door did not take.

@@ -18,6 +18,7 @@ use tracing::{error, warn};
 
 use crate::connection;
 use crate::service::Service;
+use crate::share::Shares;
 use crate::shared::Shared;
 use crate::upstream::Pool;
 
@@ -67,7 +68,11 @@ impl Worker {
 }
 
 async fn run(index: usize, shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiver<Order>) {
-    let service = Rc::new(Service { shared: Arc::clone(&shared), pool: Rc::new(Pool::new(index)) });
+    let service = Rc::new(Service {
+        shared: Arc::clone(&shared),
+        pool: Rc::new(Pool::new(index)),
+        shares: Shares::new(Arc::clone(&shared.guard)),
+    });
     let mut listeners = ListenerSet::default();
     let mut sweep = interval(SWEEP_EVERY);
     let mut accepted_in_a_row = 0;

@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sunbeam_listeners::{LimitsSection, ListenerMetrics};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{drain_begins, ended};
 use crate::context::ConnectionInfo;
@@ -31,6 +31,9 @@ const SEND_BUFFER_BYTES: usize = 32 * 1024;
 /// Flow-control windows.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+
+/// Between asking a client for a new connection and naming the last request that is served on this one.
+const LAST_CALL: Duration = Duration::from_secs(1);
 
 /// How long a client that is cut off may take to hear why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -71,8 +74,10 @@ where
         .serve_connection(TokioIo::new(FrameWatch::new(stream, Rc::clone(&watchdog.ledger))), handler);
     let mut connection = pin!(connection);
     let mut draining = shared.draining.subscribe();
+    let mut said_goodbye = false;
     loop {
-        let is_closing = watchdog.closing.get().is_some();
+        let closing = watchdog.closing.get();
+        let last_call = closing.map_or_else(Instant::now, |since| since + LAST_CALL);
         tokio::select! {
             biased;
             result = connection.as_mut() => return ended(result),
@@ -86,16 +91,23 @@ where
                 }
                 Verdict::HangUp => return,
             },
-            () = drain_begins(&mut draining), if !is_closing => {}
+            () = drain_begins(&mut draining), if closing.is_none() => {}
+            () = sleep_until(last_call), if closing.is_some() && !said_goodbye => {
+                said_goodbye = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
+            }
         }
-        watchdog.closing.set(Some(Instant::now()));
-        connection.as_mut().graceful_shutdown();
+        if watchdog.closing.get().is_none() {
+            watchdog.closing.set(Some(Instant::now()));
+            watchdog.ledger.announce_end();
+        }
     }
 }
 
 /// What is to become of a connection.
 enum Verdict {
-    /// GOAWAY; what runs may finish.
+    /// The client is asked to go; what runs, and what is on its way, may finish.
     Finish,
     /// It is over a limit: GOAWAY, and out.
     Cut,
@@ -110,7 +122,7 @@ struct Watchdog {
     executor: LocalExecutor,
     metrics: ListenerMetrics,
     served: Cell<u64>,
-    /// Since when GOAWAY is out.
+    /// Since when the client is asked to go.
     closing: Cell<Option<Instant>>,
     begun: Instant,
     pace: Pace,

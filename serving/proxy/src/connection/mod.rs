@@ -58,7 +58,7 @@ pub(crate) async fn serve(
     }
     match scheme {
         Scheme::Http => {
-            let info = ConnectionInfo::new(peer, scheme, "", permit);
+            let info = ConnectionInfo::new(peer, scheme, "", permit, &service.shares);
             let stream = paced(&service.shared, stream);
             http1::serve(service, stream, info).await;
         }
@@ -97,7 +97,7 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
     };
-    let info = ConnectionInfo::new(peer, Scheme::Https, tls_version, permit);
+    let info = ConnectionInfo::new(peer, Scheme::Https, tls_version, permit, &service.shares);
     if session.alpn_protocol() == Some(b"h2") {
         // In a box: the others' task need not have room for it.
         Box::pin(http2::serve(service, stream, info)).await;
