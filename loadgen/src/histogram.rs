@@ -26,6 +26,14 @@ impl Histogram {
         self.max = self.max.max(micros);
     }
 
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
+            *mine += theirs;
+        }
+        self.count += other.count;
+        self.max = self.max.max(other.max);
+    }
+
     pub(crate) const fn count(&self) -> u64 {
         self.count
     }

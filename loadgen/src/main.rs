@@ -14,6 +14,7 @@ mod open;
 mod schedule;
 mod tally;
 mod target;
+mod undisturbed;
 
 use std::fmt::Display;
 use std::future::Future;

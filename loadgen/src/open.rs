@@ -12,6 +12,7 @@ use crate::client::{Fault, Pool};
 use crate::schedule::{Schedule, Ticker};
 use crate::tally::{Outcome, Tally};
 use crate::target::{Target, TargetArguments};
+use crate::undisturbed::Windows;
 
 /// Requests at a fixed rate, whatever the answers do
 ///
@@ -51,21 +52,28 @@ impl Open {
         let places = Rc::new(Semaphore::new(pool.lanes()));
         let most = Duration::from_secs(self.timeout_secs);
         let tally = Rc::new(RefCell::new(Tally::new()));
+        let windows = Rc::new(RefCell::new(Windows::new(self.seconds)));
         let mut ticker = Ticker::new()?;
         pool.warm().await;
         let start = Instant::now();
         let mut begun = 0;
         while begun < schedule.total() {
             ticker.until(start + schedule.due(begun)).await?;
+            windows.borrow_mut().look(start.elapsed());
             let due_by_now = schedule.due_by(start.elapsed());
             for index in begun..due_by_now {
                 let fresh = self.new_connections.is_some_and(|every| index.is_multiple_of(every.max(1)));
                 let (pool, places, tally) = (Rc::clone(&pool), Rc::clone(&places), Rc::clone(&tally));
-                let due = start + schedule.due(index);
+                let (windows, after) = (Rc::clone(&windows), schedule.due(index));
+                let due = start + after;
                 tokio::task::spawn_local(async move {
                     let result =
                         tokio::time::timeout_at((due + most).into(), one(&pool, &places, fresh)).await;
-                    tally.borrow_mut().note(result.unwrap_or(Err(Fault::Late)), due.elapsed());
+                    let (result, latency) = (result.unwrap_or(Err(Fault::Late)), due.elapsed());
+                    if matches!(result, Ok(200..=299)) {
+                        windows.borrow_mut().note(after, latency);
+                    }
+                    tally.borrow_mut().note(result, latency);
                 });
             }
             begun = begun.max(due_by_now);
@@ -76,7 +84,8 @@ impl Open {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let tally = std::mem::replace(&mut *tally.borrow_mut(), Tally::new());
-        Ok(tally.outcome(schedule.total(), pool.retried(), took))
+        let undisturbed = windows.borrow().undisturbed();
+        Ok(tally.outcome(schedule.total(), pool.retried(), took).with_undisturbed(&undisturbed))
     }
 }
 

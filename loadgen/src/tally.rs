@@ -53,6 +53,12 @@ pub(crate) struct Outcome {
     pub(crate) p999_us: u64,
     /// The slowest.
     pub(crate) max_us: u64,
+    /// Open loop: the 2xx answers of the time in which the host took no processor away (`undisturbed.rs`).
+    pub(crate) undisturbed: u64,
+    /// Of those.
+    pub(crate) undisturbed_p50_us: u64,
+    /// Of those.
+    pub(crate) undisturbed_p99_us: u64,
 }
 
 impl Tally {
@@ -105,6 +111,20 @@ impl Tally {
             p99_us: latencies.per_mille(990),
             p999_us: latencies.per_mille(999),
             max_us: latencies.max(),
+            undisturbed: 0,
+            undisturbed_p50_us: 0,
+            undisturbed_p99_us: 0,
+        }
+    }
+}
+
+impl Outcome {
+    pub(crate) fn with_undisturbed(self, latencies: &Histogram) -> Self {
+        Self {
+            undisturbed: latencies.count(),
+            undisturbed_p50_us: latencies.per_mille(500),
+            undisturbed_p99_us: latencies.per_mille(990),
+            ..self
         }
     }
 }

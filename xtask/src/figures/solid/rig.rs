@@ -51,8 +51,22 @@ impl Rig {
         Ok(running)
     }
 
+    /// As [`Rig::backend`], with only what time nobody else wants.
+    pub(super) fn idle_backend(&self, port: u16) -> Result<Process> {
+        let mut command = self.attacker();
+        command.args(["backend", "--listen", &format!("127.0.0.1:{port}")]);
+        let mut running = Process::start(command, &self.file("idle-backend.log"))?;
+        running.wait_for(port)?;
+        Ok(running)
+    }
+
     /// A fresh node before that backend, with `limits` as the text of that section.
     pub(super) fn node(&self, backend: u16, limits: &str) -> Result<Node> {
+        self.node_before(backend, backend, limits)
+    }
+
+    /// As [`Rig::node`], with another backend for `/bytes/`.
+    pub(super) fn node_before(&self, backend: u16, large: u16, limits: &str) -> Result<Node> {
         let (http, https, metrics) = (free_port()?, free_port()?, free_port()?);
         let config = self.file("node.toml");
         let text = format!(
@@ -61,7 +75,8 @@ impl Rig {
              [telemetry]\nmetrics_port = {metrics}\nlog_level = \"error\"\n[management]\nbind = \"\"\n\
              [audit]\npath = {:?}\n[state]\npath = {:?}\n[limits]\n{limits}\n\
              [[routes]]\nhost = \"localhost\"\nbackend = \"http://127.0.0.1:{backend}\"\n\
-             websocket = true\ndisable_secure_redirection = true\n",
+             websocket = true\ndisable_secure_redirection = true\n\
+             [[routes.paths]]\nprefix = \"/bytes\"\nbackend = \"http://127.0.0.1:{large}\"\n",
             self.file("certificate.pem"),
             self.file("key.pem"),
             self.file("audit.log"),
@@ -93,6 +108,14 @@ impl Rig {
         let printed = text_of(self.loadgen().args(arguments).arg("--json"))?;
         serde_json::from_str(&printed).with_context(|| format!("loadgen said `{printed}`"))
     }
+}
+
+/// A percentile of an open loop, `p50` or `p99`, microseconds: of the time in which the host left us our
+/// processors, if that was a fifth of the run at least.
+pub(super) fn undisturbed(report: &Value, percentile: &str) -> Result<f64> {
+    let is_enough = number(report, "undisturbed")? * 5.0 >= number(report, "ok")?;
+    let key = if is_enough { format!("undisturbed_{percentile}_us") } else { format!("{percentile}_us") };
+    number(report, &key)
 }
 
 /// A command on the others' core that only gets what time is left of it.
