@@ -59,6 +59,8 @@ pub(crate) struct Outcome {
     pub(crate) undisturbed_p50_us: u64,
     /// Of those.
     pub(crate) undisturbed_p99_us: u64,
+    /// The middle one of their tenths of a second.
+    pub(crate) typical_p99_us: u64,
 }
 
 impl Tally {
@@ -114,16 +116,18 @@ impl Tally {
             undisturbed: 0,
             undisturbed_p50_us: 0,
             undisturbed_p99_us: 0,
+            typical_p99_us: 0,
         }
     }
 }
 
 impl Outcome {
-    pub(crate) fn with_undisturbed(self, latencies: &Histogram) -> Self {
+    pub(crate) fn with_undisturbed(self, (latencies, typical_p99_us): &(Histogram, u64)) -> Self {
         Self {
             undisturbed: latencies.count(),
             undisturbed_p50_us: latencies.per_mille(500),
             undisturbed_p99_us: latencies.per_mille(990),
+            typical_p99_us: *typical_p99_us,
             ..self
         }
     }

@@ -32,7 +32,7 @@ macro_rules! declare_metrics {
         $(#[doc = $doc])*
         #[derive(Clone, Debug)]
         pub struct $name {
-            $( $field: $crate::declare_metrics!(@vec $kind), )*
+            $( $field: $crate::declare_metrics!(@of $kind $(, $label)*), )*
         }
 
         impl $name {
@@ -54,10 +54,8 @@ macro_rules! declare_metrics {
                         @new $kind, $metric, concat!($($help),*), labels $(, $buckets)?
                     );
                     registry.add(Box::new($field.clone()));
-                    if labels.is_empty() {
-                        // A metric without labels is there from the start, at zero.
-                        let _ = $field.with_label_values::<&str>(&[]);
-                    }
+                    // A metric without labels is there from the start, at zero, and is not looked up again.
+                    let $field = $crate::declare_metrics!(@one_of $field $(, $label)*);
                 )*
                 Self { $($field),* }
             }
@@ -67,7 +65,7 @@ macro_rules! declare_metrics {
             pub fn forget(&self, metric: &str, labels: &std::collections::HashMap<&str, &str>) {
                 match metric {
                     // An error says that there is none: then nothing is to be done.
-                    $( $metric => drop(self.$field.remove(labels)), )*
+                    $( $metric => $crate::declare_metrics!(@forget self.$field, labels $(, $label)*), )*
                     _ => {}
                 }
             }
@@ -75,15 +73,23 @@ macro_rules! declare_metrics {
             $(
                 $(#[doc = $help])*
                 pub fn $field(&self $(, $label: &str)*) -> $crate::declare_metrics!(@one $kind) {
-                    let values: &[&str] = &[$($label),*];
-                    self.$field.with_label_values(values)
+                    $crate::declare_metrics!(@get self.$field $(, $label)*)
                 }
             )*
         }
     };
-    (@vec Counter) => { $crate::__prometheus::IntCounterVec };
-    (@vec Gauge) => { $crate::__prometheus::IntGaugeVec };
-    (@vec Histogram) => { $crate::__prometheus::HistogramVec };
+    (@of $kind:ident) => { $crate::declare_metrics!(@one $kind) };
+    (@of Counter, $($label:ident),+) => { $crate::__prometheus::IntCounterVec };
+    (@of Gauge, $($label:ident),+) => { $crate::__prometheus::IntGaugeVec };
+    (@of Histogram, $($label:ident),+) => { $crate::__prometheus::HistogramVec };
+    (@one_of $vec:ident) => { $vec.with_label_values::<&str>(&[]) };
+    (@one_of $vec:ident, $($label:ident),+) => { $vec };
+    (@get $field:expr) => { $field.clone() };
+    (@get $field:expr, $($label:ident),+) => { $field.with_label_values(&[$($label),+]) };
+    (@forget $field:expr, $labels:ident) => {{
+        let _ = $labels;
+    }};
+    (@forget $field:expr, $labels:ident, $($label:ident),+) => { drop($field.remove($labels)) };
     (@one Counter) => { $crate::IntCounter };
     (@one Gauge) => { $crate::IntGauge };
     (@one Histogram) => { $crate::Histogram };

@@ -64,7 +64,7 @@ pub(crate) enum BodyFault {
 pub(crate) struct BodyWatch {
     fault: Cell<BodyFault>,
     /// When a byte last moved: an upload that goes on is not a backend that hangs.
-    progress: Cell<Instant>,
+    progress: Cell<Option<Instant>>,
     ended: Cell<bool>,
 }
 
@@ -74,12 +74,14 @@ impl BodyWatch {
     }
 
     pub(crate) fn progress(&self) -> Instant {
-        self.progress.get()
+        self.progress.get().unwrap_or_else(Instant::now)
     }
 
     /// The wait for the backend begins now.
-    pub(crate) fn touch(&self) {
-        self.progress.set(Instant::now());
+    pub(crate) fn touch(&self) -> Instant {
+        let now = Instant::now();
+        self.progress.set(Some(now));
+        now
     }
 
     pub(crate) fn ended(&self) -> bool {
@@ -115,7 +117,7 @@ impl RequestBody {
         let inner = inner.filter(|body| !body.is_end_stream());
         let watch = Rc::new(BodyWatch {
             fault: Cell::new(BodyFault::None),
-            progress: Cell::new(Instant::now()),
+            progress: Cell::new(None),
             ended: Cell::new(inner.is_none()),
         });
         (
@@ -225,7 +227,7 @@ impl Body for RequestBody {
                     strip_trailers(trailers);
                 }
                 let now = Instant::now();
-                self.watch.progress.set(now);
+                self.watch.progress.set(Some(now));
                 let length = frame.data_ref().map_or(0, |data| data.len() as u64);
                 if let Some(arrival) = &mut self.arrival {
                     arrival.moved(now, length);

@@ -6,16 +6,17 @@ use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use jiff::Timestamp;
 use sunbeam_listeners::{ConnectionPermit, Scheme};
 use sunbeam_traffic::{AuditRecord, AuditTarget, truncated_address};
 use uuid::Uuid;
 
 use crate::config::ClientIp;
+use crate::request_counter::{self, Labels};
 use crate::share::{OpenRequest, Share, Shares};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
@@ -278,7 +279,7 @@ impl RequestContext {
         address_value(self.client)
     }
 
-    fn record(&self) -> AuditRecord<Cow<'_, str>> {
+    fn record(&self, took: Duration) -> AuditRecord<Cow<'_, str>> {
         let head = &self.head;
         AuditRecord {
             target: AuditTarget::Audit,
@@ -290,7 +291,7 @@ impl RequestContext {
             path: head.line.path().into(),
             query: self.snapshot.redaction.query(head.line.query().unwrap_or_default()),
             status: self.status,
-            duration_ms: u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             content_length: head.content_length,
             user_agent: lossy(&head.user_agent),
             referer: match lossy(&head.referer) {
@@ -324,14 +325,19 @@ impl Drop for RequestContext {
             self.note_error("the client left before the answer");
         }
         let metrics = &self.shared.metrics;
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let method = method_label(self.head.line.method());
-        metrics.requests(method, self.route_name(), status.as_str(), &self.backend).inc();
-        metrics.request_seconds().observe(self.started.elapsed().as_secs_f64());
+        let labels = Labels {
+            method: method_label(self.head.line.method()),
+            route: self.route_name(),
+            status: self.status,
+            backend: &self.backend,
+        };
+        request_counter::count(metrics, self.snapshot.generation, labels);
+        let took = self.started.elapsed();
+        metrics.request_seconds().observe(took.as_secs_f64());
         let mut span = std::mem::take(&mut self.span);
         span.finish(self.status, self.error.as_deref(), self.route_name(), &self.backend);
         if self.snapshot.config.audit.enabled || self.shared.events.is_watched() {
-            let record = self.record();
+            let record = self.record(took);
             self.shared.events.publish(&record);
             if self.snapshot.config.audit.enabled {
                 self.shared.audit.write(&record);

@@ -277,7 +277,12 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Door<T> {
             // An idle connection keeps no buffer.
             self.inbound = BytesMut::new();
         }
-        let is_between = polled.is_pending() && self.phase == Phase::Head { scanned: 0 };
+        // An upgrade that the service has not taken is over, and a head follows.
+        let is_refused_upgrade = self.phase == Phase::Undecided
+            && !self.state.undecided.load(Ordering::Relaxed)
+            && !self.state.tunnel.load(Ordering::Relaxed);
+        let is_between =
+            polled.is_pending() && (self.phase == Phase::Head { scanned: 0 } || is_refused_upgrade);
         self.state.between.store(is_between && self.inbound.is_empty(), Ordering::Relaxed);
         ready!(polled)?;
         Poll::Ready(Ok(self.inbound.len() - before))

@@ -25,6 +25,7 @@ mod paced_body;
 mod paced_stream;
 mod parts;
 mod request;
+mod request_counter;
 mod service;
 mod share;
 mod shared;

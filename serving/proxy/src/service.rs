@@ -250,7 +250,7 @@ async fn take_turn(context: &mut RequestContext) -> Result<Option<Slot>, Denial>
     };
     context.open = Some(open);
     let waits = || context.shared.metrics.fair_share_waits().inc();
-    Ok(Some(share.slot(waits).await))
+    Ok(Some(share.slot(context.started.into(), waits).await))
 }
 
 /// A head that the door did not take.

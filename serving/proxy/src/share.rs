@@ -108,8 +108,8 @@ impl Share {
     }
 
     /// Waits until this request may be worked on. `on_wait` is called if that is not at once.
-    pub(crate) async fn slot(self: &Rc<Self>, on_wait: impl FnOnce()) -> Slot {
-        let turn = self.queue.borrow_mut().enter(Instant::now());
+    pub(crate) async fn slot(self: &Rc<Self>, now: Instant, on_wait: impl FnOnce()) -> Slot {
+        let turn = self.queue.borrow_mut().enter(now);
         let turn = match turn {
             Ok(id) => return Slot { share: Rc::clone(self), id },
             Err(turn) => turn,
@@ -274,19 +274,20 @@ mod tests {
             let (share, _permit) = bench.connect("192.0.2.1");
             let mut slots = Vec::new();
             for _ in 0..AT_ONCE {
-                slots.push(share.slot(|| panic!("there is room")).await);
+                slots.push(share.slot(Instant::now(), || panic!("there is room")).await);
             }
             let waits = Cell::new(false);
-            let late = share.slot(|| waits.set(true));
+            let late = share.slot(Instant::now(), || waits.set(true));
             let late = timeout(Duration::from_secs(10), late).await.expect("the oldest had its time");
             assert!(waits.get());
             let (neighbour, _other) = bench.connect("192.0.2.2");
-            drop(neighbour.slot(|| panic!("another address")).await);
+            drop(neighbour.slot(Instant::now(), || panic!("another address")).await);
             drop(slots);
             drop(late);
             assert_eq!(share.queue.borrow().running.len(), 0);
-            let full: Vec<_> = futures_util::future::join_all((0..AT_ONCE).map(|_| share.slot(|| {}))).await;
-            let (first, second) = (share.slot(|| {}), share.slot(|| {}));
+            let full: Vec<_> =
+                futures_util::future::join_all((0..AT_ONCE).map(|_| share.slot(Instant::now(), || {}))).await;
+            let (first, second) = (share.slot(Instant::now(), || {}), share.slot(Instant::now(), || {}));
             let freed = async { drop(full) };
             let (first, second, ()) = tokio::join!(first, second, freed);
             assert!(first.id < second.id);

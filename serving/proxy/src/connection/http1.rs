@@ -12,7 +12,6 @@ use std::time::Duration;
 use http::{HeaderValue, header};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioTimer;
 use sunbeam_listeners::LimitsSection;
 use sunbeam_metrics::IntGauge;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -137,9 +136,8 @@ where
         builder.max_headers(limits.max_headers + 1);
     }
     let connection = builder
-        .timer(TokioTimer::new())
-        // The door keeps the head's own deadline; this one is for the silence between two requests.
-        .header_read_timeout(Duration::from_secs(limits.keepalive_secs))
+        // The door keeps the deadline of a head, and the silence between two is waited for outside.
+        .header_read_timeout(None)
         .max_buf_size(buffer_bytes(&head_limits))
         .serve_connection(door, handler)
         .with_upgrades();

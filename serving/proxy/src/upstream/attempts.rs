@@ -73,7 +73,7 @@ impl<'a> Attempts<'a> {
         records: bool,
     ) -> Self {
         let connecting = Duration::from_secs(context.snapshot.config.limits.connect_timeout_secs);
-        let deadline = Instant::now() + connecting.saturating_mul(ATTEMPTS_MAX);
+        let deadline = Instant::from(context.started) + connecting.saturating_mul(ATTEMPTS_MAX);
         Self { pool, context, group, may_repeat, records, tried: Vec::new(), made: 0, deadline }
     }
 

@@ -25,7 +25,7 @@ use sunbeam_wire::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::{AbortHandle, spawn_local};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connect::Stream;
 use super::{Failure, Kind, UpstreamError, UpstreamHead};
@@ -56,6 +56,8 @@ pub(crate) struct Connection {
     /// Nothing in this exchange speaks against another one.
     keeps: bool,
     upload: Option<UploadTask>,
+    /// Stays from request to request: to move a timer further away costs nothing, to make one does.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// What is left of an answer.
@@ -92,6 +94,7 @@ impl Connection {
             trailers: Vec::new(),
             keeps: true,
             upload: None,
+            timer: None,
         }
     }
 
@@ -109,8 +112,7 @@ impl Connection {
         let is_head = head.method == Method::HEAD;
         let mut reading = Reading::default();
         let mut is_uploaded = false;
-        watch.touch();
-        let mut timer = pin!(sleep_until(watch.progress() + answer_timeout));
+        self.set_timer(watch.touch() + answer_timeout);
         let result = poll_fn(|cx| {
             let mut broken = None;
             if !is_uploaded {
@@ -135,14 +137,14 @@ impl Connection {
                 (Poll::Pending, None) => {}
             }
             loop {
-                ready!(timer.as_mut().poll(cx));
+                ready!(self.poll_timer(cx));
                 // An upload that goes on moves the deadline.
                 let deadline = watch.progress() + answer_timeout;
                 if deadline <= Instant::now() {
                     let error = UpstreamError::backend(Kind::Timeout, "no answer in time");
                     return Poll::Ready(Err(Failure::of(error)));
                 }
-                timer.as_mut().reset(deadline);
+                self.set_timer(deadline);
             }
         });
         let response = result.await?;
@@ -150,6 +152,18 @@ impl Connection {
             self.upload = Some(upload.go_on(Rc::clone(&self.io)));
         }
         Ok(response)
+    }
+
+    /// When [`Self::poll_timer`] is to be ready.
+    pub(super) fn set_timer(&mut self, deadline: Instant) {
+        match &mut self.timer {
+            Some(timer) => timer.as_mut().reset(deadline),
+            None => self.timer = Some(Box::pin(sleep_until(deadline))),
+        }
+    }
+
+    pub(super) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
     }
 
     /// Nothing has come unasked, and the other side has not hung up.

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use sunbeam_routing::Backend;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::attempts::Turn;
 use super::group::Rotation;
@@ -229,7 +229,9 @@ pub(crate) struct PooledBody {
     turn: Option<Turn>,
     request: Rc<BodyWatch>,
     idle: Duration,
-    deadline: Option<Pin<Box<Sleep>>>,
+    /// The timer runs, on the connection's own or, over HTTP/2, here.
+    waits: bool,
+    timer: Option<Pin<Box<Sleep>>>,
     /// What broke it off.
     broken: Option<BoxError>,
 }
@@ -248,7 +250,8 @@ impl PooledBody {
             turn: Some(turn),
             request,
             idle,
-            deadline: None,
+            waits: false,
+            timer: None,
             broken: None,
         };
         if body.is_end_stream() {
@@ -267,9 +270,25 @@ impl PooledBody {
         }
     }
 
+    /// Ready when the backend has said nothing for too long.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(self.idle)));
-        deadline.as_mut().poll(cx)
+        let is_first = !std::mem::replace(&mut self.waits, true);
+        let deadline = is_first.then(|| Instant::now() + self.idle);
+        match self.lease.as_mut().map(|lease| &mut lease.sender) {
+            Some(Sender::Http1(connection)) => {
+                if let Some(deadline) = deadline {
+                    connection.set_timer(deadline);
+                }
+                connection.poll_timer(cx)
+            }
+            _ => {
+                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.idle)));
+                if let Some(deadline) = deadline {
+                    timer.as_mut().reset(deadline);
+                }
+                timer.as_mut().poll(cx)
+            }
+        }
     }
 }
 
@@ -292,7 +311,7 @@ impl Body for PooledBody {
         };
         match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
-                self.deadline = None;
+                self.waits = false;
                 if let Some(trailers) = frame.trailers_mut() {
                     strip_trailers(trailers);
                 }
