@@ -4,17 +4,19 @@
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
-use std::task::Poll;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::task::{Context, Poll, ready};
 
-use tokio::net::{TcpListener, TcpStream};
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::sockets::ListenerKey;
 
 /// One thread's listening sockets.
 #[derive(Debug, Default)]
 pub struct ListenerSet {
-    listeners: Vec<(ListenerKey, TcpListener)>,
+    listeners: Vec<(ListenerKey, AsyncFd<TcpListener>)>,
     next: usize,
 }
 
@@ -24,7 +26,7 @@ pub struct ListenerChange {
     /// Listeners that go on.
     pub keep: BTreeSet<ListenerKey>,
     /// New ones, non-blocking.
-    pub add: Vec<(ListenerKey, std::net::TcpListener)>,
+    pub add: Vec<(ListenerKey, TcpListener)>,
 }
 
 impl ListenerSet {
@@ -38,19 +40,18 @@ impl ListenerSet {
             self.listeners.drain(..).partition(|(key, _)| change.keep.contains(key));
         self.listeners = kept;
         for (key, listener) in removed {
-            let listener = listener.into_std()?;
-            while let Ok((stream, peer)) = listener.accept() {
-                stream.set_nonblocking(true)?;
-                waiting.push((key, TcpStream::from_std(stream)?, peer));
+            let listener = listener.into_inner();
+            while let Ok((stream, peer)) = accept_now(&listener) {
+                waiting.push((key, stream, peer));
             }
         }
         for (key, listener) in change.add {
-            self.listeners.push((key, TcpListener::from_std(listener)?));
+            self.listeners.push((key, registered(listener)?));
         }
         Ok(waiting)
     }
 
-    /// The next connection. The listener behind the one that gave the last is asked first.
+    /// The next connection, not registered with the runtime: one that is refused at once need not be. The listener behind the one that gave the last is asked first.
     ///
     /// # Errors
     /// When the system refuses, above all for want of file descriptors; try again a little later.
@@ -60,7 +61,7 @@ impl ListenerSet {
             for step in 0..count {
                 let index = (self.next + step) % count;
                 let Some((key, listener)) = self.listeners.get(index) else { continue };
-                if let Poll::Ready(accepted) = listener.poll_accept(cx) {
+                if let Poll::Ready(accepted) = poll_accept(listener, cx) {
                     self.next = index + 1;
                     return Poll::Ready(accepted.map(|(stream, peer)| (*key, stream, peer)));
                 }
@@ -71,9 +72,40 @@ impl ListenerSet {
     }
 }
 
+#[expect(
+    deprecated,
+    reason = "it is unsound for types that lie about their descriptor; its successor is `unsafe`"
+)]
+fn registered(listener: TcpListener) -> io::Result<AsyncFd<TcpListener>> {
+    AsyncFd::with_interest(listener, Interest::READABLE)
+}
+
+fn poll_accept(
+    listener: &AsyncFd<TcpListener>,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
+    loop {
+        let mut ready = ready!(listener.poll_read_ready(cx))?;
+        // Would block: the readiness was that of an earlier connection.
+        if let Ok(accepted) = ready.try_io(|listener| accept_now(listener.get_ref())) {
+            return Poll::Ready(accepted);
+        }
+    }
+}
+
+/// Non-blocking from the start.
+fn accept_now(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
+    let (stream, peer) = acceptfrom_with(listener, SocketFlags::NONBLOCK | SocketFlags::CLOEXEC)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    let peer = peer.ok_or_else(|| io::Error::other("a connection from nowhere"))?;
+    Ok((stream.into(), peer))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio::net::TcpStream;
+
+    use super::{ListenerChange, ListenerKey, ListenerSet};
     use crate::sockets::{Scheme, bind};
 
     fn key(address: &str) -> ListenerKey {

@@ -5,6 +5,7 @@
 //! the bound that they met.
 
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +13,6 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use socket2::SockRef;
 use sunbeam_config::Cidr;
-use tokio::net::TcpStream;
 use tracing::debug;
 
 use crate::address_table::{AddressBounds, AddressKey, AddressTable, Nanos};
@@ -238,10 +238,10 @@ impl Bounds {
     }
 }
 
-/// Closes a connection by RST: nothing that was sent is read, nothing waits for the peer.
-pub fn reset(stream: TcpStream) {
+/// Makes the end of a connection, when it is dropped, an RST: nothing that was sent is read, nothing waits for the peer.
+pub fn reset(stream: &impl AsFd) {
     // Without the option the connection is closed in the ordinary way.
-    if let Err(error) = SockRef::from(&stream).set_linger(Some(Duration::ZERO)) {
+    if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
         debug!(%error, "failed to set SO_LINGER");
     }
 }

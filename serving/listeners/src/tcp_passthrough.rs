@@ -119,7 +119,7 @@ async fn accept(listener: TcpListener, gate: Gate, mut closed: oneshot::Receiver
 fn admit(client: TcpStream, peer: SocketAddr, gate: &Gate) {
     let Some(permit) = gate.guard.admit(peer.ip()) else {
         gate.metrics.passthrough("refused").inc();
-        return reset(client);
+        return reset(&client);
     };
     let span = info_span!("passthrough", %peer);
     tokio::spawn(connect(client, gate.clone(), permit).instrument(span));

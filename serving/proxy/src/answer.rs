@@ -50,7 +50,7 @@ pub(crate) struct AuditedBody {
 
 /// Bytes that go out before the thread's other connections get their turn. Where both sides are quick, nothing
 /// else would end the turn before megabytes have gone.
-const BURST_BYTES: usize = 256 * 1024;
+const BURST_BYTES: usize = 128 * 1024;
 
 /// Completes an answer. From here on the context lives in the body (or the tunnel), and its record is
 /// written when that ends.

@@ -45,6 +45,10 @@ const CONTROL_FRAMES_PER_DATA: i64 = 3;
 /// What can be saved up: a large download whose windows are all given back at its end.
 const CONTROL_FRAMES_SAVED: i64 = 20_000;
 
+/// Frames after which the thread's other connections get their turn: a flood of small ones would have it for
+/// milliseconds.
+const BURST_FRAMES: u32 = 64;
+
 /// What is read and thrown away after GOAWAY: without that, a client that still sends gets a reset
 /// before it has read why.
 const DISCARDED_BYTES_MAX: usize = 256 * 1024;
@@ -250,16 +254,21 @@ pub(crate) struct FrameWatch<T> {
     ledger: Rc<Ledger>,
     incoming: FrameWalker,
     outgoing: FrameWalker,
+    /// Frames that came since others had their turn.
+    burst: u32,
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> FrameWatch<T> {
     pub(crate) const fn new(io: T, ledger: Rc<Ledger>) -> Self {
-        Self { io, ledger, incoming: FrameWalker::client(), outgoing: FrameWalker::server() }
+        Self { io, ledger, incoming: FrameWalker::client(), outgoing: FrameWalker::server(), burst: 0 }
     }
 
     fn read(&mut self, bytes: &[u8]) {
-        let ledger = &self.ledger;
-        self.incoming.walk(bytes, |frame| ledger.received(frame));
+        let (ledger, burst) = (&self.ledger, &mut self.burst);
+        self.incoming.walk(bytes, |frame| {
+            *burst += 1;
+            ledger.received(frame);
+        });
         ledger.settle(&self.incoming);
     }
 
@@ -305,8 +314,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for FrameWatch<T> {
         if watch.ledger.is_over() {
             return watch.poll_discard(cx);
         }
+        if watch.burst >= BURST_FRAMES {
+            watch.burst = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut watch.io).poll_read(cx, buffer))?;
+        let polled = Pin::new(&mut watch.io).poll_read(cx, buffer);
+        if polled.is_pending() {
+            watch.burst = 0;
+        }
+        ready!(polled)?;
         watch.read(buffer.filled().get(before..).unwrap_or_default());
         if watch.ledger.is_over() {
             buffer.set_filled(before);

@@ -126,10 +126,14 @@ async fn run(index: usize, shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiv
 }
 
 /// Gives the connection a task of its own, or resets it when a bound is reached.
-fn admit(service: &Rc<Service>, key: ListenerKey, stream: TcpStream, peer: std::net::SocketAddr) {
+fn admit(service: &Rc<Service>, key: ListenerKey, stream: std::net::TcpStream, peer: std::net::SocketAddr) {
     let shared = &service.shared;
     shared.listener_metrics.connections(key.scheme.as_str()).inc();
-    let Some(permit) = shared.guard.admit(peer.ip()) else { return reset(stream) };
+    let Some(permit) = shared.guard.admit(peer.ip()) else { return reset(&stream) };
+    let stream = match TcpStream::from_std(stream) {
+        Ok(stream) => stream,
+        Err(error) => return warn!(%error, "failed to register a connection"),
+    };
     let service = Rc::clone(service);
     spawn_local(async move {
         let shared = Arc::clone(&service.shared);

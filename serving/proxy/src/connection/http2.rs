@@ -32,6 +32,9 @@ const SEND_BUFFER_BYTES: usize = 32 * 1024;
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 
+/// Streams that a client may make the library reset (CVE-2025-8671) before its connection goes.
+const LOCAL_RESETS_MAX: usize = 100;
+
 /// Between asking a client for a new connection and naming the last request that is served on this one.
 const LAST_CALL: Duration = Duration::from_secs(1);
 
@@ -66,6 +69,7 @@ where
     let connection = http2::Builder::new(watchdog.executor.clone())
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.max_streams_per_connection)
+        .max_local_error_reset_streams(Some(LOCAL_RESETS_MAX))
         .max_header_list_size(header_bytes)
         .max_send_buf_size(SEND_BUFFER_BYTES)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)

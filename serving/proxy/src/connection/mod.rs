@@ -50,10 +50,10 @@ pub(crate) async fn serve(
     if permit.expects_proxy_header() {
         // In a box: the few connections that have one should not make all others larger.
         match Box::pin(client_behind(&service.shared, &mut stream, peer)).await {
-            Some(ProxySource::Client(client)) if !permit.speaks_for(client.ip()) => return reset(stream),
+            Some(ProxySource::Client(client)) if !permit.speaks_for(client.ip()) => return reset(&stream),
             Some(ProxySource::Client(client)) => peer = client,
             Some(ProxySource::Connection) => {}
-            None => return reset(stream),
+            None => return reset(&stream),
         }
     }
     match scheme {
@@ -73,7 +73,7 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
     let count = |result| shared.listener_metrics.tls_handshakes(result).inc();
     let Some(handshake) = permit.begin_handshake(peer.ip()) else {
         count("refused");
-        return reset(stream);
+        return reset(&stream);
     };
     let accepted = timeout(limit, acceptor.accept(paced(&shared, stream))).await;
     drop(handshake);
