@@ -34,6 +34,8 @@ fuzz_target!(|data: &[u8]| {
     };
     assert_eq!(checked.framing, framing);
     assert_eq!(checked.is_http_10, answer.version == Some(0));
-    let closes = |value: &&[u8]| value.split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"));
+    let closes = |value: &&[u8]| {
+        value.split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
+    };
     assert_eq!(checked.closes, values("connection").iter().any(closes));
 });

@@ -26,11 +26,16 @@ fuzz_target!(|data: &[u8]| {
     if let Ok((data, used, true)) = &apart {
         assert_eq!(decoded(stream), Some((data.clone(), *used)), "two readers see two bodies");
     }
-    assert!(whole.is_err() || apart.is_ok(), "the reader of answers takes all that the reader of requests takes");
+    assert!(
+        whole.is_err() || apart.is_ok(),
+        "the reader of answers takes all that the reader of requests takes"
+    );
 });
 
 /// Data, bytes used and whether that is all, as the reader of answers has it.
-fn taken_apart<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Result<(Vec<u8>, usize, bool), &'static str> {
+fn taken_apart<'a>(
+    parts: impl IntoIterator<Item = &'a [u8]>,
+) -> Result<(Vec<u8>, usize, bool), &'static str> {
     let mut chunked = Chunked::of_answer();
     let (mut data, mut used) = (Vec::new(), 0);
     for mut part in parts {

@@ -14,7 +14,7 @@ pub(crate) fn describe_changed_bytes(headers: &mut HeaderMap) {
 
 /// Removes digests of the body; from trailers, too.
 pub(crate) fn remove_digests(headers: &mut HeaderMap) {
-    for name in DIGESTS {
+    for name in &DIGESTS {
         headers.remove(name);
     }
 }
@@ -45,7 +45,7 @@ fn weaken_etag(headers: &mut HeaderMap) {
     };
 }
 
-const DIGESTS: [HeaderName; 4] = [
+static DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-md5"),
     HeaderName::from_static("digest"),
     HeaderName::from_static("content-digest"),

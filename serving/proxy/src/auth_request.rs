@@ -84,7 +84,7 @@ pub(crate) async fn authorise(
 }
 
 fn question(context: &RequestContext, parts: &Parts, target: &str, headers: &HeaderMap) -> HeaderMap {
-    const PASSED: [HeaderName; 8] = [
+    static PASSED: [HeaderName; 8] = [
         header::COOKIE,
         header::AUTHORIZATION,
         HeaderName::from_static("x-forwarded-for"),

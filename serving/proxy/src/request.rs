@@ -17,7 +17,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Fields that belong to one connection (RFC 9110 §7.6.1) or that we set anew.
-const DROPPED: [HeaderName; 14] = [
+static DROPPED: [HeaderName; 14] = [
     header::CONNECTION,
     header::TE,
     header::TRAILER,
@@ -36,7 +36,7 @@ const DROPPED: [HeaderName; 14] = [
 
 /// Fields by which a proxy in front speaks; from anybody else they are lies.
 /// (`X-Forwarded-*` are matched by their beginning.)
-const PROXY_ONLY: [HeaderName; 10] = [
+static PROXY_ONLY: [HeaderName; 10] = [
     HeaderName::from_static("forwarded"),
     HeaderName::from_static("x-cluster-client-ip"),
     HeaderName::from_static("x-original-uri"),
@@ -50,7 +50,7 @@ const PROXY_ONLY: [HeaderName; 10] = [
 ];
 
 /// Fields that mean something only before a body.
-const HEAD_ONLY: [HeaderName; 17] = [
+static HEAD_ONLY: [HeaderName; 17] = [
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
@@ -256,7 +256,7 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 /// Removes what belongs to the backend's connection from an answer.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     /// See [`DROPPED`]; `Host` and the like mean nothing in an answer.
-    const DROPPED: [HeaderName; 6] = [
+    static DROPPED: [HeaderName; 6] = [
         header::CONNECTION,
         header::TRANSFER_ENCODING,
         header::UPGRADE,

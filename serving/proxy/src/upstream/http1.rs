@@ -531,6 +531,9 @@ impl Drop for UploadTask {
     }
 }
 
+/// What says where the message goes and how long it is, we say ourselves.
+static OURS: [HeaderName; 3] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST];
+
 /// Everything but the framing and the blank line.
 fn write_head(text: &mut Vec<u8>, head: &UpstreamHead, backend: &Backend) -> Result<(), UpstreamError> {
     let target = head.path_and_query.as_bytes();
@@ -552,7 +555,7 @@ fn write_head(text: &mut Vec<u8>, head: &UpstreamHead, backend: &Backend) -> Res
     }
     text.extend_from_slice(b"\r\n");
     for (name, value) in &head.headers {
-        if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST].contains(name) {
+        if OURS.contains(name) {
             continue;
         }
         text.extend_from_slice(name.as_str().as_bytes());
