@@ -167,15 +167,14 @@ impl AddressTable {
         self.change(address, |place| place.handshakes = place.handshakes.saturating_sub(1));
     }
 
-    /// Counts so many requests of an address with an open connection, unless it has too many.
-    pub(crate) fn reserve_requests(&self, address: AddressKey, count: u32, bounds: &AddressBounds) -> bool {
+    /// Counts up to so many requests of an address with an open connection, and says how many it may have.
+    pub(crate) fn reserve_requests(&self, address: AddressKey, most: u32, bounds: &AddressBounds) -> u32 {
         let reserved = self.change(address, |place| {
-            let requests = place.requests.saturating_add(count);
-            let may = requests <= bounds.requests;
-            place.requests = if may { requests } else { place.requests };
-            may
+            let granted = bounds.requests.saturating_sub(place.requests).min(most);
+            place.requests += granted;
+            granted
         });
-        reserved.unwrap_or(true)
+        reserved.unwrap_or(most)
     }
 
     /// Gives requests back.

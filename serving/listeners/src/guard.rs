@@ -109,14 +109,13 @@ impl ConnectionGuard {
         (is_exempt || permit.count_for(address, &bounds)).then_some(permit)
     }
 
-    /// Room for so many more requests of an address with a connection; `false` when it has too many
-    /// (counted).
-    pub fn reserve_requests(&self, address: AddressKey, count: u32) -> bool {
-        let may = self.addresses.reserve_requests(address, count, &self.bounds.load().address);
-        if !may {
+    /// Room for up to so many more requests of an address with a connection; 0 when it has too many (counted).
+    pub fn reserve_requests(&self, address: AddressKey, most: u32) -> u32 {
+        let granted = self.addresses.reserve_requests(address, most, &self.bounds.load().address);
+        if granted == 0 {
             self.metrics.limit_hits("max_concurrent_requests_per_ip").inc();
         }
-        may
+        granted
     }
 
     /// Gives such room back, before the address's last connection goes.

@@ -150,6 +150,11 @@ impl RequestBody {
         self.unread = data;
     }
 
+    /// Whether it failed.
+    pub(crate) fn has_fault(&self) -> bool {
+        self.watch.fault() != BodyFault::None
+    }
+
     /// It is not as long as its length says.
     pub(crate) fn belies_its_length(&self) {
         self.watch.fault.set(BodyFault::Broken);

@@ -98,10 +98,11 @@ impl Share {
     pub(crate) fn open(self: &Rc<Self>) -> Option<OpenRequest> {
         let open = self.open.get();
         if open >= self.reserved.get() {
-            if !self.all.guard.reserve_requests(self.address, BLOCK) {
+            let granted = self.all.guard.reserve_requests(self.address, BLOCK);
+            if granted == 0 {
                 return None;
             }
-            self.reserved.set(self.reserved.get() + BLOCK);
+            self.reserved.set(self.reserved.get() + granted);
         }
         self.open.set(open + 1);
         Some(OpenRequest(Rc::clone(self)))
@@ -204,8 +205,10 @@ impl Drop for OpenRequest {
         let share = &self.0;
         let open = share.open.get().saturating_sub(1);
         share.open.set(open);
-        // Some stay, so that one request more or less does not ask the guard each time.
-        if open + 2 * BLOCK <= share.reserved.get() {
+        // Some stay while there are others, so that one request more or less does not ask the guard each time.
+        if open == 0 {
+            share.all.guard.release_requests(share.address, share.reserved.take());
+        } else if open + 2 * BLOCK <= share.reserved.get() {
             share.all.guard.release_requests(share.address, BLOCK);
             share.reserved.set(share.reserved.get() - BLOCK);
         }

@@ -113,12 +113,13 @@ impl Connection {
         let mut reading = Reading::default();
         let mut is_uploaded = false;
         self.set_timer(watch.touch() + answer_timeout);
+        // A backend may have answered before it hung up. What it said is read first: a dead stream becomes
+        // readable, and the deadline stands.
+        let mut broken = None;
         let result = poll_fn(|cx| {
-            let mut broken = None;
-            if !is_uploaded {
+            if !is_uploaded && broken.is_none() {
                 match upload.poll(&self.io, cx) {
                     Poll::Ready(Ok(())) => is_uploaded = true,
-                    // It may have answered before it hung up.
                     Poll::Ready(Err(error)) => broken = Some(error),
                     Poll::Pending => {}
                 }
@@ -126,15 +127,22 @@ impl Connection {
             if watch.fault() != BodyFault::None {
                 return Poll::Ready(Err(Failure::of(UpstreamError::Client { fault: watch.fault() })));
             }
-            match (self.poll_head(cx, &mut reading, is_head), broken) {
-                (Poll::Ready(Ok(response)), _) => return Poll::Ready(Ok(response)),
-                (Poll::Ready(Err(HeadError::Malformed(why))), _) => {
+            let informational = reading.informational;
+            match self.poll_head(cx, &mut reading, is_head) {
+                Poll::Ready(Ok(response)) => return Poll::Ready(Ok(response)),
+                Poll::Ready(Err(HeadError::Malformed(why))) => {
                     return Poll::Ready(Err(Failure::of(UpstreamError::backend(Kind::Protocol, why))));
                 }
-                (Poll::Ready(Err(HeadError::Dead(error))), _) | (Poll::Pending, Some(error)) => {
-                    return Poll::Ready(Err(upload.dead(&error)));
+                Poll::Ready(Err(HeadError::Dead(error))) => {
+                    // With a byte of an answer it has begun to do what it was asked.
+                    let has_begun = reading.informational > 0 || !self.inbound.is_empty();
+                    let failure = upload.dead(broken.as_ref().unwrap_or(&error));
+                    return Poll::Ready(Err(Failure { is_dead: !has_begun, ..failure }));
                 }
-                (Poll::Pending, None) => {}
+                Poll::Pending => {}
+            }
+            if reading.informational > informational {
+                watch.touch();
             }
             loop {
                 ready!(self.poll_timer(cx));
@@ -148,7 +156,9 @@ impl Connection {
             }
         });
         let response = result.await?;
-        if !is_uploaded {
+        if broken.is_some() {
+            self.keeps = false;
+        } else if !is_uploaded {
             self.upload = Some(upload.go_on(Rc::clone(&self.io)));
         }
         Ok(response)
@@ -177,7 +187,7 @@ impl Connection {
 
     /// Whether another request may be sent, now that this one's answer is over.
     pub(super) fn may_be_kept(&mut self) -> bool {
-        let is_uploaded = self.upload.take().is_none_or(|upload| upload.is_done.get());
+        let is_uploaded = self.upload.take().is_none_or(|upload| upload.progress.is_done.get());
         // What stands behind the answer belongs to nobody.
         self.keeps && is_uploaded && matches!(self.rest, Rest::Nothing) && self.inbound.is_empty()
     }
@@ -205,6 +215,12 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(upload) = &self.upload {
+            if upload.progress.has_fault.get() {
+                return Poll::Ready(Some(Err("the request's body broke off, or is over a limit".into())));
+            }
+            upload.progress.reader.set(Some(cx.waker().clone()));
+        }
         loop {
             match &mut self.rest {
                 Rest::Nothing => return Poll::Ready(None),
@@ -509,20 +525,33 @@ impl Upload {
 
     /// The answer is there; what is left is sent while it is read.
     fn go_on(mut self, io: Io) -> UploadTask {
-        let is_done = Rc::new(Cell::new(false));
-        let done = Rc::clone(&is_done);
+        let progress = Rc::new(Progress::default());
+        let told = Rc::clone(&progress);
         let task = spawn_local(async move {
-            // What fails here shows in the answer, or does not matter any more.
-            done.set(poll_fn(|cx| self.poll(&io, cx)).await.is_ok());
+            // A backend that reads no more does not matter: its answer counts.
+            told.is_done.set(poll_fn(|cx| self.poll(&io, cx)).await.is_ok());
+            told.has_fault.set(self.body.has_fault());
+            if let Some(reader) = told.reader.take() {
+                reader.wake();
+            }
         });
-        UploadTask { task: task.abort_handle(), is_done }
+        UploadTask { task: task.abort_handle(), progress }
     }
 }
 
 /// The end of an upload that outlasts the answer's head. Ends when it is dropped.
 struct UploadTask {
     task: AbortHandle,
-    is_done: Rc<Cell<bool>>,
+    progress: Rc<Progress>,
+}
+
+/// What the reader of the answer sees of it.
+#[derive(Default)]
+struct Progress {
+    is_done: Cell<bool>,
+    /// The client's body is too large, too slow or broken: the answer ends with it.
+    has_fault: Cell<bool>,
+    reader: Cell<Option<Waker>>,
 }
 
 impl Drop for UploadTask {
