@@ -99,7 +99,7 @@ impl Connection {
     }
 
     /// Sends the request and reads the head of the answer. It may take `answer_timeout` since a byte of the
-    /// body was last read.
+    /// body was last read, or an informational answer came; a head that comes in drips gets no more.
     pub(super) async fn exchange(
         &mut self,
         head: &UpstreamHead,
