@@ -366,6 +366,37 @@ fn kept_connections_that_die_at_random_cost_no_get_and_repeat_no_post() {
 }
 
 #[test]
+fn a_kept_connection_that_ends_in_an_answer_costs_the_answer_and_repeats_nothing() {
+    for begun in ["HTTP/1.1 200 OK\r\nContent-Length: 10\r\nX-Half: ", "HTTP/1.1 102 Processing\r\n\r\n"] {
+        let backend = RawUpstream::start(move |connection| {
+            connection.read_request();
+            connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            if connection.read_request().is_some() {
+                connection.write(begun.as_bytes());
+            }
+        });
+        let proxy = TestProxy::start(&route(&[backend.url()], ""));
+        let mut stream = TcpStream::connect(proxy.http()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut statuses = Vec::new();
+        for _ in 0..2 {
+            // One connection of the client: one thread, whose kept connection the second request gets.
+            write!(stream, "DELETE /order HTTP/1.1\r\nHost: {HOST}\r\n\r\n").unwrap();
+            let mut answer = String::new();
+            while !answer.contains("\r\n\r\nok") && !answer.contains("request id: ") {
+                let mut piece = [0; 4096];
+                let count = stream.read(&mut piece).unwrap();
+                assert!(count > 0, "{answer}");
+                answer.push_str(&String::from_utf8_lossy(&piece[..count]));
+            }
+            statuses.push(answer.split(' ').nth(1).unwrap().to_owned());
+        }
+        assert_eq!(statuses, ["200", "502"], "{begun:?}");
+        assert_eq!(backend.requests().len(), 2, "{begun:?}: asked again");
+    }
+}
+
+#[test]
 fn an_answer_that_nobody_asked_for_is_nobodys() {
     let backend = RawUpstream::start(|connection| {
         while connection.read_request().is_some() {

@@ -98,6 +98,57 @@ fn an_idle_connection_is_closed_when_its_time_is_over() {
 }
 
 #[test]
+fn what_is_no_request_keeps_no_connection() {
+    let (_upstream, proxy) = docs("keepalive_secs = 3");
+    for is_tls in [false, true] {
+        let mut stream = connect(&proxy, is_tls);
+        stream.write_all(head("/").as_bytes()).unwrap();
+        read_answer(&mut *stream, "/");
+        let begun = Instant::now();
+        // One at a time, and each of them wakes the connection.
+        while stream.write_all(b"\r\n").and_then(|()| stream.flush()).is_ok() {
+            assert!(begun.elapsed() < Duration::from_secs(15), "blank lines kept it");
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        assert!(begun.elapsed() > Duration::from_millis(2500), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_head_that_begins_after_a_silence_has_its_own_deadline() {
+    let (_upstream, proxy) = docs("keepalive_secs = 60\nheader_timeout_secs = 2");
+    let mut stream = connect(&proxy, false);
+    stream.write_all(head("/").as_bytes()).unwrap();
+    read_answer(&mut *stream, "/");
+    wait_for_idle(&proxy, 1.0);
+    std::thread::sleep(Duration::from_millis(2500));
+    stream.write_all(b"GET /half HTTP/1.1\r\nHo").unwrap();
+    let begun = Instant::now();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+    assert!(begun.elapsed() > Duration::from_millis(1500), "{:?}", begun.elapsed());
+    let record = proxy.audit().wait_for("the half", |record| record.status == 408);
+    assert_eq!(record.path, "/half");
+}
+
+#[test]
+fn a_connection_whose_upgrade_was_refused_is_idle_like_any_other() {
+    let (_upstream, proxy) = docs("keepalive_secs = 2");
+    let mut stream = connect(&proxy, false);
+    let upgrade = format!(
+        "GET / HTTP/1.1\r\nHost: {DOCS}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    stream.write_all(upgrade.as_bytes()).unwrap();
+    assert!(read_answer(&mut *stream, "/").starts_with("HTTP/1.1 200 "), "no tunnel on this route");
+    wait_for_idle(&proxy, 1.0);
+    stream.write_all(head("/again").as_bytes()).unwrap();
+    read_answer(&mut *stream, "/again");
+    assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "closed when its time is over");
+}
+
+#[test]
 fn a_drain_lets_an_idle_connection_send_the_request_that_is_on_its_way() {
     let (_upstream, mut proxy) = docs("");
     let mut asking = connect(&proxy, false);

@@ -112,6 +112,28 @@ fn resets_that_come_one_by_one_are_counted_and_cut() {
 }
 
 #[test]
+fn a_client_that_makes_us_reset_its_requests_is_cut_and_counted() {
+    // CVE-2025-8671: a window that becomes too large is an error of the stream, and the reset is ours.
+    let (upstream, proxy) = docs("");
+    let mut attacker = RawHttp2::connect(&proxy);
+    let block = header_block(&request_fields("GET", DOCS, "/"));
+    let is_cut = (0..5_000_u32).any(|number| {
+        let stream = number * 2 + 1;
+        let pair = [
+            frame(HEADERS, END_HEADERS | END_STREAM, stream, &block),
+            frame(WINDOW_UPDATE, 0, stream, &0x7fff_ffff_u32.to_be_bytes()),
+            frame(PING, 0, 0, &[0; 8]),
+        ];
+        !attacker.send_bytes(&pair.concat())
+            || attacker.read_until(|frame| frame.kind == PING && frame.flags == END_STREAM).is_none()
+    });
+    assert!(is_cut);
+    wait_for_hit(&proxy, "http2_library");
+    assert!(upstream.seen().len() < 200, "{}", upstream.seen().len());
+    served(&proxy);
+}
+
+#[test]
 fn a_client_that_cancels_fifty_of_a_thousand_requests_gets_the_others() {
     let (_upstream, proxy) = docs("keepalive_requests = 5000");
     let mut client = RawHttp2::connect(&proxy);
@@ -254,7 +276,10 @@ fn an_address_has_so_many_requests_at_once() {
     wait_for_hit(&proxy, "max_concurrent_requests_per_ip");
     assert!(proxy.metric("sunbeam_fair_share_waits_total", &[]) > 0.5, "all at once: some wait");
     let record = proxy.audit().wait_for("the refusal", |record| record.status == 429);
-    assert_eq!(record.path, "/hang");
+    assert_eq!((record.path.as_str(), record.host.as_str()), ("/hang", DOCS));
+    let text = sunbeam_testkit::raw_exchange(proxy.http(), b"GET /bad HTTP/1.1\r\nHost : x\r\n\r\n");
+    assert!(text.starts_with("HTTP/1.1 400 "), "what is no request is not one too many: {text}");
+    assert_eq!(proxy.audit().wait_for("the bad head", |record| record.status == 400).path, "/bad");
     drop(client);
     eventually("places come back", || (proxy.client().http2().get(DOCS, "/x").status == 200).then_some(()));
 }

@@ -20,4 +20,5 @@ mod reload;
 mod routing;
 mod sight;
 mod tls;
+mod uploads;
 mod websocket;

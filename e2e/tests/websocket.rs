@@ -12,7 +12,7 @@ use http::Response;
 use http_body_util::Full;
 use serde_json::{Value, json};
 use sunbeam_testkit::{
-    Peer, TestProxy, TestUpstream, eventually, peers_folder, python, raw_exchange, run_client,
+    Peer, RawUpstream, TestProxy, TestUpstream, eventually, peers_folder, python, raw_exchange, run_client,
 };
 
 const HOST: &str = "chat.example.test";
@@ -147,6 +147,17 @@ fn a_backend_that_refuses_the_upgrade_is_heard_word_for_word() {
     assert_eq!(chat(&proxy, "wss", "/no/such/socket", &[]).1["status"], 403, "what uvicorn answers");
     drop(app);
     assert_eq!(chat(&proxy, "wss", "/ws", &[]).1["status"], 502);
+}
+
+#[test]
+fn an_old_backend_that_refuses_the_upgrade_does_not_make_the_client_old() {
+    let backend = RawUpstream::answering("HTTP/1.0 403 Forbidden\r\nContent-Length: 2\r\n\r\nno");
+    let proxy = TestProxy::start(&route(&backend.url(), "websocket = true"));
+    let upgrade = "GET / HTTP/1.1\r\nHost: chat.example.test\r\nConnection: upgrade, close\r\n\
+                   Upgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                   Sec-WebSocket-Version: 13\r\n\r\n";
+    let answer = raw_exchange(proxy.http(), upgrade.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 403 ") && answer.ends_with("no"), "{answer}");
 }
 
 #[test]

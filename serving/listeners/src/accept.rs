@@ -51,7 +51,8 @@ impl ListenerSet {
         Ok(waiting)
     }
 
-    /// The next connection, not registered with the runtime: one that is refused at once need not be. The listener behind the one that gave the last is asked first.
+    /// The next connection, not registered with the runtime: one that is refused at once need not be. The
+    /// listener behind the one that gave the last is asked first.
     ///
     /// # Errors
     /// When the system refuses, above all for want of file descriptors; try again a little later.

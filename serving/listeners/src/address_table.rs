@@ -167,19 +167,19 @@ impl AddressTable {
         self.change(address, |place| place.handshakes = place.handshakes.saturating_sub(1));
     }
 
-    /// Counts up to so many requests of an address with an open connection, and says how many it may have.
-    pub(crate) fn reserve_requests(&self, address: AddressKey, most: u32, bounds: &AddressBounds) -> u32 {
-        let reserved = self.change(address, |place| {
-            let granted = bounds.requests.saturating_sub(place.requests).min(most);
-            place.requests += granted;
-            granted
+    /// Begins a request of an address with an open connection.
+    pub(crate) fn begin_request(&self, address: AddressKey, bounds: &AddressBounds) -> bool {
+        let begun = self.change(address, |place| {
+            let may = place.requests < bounds.requests;
+            place.requests += u32::from(may);
+            may
         });
-        reserved.unwrap_or(most)
+        begun.unwrap_or(true)
     }
 
-    /// Gives requests back.
-    pub(crate) fn release_requests(&self, address: AddressKey, count: u32) {
-        self.change(address, |place| place.requests = place.requests.saturating_sub(count));
+    /// Its end.
+    pub(crate) fn end_request(&self, address: AddressKey) {
+        self.change(address, |place| place.requests = place.requests.saturating_sub(1));
     }
 
     /// Counts stream resets of an address with an open connection. `false` once there are too many.

@@ -109,18 +109,19 @@ impl ConnectionGuard {
         (is_exempt || permit.count_for(address, &bounds)).then_some(permit)
     }
 
-    /// Room for up to so many more requests of an address with a connection; 0 when it has too many (counted).
-    pub fn reserve_requests(&self, address: AddressKey, most: u32) -> u32 {
-        let granted = self.addresses.reserve_requests(address, most, &self.bounds.load().address);
-        if granted == 0 {
+    /// Begins a request of an address with a connection. `false` when it has too many (counted); otherwise
+    /// [`Self::end_request`] ends it, before the address's last connection goes.
+    pub fn begin_request(&self, address: AddressKey) -> bool {
+        let begun = self.addresses.begin_request(address, &self.bounds.load().address);
+        if !begun {
             self.metrics.limit_hits("max_concurrent_requests_per_ip").inc();
         }
-        granted
+        begun
     }
 
-    /// Gives such room back, before the address's last connection goes.
-    pub fn release_requests(&self, address: AddressKey, count: u32) {
-        self.addresses.release_requests(address, count);
+    /// See [`Self::begin_request`].
+    pub fn end_request(&self, address: AddressKey) {
+        self.addresses.end_request(address);
     }
 
     fn now(&self) -> Nanos {

@@ -105,10 +105,10 @@ impl Body for AuditedBody {
             body.burst = 0;
         }
         let frame = ready!(polled);
+        let bytes = frame.iter().flatten().filter_map(Frame::data_ref).map(Bytes::len).sum::<usize>();
+        body.burst = body.burst.saturating_add(bytes);
         match (&frame, &mut body.context) {
-            (Some(Ok(frame)), Some(context)) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len);
-                body.burst = body.burst.saturating_add(bytes);
+            (Some(Ok(_)), Some(context)) => {
                 context.response_bytes = context.response_bytes.saturating_add(bytes as u64);
             }
             (Some(Err(error)), Some(context)) => context.note_error(format!("the answer broke off: {error}")),
@@ -136,5 +136,30 @@ impl Drop for AuditedBody {
         {
             context.note_error("the client left before the end of the answer");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::task::Waker;
+
+    use http_body_util::StreamBody;
+
+    use super::*;
+    use crate::body::boxed;
+
+    #[test]
+    fn after_a_burst_the_others_have_their_turn() {
+        const PIECE: usize = 32 * 1024;
+        let piece = || Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[b'x'; PIECE])));
+        let endless = StreamBody::new(futures_util::stream::iter(std::iter::repeat_with(piece)));
+        let mut body = AuditedBody { inner: boxed(endless), length: None, context: None, burst: 0 };
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut pieces_until_it_yields = || {
+            let ready = |_: &usize| Pin::new(&mut body).poll_frame(&mut cx).is_ready();
+            (0..1000).take_while(ready).count()
+        };
+        assert_eq!([pieces_until_it_yields(), pieces_until_it_yields()], [BURST_BYTES / PIECE; 2]);
     }
 }

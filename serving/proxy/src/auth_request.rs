@@ -44,7 +44,7 @@ pub(crate) async fn authorise(
         authority: None,
         wants_trailers: false,
     };
-    let (body, watch) = RequestBody::new(None, 0);
+    let (body, watch) = RequestBody::none();
     let asked = tokio::time::Instant::now();
     let snapshot = Arc::clone(&context.snapshot);
     let group = at_work(&snapshot, &auth.backend)?;

@@ -97,6 +97,8 @@ pub(crate) struct RequestBody {
     unread: Bytes,
     left: u64,
     watch: Rc<BodyWatch>,
+    /// Where limits that are hit are counted; not for a body of our own.
+    shared: Option<Arc<Shared>>,
     arrival: Option<Box<Arrival>>,
 }
 
@@ -108,36 +110,50 @@ struct Arrival {
     /// Since when nothing came, as far as it was looked.
     waiting: Option<Instant>,
     look: Option<Pin<Box<Sleep>>>,
-    shared: Arc<Shared>,
     connection: Rc<ConnectionInfo>,
 }
 
 impl RequestBody {
-    pub(crate) fn new(inner: Option<Incoming>, max_bytes: u64) -> (Self, Rc<BodyWatch>) {
-        let inner = inner.filter(|body| !body.is_end_stream());
+    /// What a client sends: at most so many bytes, and at least so many a second (0 asks for nothing).
+    pub(crate) fn of_client(
+        inner: Incoming,
+        max_bytes: u64,
+        min_bytes_per_sec: u64,
+        context: &RequestContext,
+    ) -> (Self, Rc<BodyWatch>) {
+        if inner.is_end_stream() {
+            return Self::none();
+        }
+        let arrival = || {
+            Box::new(Arrival {
+                pace: Pace::new(min_bytes_per_sec),
+                waiting: None,
+                look: None,
+                connection: Rc::clone(&context.connection),
+            })
+        };
+        let arrival = (min_bytes_per_sec > 0).then(arrival);
+        Self::new(Some(inner), max_bytes, Some(Arc::clone(&context.shared)), arrival)
+    }
+
+    /// Nothing.
+    pub(crate) fn none() -> (Self, Rc<BodyWatch>) {
+        Self::new(None, 0, None, None)
+    }
+
+    fn new(
+        inner: Option<Incoming>,
+        left: u64,
+        shared: Option<Arc<Shared>>,
+        arrival: Option<Box<Arrival>>,
+    ) -> (Self, Rc<BodyWatch>) {
         let watch = Rc::new(BodyWatch {
             fault: Cell::new(BodyFault::None),
             progress: Cell::new(None),
             ended: Cell::new(inner.is_none()),
         });
-        (
-            Self { inner, unread: Bytes::new(), left: max_bytes, watch: Rc::clone(&watch), arrival: None },
-            watch,
-        )
-    }
-
-    /// Asks for so many bytes a second; 0 asks for nothing.
-    pub(crate) fn at_least(mut self, bytes_per_sec: u64, context: &RequestContext) -> Self {
-        self.arrival = (bytes_per_sec > 0 && self.inner.is_some()).then(|| {
-            Box::new(Arrival {
-                pace: Pace::new(bytes_per_sec),
-                waiting: None,
-                look: None,
-                shared: Arc::clone(&context.shared),
-                connection: Rc::clone(&context.connection),
-            })
-        });
-        self
+        let told = Rc::clone(&watch);
+        (Self { inner, unread: Bytes::new(), left, watch, shared, arrival }, told)
     }
 
     /// Whether there is nothing to send, so that the request may be sent twice.
@@ -150,18 +166,21 @@ impl RequestBody {
         self.unread = data;
     }
 
-    /// Whether it failed.
-    pub(crate) fn has_fault(&self) -> bool {
-        self.watch.fault() != BodyFault::None
-    }
-
     /// It is not as long as its length says.
     pub(crate) fn belies_its_length(&self) {
         self.watch.fault.set(BodyFault::Broken);
     }
 
     fn fail(&self, fault: BodyFault, why: BoxError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.watch.fault.set(fault);
+        let is_first = self.watch.fault.replace(fault) == BodyFault::None;
+        let limit = match fault {
+            BodyFault::TooLarge => Some("max_body_bytes"),
+            BodyFault::TooSlow => Some("min_body_rate_bytes"),
+            BodyFault::Broken | BodyFault::None => None,
+        };
+        if let (true, Some(limit), Some(shared)) = (is_first, limit, &self.shared) {
+            shared.listener_metrics.limit_hits(limit).inc();
+        }
         Poll::Ready(Some(Err(why)))
     }
 }
@@ -172,7 +191,7 @@ impl Arrival {
         self.pace.moved(bytes);
     }
 
-    /// Nothing has come. Ready once the client is too slow, which is counted.
+    /// Nothing has come. Ready once the client is too slow.
     fn poll_too_slow(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
         self.count_wait(now);
@@ -182,7 +201,6 @@ impl Arrival {
         while look.as_mut().poll(cx).is_ready() {
             // HTTP/2 hands on whole frames only: what has come of the next one counts too.
             if self.pace.is_too_slow(u64::from(self.connection.partial_data.get())) {
-                self.shared.listener_metrics.limit_hits("min_body_rate_bytes").inc();
                 return Poll::Ready(());
             }
             look.as_mut().reset(now + every);

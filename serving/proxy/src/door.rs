@@ -187,7 +187,6 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Door<T> {
             Ok(Some(end)) if end > self.limits.max_head_bytes => self.refuse_length(),
             Ok(None) if self.inbound.len() >= self.limits.max_head_bytes => self.refuse_length(),
             Ok(None) => {
-                self.arm_deadline();
                 self.phase = Phase::Head { scanned: self.inbound.len().saturating_sub(3) };
                 self.arm_deadline();
                 self.state.partial.store(true, Ordering::Relaxed);

@@ -458,6 +458,29 @@ mod tests {
     }
 
     #[test]
+    fn after_a_burst_of_frames_the_others_have_their_turn() {
+        let ping = [&[0, 0, 8, PING, 0, 0, 0, 0, 0][..], &[0; 8]].concat();
+        let frames = usize::try_from(BURST_FRAMES).unwrap() * 3;
+        let bytes = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &ping.repeat(frames)].concat();
+        let all = bytes.len();
+        let mut watch = FrameWatch::new(io::Cursor::new(bytes), Fixture::new().ledger);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let (mut read, mut yields) = (0, Vec::new());
+        while read < all {
+            let mut piece = [0; 17];
+            let mut buffer = ReadBuf::new(&mut piece);
+            match Pin::new(&mut watch).poll_read(&mut cx, &mut buffer) {
+                Poll::Ready(result) => {
+                    result.unwrap();
+                    read += buffer.filled().len();
+                }
+                Poll::Pending => yields.push(read),
+            }
+        }
+        assert_eq!(yields.len(), 3, "{yields:?}");
+    }
+
+    #[test]
     fn a_paced_flood_is_cut_and_a_ping_each_second_is_not() {
         let per_minute = |frames: u32| {
             let fixture = Fixture::new();

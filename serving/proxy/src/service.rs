@@ -117,12 +117,13 @@ impl Service {
         client: OnUpgrade,
         door: Option<&Arc<DoorState>>,
     ) -> Result<Answer, Denial> {
-        let _slot = take_turn(context).await?;
+        // What is refused here ends its connection, or is as quick to refuse as to count.
         refuse(context, refusal)?;
         check_size(context, &parts)?;
         check_form(&parts)?;
         check_method(&parts)?;
         read_authority(context, &parts)?;
+        let _slot = take_turn(context).await?;
         let route = find_route(context)?;
         if parts.uri.path() == "*" {
             return Ok(server_options().into());
@@ -171,8 +172,8 @@ impl Service {
         body: Incoming,
         max_body_bytes: u64,
     ) -> Result<Response<AnswerBody>, Denial> {
-        let (body, watch) = RequestBody::new(Some(body), max_body_bytes);
-        let body = body.at_least(min_body_rate(context, backend, &head), context);
+        let min_rate = min_body_rate(context, backend, &head);
+        let (body, watch) = RequestBody::of_client(body, max_body_bytes, min_rate, context);
         let asked = Instant::now();
         let snapshot = Arc::clone(&context.snapshot);
         let may_repeat = body.is_empty() && is_idempotent(&head.method);
@@ -180,7 +181,7 @@ impl Service {
         let mut attempts = Attempts::new(&self.pool, context, group, may_repeat, true);
         let answered = upstream::send(&mut attempts, &head, body, &watch).await;
         note_upstream_time(context, asked);
-        let mut response = answered.map_err(|error| upstream_failed(context, &error))?;
+        let mut response = answered.map_err(|error| upstream_failed(&error))?;
         strip_hop_by_hop(response.headers_mut());
         Ok(response.map(boxed))
     }
@@ -199,7 +200,7 @@ impl Service {
         let mut attempts = Attempts::new(&self.pool, context, at_work(&snapshot, backend)?, true, true);
         let answered = tunnel(&mut attempts, head, kind, client, door).await;
         note_upstream_time(context, asked);
-        let mut answer = answered.map_err(|error| upstream_failed(context, &error))?;
+        let mut answer = answered.map_err(|error| upstream_failed(&error))?;
         if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
             strip_hop_by_hop(answer.response.headers_mut());
         }
@@ -485,10 +486,7 @@ pub(crate) fn at_work<'a>(snapshot: &'a Snapshot, group: &Group) -> Result<&'a B
     snapshot.group(group).ok_or_else(|| Denial::new(StatusCode::INTERNAL_SERVER_ERROR, "no such group"))
 }
 
-fn upstream_failed(context: &RequestContext, error: &UpstreamError) -> Denial {
-    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        context.shared.listener_metrics.limit_hits("max_body_bytes").inc();
-    }
+fn upstream_failed(error: &UpstreamError) -> Denial {
     let denial = Denial::new(error.status(), error.to_string());
     match error {
         // A body that was not read to its end leaves the connection in the middle of a message.

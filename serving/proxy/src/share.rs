@@ -9,7 +9,7 @@
 //!
 //! Addresses without limits of their own (`listen.trusted_proxies`) have no share: they speak for many.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -26,9 +26,6 @@ const AT_ONCE: usize = 16;
 /// How long a request may hold up those of its own address that wait.
 const SLOT_FOR: Duration = Duration::from_millis(5);
 
-/// Requests that a thread asks the guard for at a time.
-const BLOCK: u32 = 16;
-
 /// The shares of a thread.
 #[derive(Debug)]
 pub(crate) struct Shares {
@@ -42,9 +39,6 @@ pub(crate) struct Shares {
 pub(crate) struct Share {
     all: Rc<Shares>,
     address: AddressKey,
-    /// Requests that are not over, and how many there may be before the guard is asked again.
-    open: Cell<u32>,
-    reserved: Cell<u32>,
     queue: RefCell<Queue>,
 }
 
@@ -81,13 +75,7 @@ impl Shares {
         if let Some(share) = shares.get(&address).and_then(Weak::upgrade) {
             return Some(share);
         }
-        let share = Rc::new(Share {
-            all: Rc::clone(self),
-            address,
-            open: Cell::new(0),
-            reserved: Cell::new(0),
-            queue: RefCell::default(),
-        });
+        let share = Rc::new(Share { all: Rc::clone(self), address, queue: RefCell::default() });
         shares.insert(address, Rc::downgrade(&share));
         Some(share)
     }
@@ -96,16 +84,7 @@ impl Shares {
 impl Share {
     /// Counts a request in; `None` when the address has too many.
     pub(crate) fn open(self: &Rc<Self>) -> Option<OpenRequest> {
-        let open = self.open.get();
-        if open >= self.reserved.get() {
-            let granted = self.all.guard.reserve_requests(self.address, BLOCK);
-            if granted == 0 {
-                return None;
-            }
-            self.reserved.set(self.reserved.get() + granted);
-        }
-        self.open.set(open + 1);
-        Some(OpenRequest(Rc::clone(self)))
+        self.all.guard.begin_request(self.address).then(|| OpenRequest(Rc::clone(self)))
     }
 
     /// Waits until this request may be worked on. `on_wait` is called if that is not at once.
@@ -117,7 +96,7 @@ impl Share {
         };
         on_wait();
         if !std::mem::replace(&mut self.queue.borrow_mut().is_watched, true) {
-            spawn_local(watch(Rc::clone(self)));
+            spawn_local(watch(Rc::downgrade(self)));
         }
         // The queue does not go before the share does. Number 0 is nobody's.
         let id = turn.await.unwrap_or(0);
@@ -126,9 +105,10 @@ impl Share {
 }
 
 /// Lets the next in when those that run take long; ends when nobody waits.
-async fn watch(share: Rc<Share>) {
+async fn watch(share: Weak<Share>) {
     loop {
         let oldest = {
+            let Some(share) = share.upgrade() else { return };
             let mut queue = share.queue.borrow_mut();
             queue.admit();
             match queue.running.front() {
@@ -140,7 +120,9 @@ async fn watch(share: Rc<Share>) {
             }
         };
         sleep_until(oldest + SLOT_FOR).await;
-        share.queue.borrow_mut().expire(Instant::now());
+        if let Some(share) = share.upgrade() {
+            share.queue.borrow_mut().expire(Instant::now());
+        }
     }
 }
 
@@ -202,28 +184,19 @@ impl Drop for Slot {
 
 impl Drop for OpenRequest {
     fn drop(&mut self) {
-        let share = &self.0;
-        let open = share.open.get().saturating_sub(1);
-        share.open.set(open);
-        // Some stay while there are others, so that one request more or less does not ask the guard each time.
-        if open == 0 {
-            share.all.guard.release_requests(share.address, share.reserved.take());
-        } else if open + 2 * BLOCK <= share.reserved.get() {
-            share.all.guard.release_requests(share.address, BLOCK);
-            share.reserved.set(share.reserved.get() - BLOCK);
-        }
+        self.0.all.guard.end_request(self.0.address);
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.all.guard.release_requests(self.address, self.reserved.get());
         self.all.shares.borrow_mut().remove(&self.address);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::net::IpAddr;
 
     use sunbeam_listeners::{LimitsSection, ListenSection, ListenerMetrics};
@@ -254,20 +227,23 @@ mod tests {
 
     #[test]
     fn an_address_has_so_many_requests_at_once_on_all_threads_together() {
-        let bench = Bench::new(32);
-        let other_thread = Shares::new(Arc::clone(&bench.guard));
-        let (here, permit) = bench.connect("192.0.2.1");
-        let there = other_thread.of(&permit).unwrap();
-        let elsewhere = there.open().unwrap();
-        let open: Vec<_> = (0..16).map(|_| here.open().unwrap()).collect();
-        assert!(here.open().is_none(), "the other sixteen are the other thread's");
-        let (neighbour, _permit) = bench.connect("192.0.2.2");
-        assert!(neighbour.open().is_some());
-        drop(open);
-        drop((here, there, elsewhere));
-        let (here, _permit) = bench.connect("192.0.2.1");
-        let open: Vec<_> = (0..32).map_while(|_| here.open()).collect();
-        assert_eq!(open.len(), 32, "all came back");
+        const MOST: u32 = 64;
+        let bench = Bench::new(MOST);
+        let permit = bench.guard.admit("192.0.2.1".parse().unwrap()).unwrap();
+        let threads: Vec<_> = (0..MOST + 1).map(|_| Shares::new(Arc::clone(&bench.guard))).collect();
+        for _ in 0..2 {
+            // One on each thread: none of them holds room that another one needs.
+            let mut open: Vec<_> =
+                threads.iter().filter_map(|shares| shares.of(&permit).unwrap().open()).collect();
+            assert_eq!(open.len(), 64);
+            let (neighbour, _permit) = bench.connect("192.0.2.2");
+            assert!(neighbour.open().is_some());
+            open.pop();
+            let here = threads[0].of(&permit).unwrap();
+            let again = here.open().expect("the place that came back");
+            assert!(here.open().is_none());
+            drop(again);
+        }
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ use crate::body::{RequestBody, boxed, empty};
 use crate::context::RequestContext;
 use crate::door::DoorState;
 use crate::upstream::{
-    Attempts, Kind, Lease, PooledBody, Tunnel, Turn, UpstreamError, UpstreamHead, open_http1,
+    Attempts, Kind, Lease, PooledBody, Tunnel, Turn, UpstreamError, UpstreamHead, accept, open_http1,
 };
 
 /// How a client asks for a WebSocket.
@@ -65,12 +65,13 @@ pub(crate) async fn tunnel(
     let (turn, mut lease) = connect(attempts).await?;
     turn.count();
     let limit = Duration::from_secs(attempts.context().snapshot.config.limits.backend_timeout_secs);
-    let (body, watch) = RequestBody::new(None, 0);
+    let (body, watch) = RequestBody::none();
     let answered = lease.exchange(&head, body, &watch, limit).await;
     let mut response = answered.map_err(|failure| attempts.note(&turn, failure.error, false))?;
     turn.succeeded();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // A backend that says no: its answer is the client's.
+        let response = accept(response, &mut lease).map_err(|error| attempts.note(&turn, error, false))?;
         let response = response.map(|stream| boxed(PooledBody::new(stream, lease, turn, watch, limit)));
         return Ok(Answer { response, finish: Finish::WithBody });
     }

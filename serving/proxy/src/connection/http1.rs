@@ -15,7 +15,7 @@ use hyper::service::service_fn;
 use sunbeam_listeners::LimitsSection;
 use sunbeam_metrics::IntGauge;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{drain_begins, ended};
 use crate::context::ConnectionInfo;
@@ -47,6 +47,9 @@ struct Session {
     limits: LimitsSection,
     /// Requests so far.
     served: Rc<Cell<u64>>,
+    /// After how many of them the connection fell silent, and when: bytes that are no request (blank lines, empty
+    /// TLS records) do not begin its time anew.
+    silent: Cell<(u64, Instant)>,
 }
 
 /// Serves `stream` until it ends.
@@ -55,7 +58,8 @@ where
     T: AsyncRead + AsyncWrite + Watched + Unpin + Send + 'static,
 {
     let limits = service.shared.snapshot.load().config.limits.clone();
-    let session = Session { service, info: Rc::new(info), limits, served: Rc::default() };
+    let (served, silent) = (Rc::default(), Cell::new((0, Instant::now())));
+    let session = Session { service, info: Rc::new(info), limits, served, silent };
     loop {
         // On the heap, so that an idle connection does without it.
         match Box::pin(serve_until_idle(&session, stream)).await {
@@ -90,11 +94,16 @@ impl Drop for Idle {
 async fn wait_for_bytes<T: Watched>(session: &Session, stream: &T) -> bool {
     let _idle = Idle::new(session.service.shared.listener_metrics.idle_connections());
     let mut draining = session.service.shared.draining.subscribe();
-    let keepalive = Duration::from_secs(session.limits.keepalive_secs).saturating_sub(IDLE_AFTER);
+    let served = session.served.get();
+    if session.silent.get().0 != served {
+        session.silent.set((served, Instant::now().checked_sub(IDLE_AFTER).unwrap_or_else(Instant::now)));
+    }
+    let closes = session.silent.get().1 + Duration::from_secs(session.limits.keepalive_secs);
     let mut readable = pin!(poll_fn(|cx| stream.poll_readable(cx)));
     tokio::select! {
+        biased;
+        () = sleep_until(closes) => false,
         () = readable.as_mut() => true,
-        () = sleep(keepalive) => false,
         () = drain_begins(&mut draining) => timeout(DRAIN_IDLE, readable).await.is_ok(),
     }
 }
@@ -104,7 +113,7 @@ async fn serve_until_idle<T>(session: &Session, stream: T) -> Option<T>
 where
     T: AsyncRead + AsyncWrite + Watched + Unpin + Send + 'static,
 {
-    let Session { service, info, limits, served } = session;
+    let Session { service, info, limits, served, .. } = session;
     let shared = Arc::clone(&service.shared);
     let head_limits = head_limits(limits);
     let header_timeout = Duration::from_secs(limits.header_timeout_secs);

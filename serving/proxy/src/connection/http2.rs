@@ -84,7 +84,12 @@ where
         let last_call = closing.map_or_else(Instant::now, |since| since + LAST_CALL);
         tokio::select! {
             biased;
-            result = connection.as_mut() => return ended(result),
+            result = connection.as_mut() => {
+                if result.as_ref().is_err_and(was_a_flood) {
+                    shared.listener_metrics.limit_hits("http2_library").inc();
+                }
+                return ended(result);
+            }
             verdict = watchdog.verdict() => match verdict {
                 Verdict::Finish => {}
                 Verdict::Cut => {
@@ -107,6 +112,13 @@ where
             watchdog.ledger.announce_end();
         }
     }
+}
+
+/// Whether the library ended the connection for what it bounds itself: resets that it was tricked into, streams
+/// that are reset before they are served, CONTINUATION without end.
+fn was_a_flood(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| cause.is_library() && cause.reason() == Some(h2::Reason::ENHANCE_YOUR_CALM))
 }
 
 /// What is to become of a connection.

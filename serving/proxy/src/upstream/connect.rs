@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! New connections to backends: name, TCP, TLS, HTTP.
 
+use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,12 +12,14 @@ use hyper::client::conn::http2;
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use socket2::SockRef;
 use sunbeam_routing::{Backend, Http2Mode};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tracing::debug;
 
 use super::attempts::Attempts;
@@ -26,8 +30,23 @@ use crate::context::RequestContext;
 use crate::executor::LocalExecutor;
 
 /// A connected stream, plain or TLS.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The kernel has neither bytes nor an end for us, whether the runtime has heard of them or not.
+    fn is_silent(&self) -> bool;
+}
+
+impl Stream for TcpStream {
+    fn is_silent(&self) -> bool {
+        let peeked = SockRef::from(self).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+}
+
+impl Stream for TlsStream<TcpStream> {
+    fn is_silent(&self) -> bool {
+        self.get_ref().0.is_silent()
+    }
+}
 
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 8;
@@ -159,6 +178,24 @@ mod tests {
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
+
+    /// In the tests of HTTP/1 there is no kernel between the two ends.
+    impl Stream for tokio::io::DuplexStream {
+        fn is_silent(&self) -> bool {
+            true
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_kernel_knows_is_seen_before_the_runtime_hears_of_it() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (there, _) = listener.accept().unwrap();
+        assert!(here.is_silent());
+        drop(there);
+        // Nothing is awaited here, so that the runtime cannot have looked.
+        assert!(!here.is_silent());
+    }
 
     /// Takes no more connections: the kernel drops what comes.
     async fn deaf() -> (TcpListener, Vec<TcpStream>, SocketAddr) {

@@ -6,28 +6,26 @@
 //! that goes on behind the answer's head gets a task. An answer that two readers could read in two ways is an
 //! error: the connection goes, the client gets 502.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Response, StatusCode, Version};
-use http_body::{Body as _, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 use sunbeam_routing::Backend;
-use sunbeam_wire::{
-    CheckedAnswer, Chunked, Framing, Piece, check_answer, content_length, find_end, header_lines,
-};
+use sunbeam_wire::{CheckedAnswer, Chunked, Framing, Piece, check_answer, find_end, header_lines};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::{AbortHandle, spawn_local};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connect::Stream;
+use super::upload::{Upload, UploadTask};
 use super::{Failure, Kind, UpstreamError, UpstreamHead};
 use crate::body::{BodyFault, BodyWatch, BoxError, RequestBody};
 
@@ -43,7 +41,7 @@ const INFORMATIONAL_MAX: u32 = 64;
 const HEAD_READ_BYTES: usize = 4 * 1024;
 const BODY_READ_BYTES: usize = 32 * 1024;
 
-type Io = Rc<RefCell<Box<dyn Stream>>>;
+pub(super) type Io = Rc<RefCell<Box<dyn Stream>>>;
 
 /// See the module.
 pub(crate) struct Connection {
@@ -73,8 +71,28 @@ enum Rest {
 /// How far the reading of a head has come.
 #[derive(Debug, Default)]
 struct Reading {
+    /// It answers HEAD, so it has no body.
+    is_head: bool,
     scanned: usize,
     informational: u32,
+}
+
+/// A request on its way to its answer's head.
+struct Exchange<'a> {
+    upload: Upload,
+    sending: Sending,
+    reading: Reading,
+    watch: &'a BodyWatch,
+    answer_timeout: Duration,
+}
+
+/// How far the sending of a request has come.
+enum Sending {
+    Going,
+    Done,
+    /// The backend takes no more. It may have answered before it hung up, so what it said is read first: a dead
+    /// stream becomes readable, and the deadline stands.
+    Broken(io::Error),
 }
 
 /// Why there is no head.
@@ -83,6 +101,59 @@ enum HeadError {
     Dead(io::Error),
     /// It could be read in two ways, or in none.
     Malformed(String),
+}
+
+impl Exchange<'_> {
+    fn poll(
+        &mut self,
+        connection: &mut Connection,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Response<()>, Failure>> {
+        if matches!(self.sending, Sending::Going)
+            && let Poll::Ready(sent) = self.upload.poll(&connection.io, cx)
+        {
+            self.sending = sent.map_or_else(Sending::Broken, |()| Sending::Done);
+        }
+        let fault = self.watch.fault();
+        if fault != BodyFault::None {
+            return Poll::Ready(Err(Failure::of(UpstreamError::Client { fault })));
+        }
+        let informational = self.reading.informational;
+        match connection.poll_head(cx, &mut self.reading) {
+            Poll::Ready(result) => Poll::Ready(result.map_err(|error| self.failed(error, connection))),
+            Poll::Pending => {
+                if self.reading.informational > informational {
+                    self.watch.touch();
+                }
+                self.poll_deadline(connection, cx).map(Err)
+            }
+        }
+    }
+
+    fn failed(&mut self, error: HeadError, connection: &Connection) -> Failure {
+        match error {
+            HeadError::Malformed(why) => Failure::of(UpstreamError::backend(Kind::Protocol, why)),
+            HeadError::Dead(error) => {
+                // With a byte of an answer it has begun to do what it was asked.
+                let has_begun = self.reading.informational > 0 || !connection.inbound.is_empty();
+                let cause = if let Sending::Broken(cause) = &self.sending { cause } else { &error };
+                Failure { is_dead: !has_begun, ..self.upload.dead(cause) }
+            }
+        }
+    }
+
+    fn poll_deadline(&self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Failure> {
+        loop {
+            ready!(connection.poll_timer(cx));
+            // An upload that goes on moves the deadline.
+            let deadline = self.watch.progress() + self.answer_timeout;
+            if deadline <= Instant::now() {
+                let error = UpstreamError::backend(Kind::Timeout, "no answer in time");
+                return Poll::Ready(Failure::of(error));
+            }
+            connection.set_timer(deadline);
+        }
+    }
 }
 
 impl Connection {
@@ -108,58 +179,16 @@ impl Connection {
         watch: &BodyWatch,
         answer_timeout: Duration,
     ) -> Result<Response<()>, Failure> {
-        let mut upload = Upload::new(head, body, backend).map_err(Failure::of)?;
+        let upload = Upload::new(head, body, backend).map_err(Failure::of)?;
         let is_head = head.method == Method::HEAD;
-        let mut reading = Reading::default();
-        let mut is_uploaded = false;
+        let reading = Reading { is_head, ..Reading::default() };
+        let mut exchange = Exchange { upload, sending: Sending::Going, reading, watch, answer_timeout };
         self.set_timer(watch.touch() + answer_timeout);
-        // A backend may have answered before it hung up. What it said is read first: a dead stream becomes
-        // readable, and the deadline stands.
-        let mut broken = None;
-        let result = poll_fn(|cx| {
-            if !is_uploaded && broken.is_none() {
-                match upload.poll(&self.io, cx) {
-                    Poll::Ready(Ok(())) => is_uploaded = true,
-                    Poll::Ready(Err(error)) => broken = Some(error),
-                    Poll::Pending => {}
-                }
-            }
-            if watch.fault() != BodyFault::None {
-                return Poll::Ready(Err(Failure::of(UpstreamError::Client { fault: watch.fault() })));
-            }
-            let informational = reading.informational;
-            match self.poll_head(cx, &mut reading, is_head) {
-                Poll::Ready(Ok(response)) => return Poll::Ready(Ok(response)),
-                Poll::Ready(Err(HeadError::Malformed(why))) => {
-                    return Poll::Ready(Err(Failure::of(UpstreamError::backend(Kind::Protocol, why))));
-                }
-                Poll::Ready(Err(HeadError::Dead(error))) => {
-                    // With a byte of an answer it has begun to do what it was asked.
-                    let has_begun = reading.informational > 0 || !self.inbound.is_empty();
-                    let failure = upload.dead(broken.as_ref().unwrap_or(&error));
-                    return Poll::Ready(Err(Failure { is_dead: !has_begun, ..failure }));
-                }
-                Poll::Pending => {}
-            }
-            if reading.informational > informational {
-                watch.touch();
-            }
-            loop {
-                ready!(self.poll_timer(cx));
-                // An upload that goes on moves the deadline.
-                let deadline = watch.progress() + answer_timeout;
-                if deadline <= Instant::now() {
-                    let error = UpstreamError::backend(Kind::Timeout, "no answer in time");
-                    return Poll::Ready(Err(Failure::of(error)));
-                }
-                self.set_timer(deadline);
-            }
-        });
-        let response = result.await?;
-        if broken.is_some() {
-            self.keeps = false;
-        } else if !is_uploaded {
-            self.upload = Some(upload.go_on(Rc::clone(&self.io)));
+        let response = poll_fn(|cx| exchange.poll(self, cx)).await?;
+        match exchange.sending {
+            Sending::Going => self.upload = Some(exchange.upload.go_on(Rc::clone(&self.io))),
+            Sending::Done => {}
+            Sending::Broken(_) => self.keeps = false,
         }
         Ok(response)
     }
@@ -176,7 +205,12 @@ impl Connection {
         self.timer.as_mut().map_or(Poll::Pending, |timer| timer.as_mut().poll(cx))
     }
 
-    /// Nothing has come unasked, and the other side has not hung up.
+    /// Nothing has come unasked, and the other side has not hung up, as far as the kernel knows at this moment.
+    pub(super) fn is_surely_open(&self) -> bool {
+        self.is_open() && self.io.borrow().is_silent()
+    }
+
+    /// The same, as far as the runtime has heard: that costs no system call.
     pub(super) fn is_open(&self) -> bool {
         let mut byte = [0];
         let mut cx = Context::from_waker(Waker::noop());
@@ -187,7 +221,7 @@ impl Connection {
 
     /// Whether another request may be sent, now that this one's answer is over.
     pub(super) fn may_be_kept(&mut self) -> bool {
-        let is_uploaded = self.upload.take().is_none_or(|upload| upload.progress.is_done.get());
+        let is_uploaded = self.upload.take().is_none_or(|upload| upload.is_done());
         // What stands behind the answer belongs to nobody.
         self.keeps && is_uploaded && matches!(self.rest, Rest::Nothing) && self.inbound.is_empty()
     }
@@ -216,10 +250,7 @@ impl Connection {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some(upload) = &self.upload {
-            if upload.progress.has_fault.get() {
-                return Poll::Ready(Some(Err("the request's body broke off, or is over a limit".into())));
-            }
-            upload.progress.reader.set(Some(cx.waker().clone()));
+            upload.wakes(cx.waker());
         }
         loop {
             match &mut self.rest {
@@ -283,7 +314,6 @@ impl Connection {
         &mut self,
         cx: &mut Context<'_>,
         reading: &mut Reading,
-        is_head: bool,
     ) -> Poll<Result<Response<()>, HeadError>> {
         let malformed = |why: &str| Poll::Ready(Err(HeadError::Malformed(why.to_owned())));
         loop {
@@ -299,7 +329,7 @@ impl Connection {
                     };
                     if matches!(checked.status, 101 | 200..) {
                         return Poll::Ready(
-                            self.begin_answer(&head, checked, is_head).map_err(HeadError::Malformed),
+                            self.begin_answer(&head, checked, reading.is_head).map_err(HeadError::Malformed),
                         );
                     }
                     reading.informational += 1;
@@ -387,214 +417,6 @@ fn fields(section: &Bytes) -> Result<HeaderMap, String> {
     if read == lines { Ok(fields) } else { Err("the answer's head holds a line without a name".to_owned()) }
 }
 
-/// A request on its way.
-struct Upload {
-    /// Head and chunk sizes; written as far as `at`.
-    text: Vec<u8>,
-    at: usize,
-    /// Behind `text`.
-    data: Bytes,
-    /// Behind `data`: the end of a chunk.
-    tail: &'static [u8],
-    body: RequestBody,
-    is_chunked: bool,
-    /// Bytes that Content-Length has promised and that have not come yet.
-    promised: u64,
-    body_is_over: bool,
-    has_written: bool,
-}
-
-impl Upload {
-    fn new(head: &UpstreamHead, body: RequestBody, backend: &Backend) -> Result<Self, UpstreamError> {
-        let length = head.headers.get(header::CONTENT_LENGTH).map(|length| content_length(length.as_bytes()));
-        let (is_chunked, promised) = match length {
-            _ if body.is_empty() => (false, 0),
-            Some(Some(length)) => (false, length),
-            Some(None) => return Err(UpstreamError::backend(Kind::Ours, "Content-Length is not one number")),
-            None => (true, 0),
-        };
-        let mut text = Vec::with_capacity(512);
-        write_head(&mut text, head, backend)?;
-        if is_chunked {
-            text.extend_from_slice(b"transfer-encoding: chunked\r\n");
-        } else if length.is_some() {
-            text.extend_from_slice(b"content-length: ");
-            text.extend_from_slice(promised.to_string().as_bytes());
-            text.extend_from_slice(b"\r\n");
-        }
-        text.extend_from_slice(b"\r\n");
-        let body_is_over = body.is_empty();
-        let (at, data, tail) = (0, Bytes::new(), &[][..]);
-        Ok(Self { text, at, data, tail, body, is_chunked, promised, body_is_over, has_written: false })
-    }
-
-    /// Ready when all is written. A body that fails is told by its watch.
-    fn poll(&mut self, io: &Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            // Before the first byte too, so that a small body goes out with its head.
-            let waits = self.data.is_empty() && self.tail.is_empty() && self.poll_body(cx)?.is_pending();
-            let mut stream = io.borrow_mut();
-            let stream = Pin::new(&mut **stream);
-            let text = self.text.get(self.at..).unwrap_or_default();
-            let written = if self.data.is_empty() && self.tail.is_empty() {
-                if text.is_empty() {
-                    ready!(stream.poll_flush(cx))?;
-                    return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
-                }
-                ready!(stream.poll_write(cx, text))?
-            } else {
-                let slices = [IoSlice::new(text), IoSlice::new(&self.data), IoSlice::new(self.tail)];
-                ready!(stream.poll_write_vectored(cx, &slices))?
-            };
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            self.wrote(written);
-        }
-    }
-
-    /// Takes the next piece of the body; pending when there is none yet.
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
-        while !self.body_is_over && self.data.is_empty() {
-            match Pin::new(&mut self.body).poll_frame(cx) {
-                Poll::Pending => return Ok(Poll::Pending),
-                Poll::Ready(Some(Ok(frame))) => self.take(frame)?,
-                Poll::Ready(Some(Err(error))) => return Err(io::Error::other(error)),
-                Poll::Ready(None) => {
-                    self.body_is_over = true;
-                    if self.is_chunked {
-                        self.text.extend_from_slice(b"0\r\n\r\n");
-                    } else if self.promised > 0 {
-                        return Err(self.belied());
-                    }
-                }
-            }
-        }
-        Ok(Poll::Ready(()))
-    }
-
-    /// Trailers of a request are not passed on: no backend of HTTP/1 has been told to expect any.
-    fn take(&mut self, frame: Frame<Bytes>) -> io::Result<()> {
-        let Ok(data) = frame.into_data() else { return Ok(()) };
-        if data.is_empty() {
-            // An empty chunk would be the end.
-            return Ok(());
-        }
-        if self.is_chunked {
-            self.text.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
-            self.tail = b"\r\n";
-        } else {
-            let left = self.promised.checked_sub(data.len() as u64);
-            self.promised = left.ok_or_else(|| self.belied())?;
-        }
-        self.data = data;
-        Ok(())
-    }
-
-    fn belied(&self) -> io::Error {
-        self.body.belies_its_length();
-        io::ErrorKind::InvalidData.into()
-    }
-
-    fn wrote(&mut self, mut written: usize) {
-        self.has_written = true;
-        let text = written.min(self.text.len() - self.at);
-        self.at += text;
-        written -= text;
-        if self.at == self.text.len() {
-            self.text.clear();
-            self.at = 0;
-        }
-        let data = written.min(self.data.len());
-        self.data.advance(data);
-        written -= data;
-        self.tail = self.tail.get(written..).unwrap_or_default();
-    }
-
-    /// The connection is gone.
-    fn dead(&mut self, error: &io::Error) -> Failure {
-        let error =
-            UpstreamError::backend(Kind::Reset, format!("the connection ended before an answer: {error}"));
-        let unsent = (!self.has_written).then(|| {
-            let mut body = std::mem::replace(&mut self.body, RequestBody::new(None, 0).0);
-            body.put_back(std::mem::take(&mut self.data));
-            body
-        });
-        Failure { error, unsent, is_dead: true }
-    }
-
-    /// The answer is there; what is left is sent while it is read.
-    fn go_on(mut self, io: Io) -> UploadTask {
-        let progress = Rc::new(Progress::default());
-        let told = Rc::clone(&progress);
-        let task = spawn_local(async move {
-            // A backend that reads no more does not matter: its answer counts.
-            told.is_done.set(poll_fn(|cx| self.poll(&io, cx)).await.is_ok());
-            told.has_fault.set(self.body.has_fault());
-            if let Some(reader) = told.reader.take() {
-                reader.wake();
-            }
-        });
-        UploadTask { task: task.abort_handle(), progress }
-    }
-}
-
-/// The end of an upload that outlasts the answer's head. Ends when it is dropped.
-struct UploadTask {
-    task: AbortHandle,
-    progress: Rc<Progress>,
-}
-
-/// What the reader of the answer sees of it.
-#[derive(Default)]
-struct Progress {
-    is_done: Cell<bool>,
-    /// The client's body is too large, too slow or broken: the answer ends with it.
-    has_fault: Cell<bool>,
-    reader: Cell<Option<Waker>>,
-}
-
-impl Drop for UploadTask {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// What says where the message goes and how long it is, we say ourselves.
-static OURS: [HeaderName; 3] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST];
-
-/// Everything but the framing and the blank line.
-fn write_head(text: &mut Vec<u8>, head: &UpstreamHead, backend: &Backend) -> Result<(), UpstreamError> {
-    let target = head.path_and_query.as_bytes();
-    let is_visible = |byte: &u8| matches!(byte, 0x21..=0x7e) && *byte != b'#';
-    if target.first() != Some(&b'/') || !target.iter().all(is_visible) {
-        return Err(UpstreamError::backend(Kind::Ours, "the target cannot be written"));
-    }
-    text.extend_from_slice(head.method.as_str().as_bytes());
-    text.push(b' ');
-    text.extend_from_slice(target);
-    text.extend_from_slice(b" HTTP/1.1\r\nhost: ");
-    let host_at = text.len();
-    match &head.authority {
-        Some(authority) => text.extend_from_slice(authority.as_bytes()),
-        None => text.extend_from_slice(backend.url.authority().as_bytes()),
-    }
-    if !text.get(host_at..).unwrap_or_default().iter().all(is_visible) {
-        return Err(UpstreamError::backend(Kind::Ours, "the Host cannot be written"));
-    }
-    text.extend_from_slice(b"\r\n");
-    for (name, value) in &head.headers {
-        if OURS.contains(name) {
-            continue;
-        }
-        text.extend_from_slice(name.as_str().as_bytes());
-        text.extend_from_slice(b": ");
-        text.extend_from_slice(value.as_bytes());
-        text.extend_from_slice(b"\r\n");
-    }
-    Ok(())
-}
-
 /// A connection that no longer speaks HTTP.
 pub(crate) struct Tunnel {
     io: Io,
@@ -666,7 +488,7 @@ mod tests {
 
     /// A body of these bytes that a client has sent.
     fn body(bytes: &'static [u8]) -> (RequestBody, Rc<BodyWatch>) {
-        let (mut body, watch) = RequestBody::new(None, 0);
+        let (mut body, watch) = RequestBody::none();
         body.put_back(Bytes::from_static(bytes));
         (body, watch)
     }
@@ -821,6 +643,46 @@ mod tests {
             let head = UpstreamHead { path_and_query: target.to_owned(), ..head(Method::GET, &[]) };
             let error = ask(&mut connection, &head, b"").await.unwrap_err().error;
             assert!(matches!(error, UpstreamError::Backend { kind: Kind::Ours, .. }), "{target}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn each_request_of_a_connection_has_its_own_time() {
+        const TIME: Duration = Duration::from_millis(400);
+        let (mut connection, mut there) = connection();
+        let head = head(Method::GET, &[]);
+        for _ in 0..2 {
+            let answering = async {
+                tokio::time::sleep(TIME * 3 / 4).await;
+                there.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+            };
+            let (body, watch) = RequestBody::none();
+            let (backend, begun) = (backend(), Instant::now());
+            let asking = connection.exchange(&head, body, &backend, &watch, TIME);
+            let (answer, ()) = tokio::join!(asking, answering);
+            assert!(answer.is_ok(), "after {:?}", begun.elapsed());
+        }
+        let (body, watch) = RequestBody::none();
+        let begun = Instant::now();
+        let failure = connection.exchange(&head, body, &backend(), &watch, TIME).await.unwrap_err();
+        assert!(matches!(failure.error, UpstreamError::Backend { kind: Kind::Timeout, .. }));
+        assert!(begun.elapsed() >= TIME, "{:?}", begun.elapsed());
+    }
+
+    #[tokio::test]
+    async fn after_a_byte_of_an_answer_nothing_may_be_sent_again() {
+        for (said, is_dead) in [(&b""[..], true), (b"H", false), (b"HTTP/1.1 102 Processing\r\n\r\n", false)]
+        {
+            let (mut connection, mut there) = connection();
+            let hanging_up = async {
+                let mut request = [0; 16];
+                there.read_exact(&mut request).await.unwrap();
+                there.write_all(said).await.unwrap();
+                drop(there);
+            };
+            let head = head(Method::DELETE, &[]);
+            let (answer, ()) = tokio::join!(ask(&mut connection, &head, b""), hanging_up);
+            assert_eq!(answer.unwrap_err().is_dead, is_dead, "{said:?}");
         }
     }
 

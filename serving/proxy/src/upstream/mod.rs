@@ -12,6 +12,7 @@ mod group;
 mod health;
 mod http1;
 mod pool;
+mod upload;
 
 use std::pin::pin;
 use std::rc::Rc;
@@ -150,7 +151,7 @@ pub(crate) async fn send(
             },
         };
         turn.count();
-        let body = pending.take().unwrap_or_else(|| RequestBody::new(None, 0).0);
+        let body = pending.take().unwrap_or_else(|| RequestBody::none().0);
         let failure = match lease.exchange(head, body, watch, answer_timeout).await {
             Ok(response) => {
                 let answer =
@@ -264,12 +265,13 @@ fn is_dead(error: &hyper::Error) -> bool {
 }
 
 /// Refuses answers that two readers could read in two ways, as far as their version's reader did not.
-fn accept(
+pub(crate) fn accept(
     mut response: Response<Option<Incoming>>,
     lease: &mut Lease,
 ) -> Result<Response<Option<Incoming>>, UpstreamError> {
-    let lengths = response.headers().get_all(header::CONTENT_LENGTH).iter().count();
-    if lengths > 1 {
+    if response.version() == Version::HTTP_2
+        && response.headers().get_all(header::CONTENT_LENGTH).iter().count() > 1
+    {
         return Err(UpstreamError::backend(Kind::Protocol, "the answer's length is ambiguous"));
     }
     let status = response.status().as_u16();

@@ -20,8 +20,8 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::attempts::Turn;
 use super::group::Rotation;
 use super::http1::{Connection, Tunnel};
-use super::{Failure, UpstreamHead, http2_request};
-use crate::body::{BodyWatch, BoxError, RequestBody};
+use super::{Failure, UpstreamError, UpstreamHead, http2_request};
+use crate::body::{BodyFault, BodyWatch, BoxError, RequestBody};
 use crate::request::strip_trailers;
 
 /// Kept connections to one backend. A backend that is asked more at once gets new ones.
@@ -115,7 +115,11 @@ impl Pool {
                 return None;
             }
             let (connection, _) = kept.http1.pop()?;
-            if connection.is_open() {
+            let is_open = match which {
+                Checkout::Recent => connection.is_surely_open(),
+                _ => connection.is_open(),
+            };
+            if is_open {
                 return Some(lease(Sender::Http1(connection)));
             }
         }
@@ -207,6 +211,13 @@ impl Lease {
         }
     }
 
+    const fn connection_mut(&mut self) -> Option<&mut Connection> {
+        match &mut self.sender {
+            Sender::Http1(connection) => Some(connection),
+            Sender::Http2(_) => None,
+        }
+    }
+
     /// The answer was read to its end: keep the connection. It is used again once it is ready.
     fn give_back(self) {
         if let Sender::Http1(mut connection) = self.sender
@@ -260,6 +271,13 @@ impl PooledBody {
         body
     }
 
+    fn connection(&self) -> Option<&Connection> {
+        self.lease.as_ref().and_then(|lease| match &lease.sender {
+            Sender::Http1(connection) => Some(connection),
+            Sender::Http2(_) => None,
+        })
+    }
+
     fn finish(&mut self) {
         self.turn = None;
         // A backend that answered before it read the whole request may still be reading it.
@@ -274,14 +292,14 @@ impl PooledBody {
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let is_first = !std::mem::replace(&mut self.waits, true);
         let deadline = is_first.then(|| Instant::now() + self.idle);
-        match self.lease.as_mut().map(|lease| &mut lease.sender) {
-            Some(Sender::Http1(connection)) => {
+        match self.lease.as_mut().and_then(Lease::connection_mut) {
+            Some(connection) => {
                 if let Some(deadline) = deadline {
                     connection.set_timer(deadline);
                 }
                 connection.poll_timer(cx)
             }
-            _ => {
+            None => {
                 let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.idle)));
                 if let Some(deadline) = deadline {
                     timer.as_mut().reset(deadline);
@@ -304,10 +322,13 @@ impl Body for PooledBody {
         if let Some(error) = body.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        let polled = match (&mut body.stream, body.lease.as_mut().map(|lease| &mut lease.sender)) {
+        let fault = body.request.fault();
+        let polled = match (&mut body.stream, body.lease.as_mut().and_then(Lease::connection_mut)) {
+            // A request that broke off, or is over a limit, ends its answer.
+            _ if fault != BodyFault::None => Poll::Ready(Some(Err(UpstreamError::Client { fault }.into()))),
             (Some(stream), _) => Pin::new(stream).poll_frame(cx).map_err(BoxError::from),
-            (None, Some(Sender::Http1(connection))) => connection.poll_frame(cx),
-            (None, _) => Poll::Ready(None),
+            (None, Some(connection)) => connection.poll_frame(cx),
+            (None, None) => Poll::Ready(None),
         };
         match polled {
             Poll::Ready(Some(Ok(mut frame))) => {
@@ -338,18 +359,16 @@ impl Body for PooledBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        match (&self.stream, self.lease.as_ref().map(|lease| &lease.sender)) {
-            (Some(stream), _) => stream.is_end_stream(),
-            (None, Some(Sender::Http1(connection))) => connection.is_over(),
-            (None, _) => true,
+        match &self.stream {
+            Some(stream) => stream.is_end_stream(),
+            None => self.connection().is_none_or(Connection::is_over),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match (&self.stream, self.lease.as_ref().map(|lease| &lease.sender)) {
-            (Some(stream), _) => stream.size_hint(),
-            (None, Some(Sender::Http1(connection))) => connection.size_hint(),
-            (None, _) => SizeHint::with_exact(0),
+        match &self.stream {
+            Some(stream) => stream.size_hint(),
+            None => self.connection().map_or_else(|| SizeHint::with_exact(0), Connection::size_hint),
         }
     }
 }
@@ -409,7 +428,7 @@ mod tests {
                 authority: None,
                 wants_trailers: false,
             };
-            let (body, watch) = RequestBody::new(None, 0);
+            let (body, watch) = RequestBody::none();
             let answer = running.exchange(&head, body, &watch, KEPT_FOR).await;
             assert_eq!(answer.ok().map(|answer| answer.status().as_u16()), Some(200));
         };
