@@ -16,12 +16,6 @@ pub struct Accepted {
     ranked: [(Coding, Quality); 3],
 }
 
-/// The coding to send: the best accepted, else identity. Identity also answers a client that refuses
-/// everything: a body it can probably read is of more use than 406, and the RFC leaves the choice.
-pub fn negotiate(headers: &HeaderMap) -> Coding {
-    Accepted::of(headers).codings().next().unwrap_or(Coding::Identity)
-}
-
 impl Accepted {
     /// Reads all `Accept-Encoding` lines, up to 16 entries. At equal quality zstd comes before
     /// brotli before gzip. An entry that is malformed counts as absent; the first of two alike counts.
@@ -49,6 +43,12 @@ impl Accepted {
         });
         ranked.sort_by_key(|(_, quality)| Reverse(*quality));
         Self { ranked }
+    }
+
+    /// The coding to send: the best, else identity. Identity also answers a client that refuses everything: a
+    /// body it can probably read is of more use than 406, and the RFC leaves the choice.
+    pub fn best(&self) -> Coding {
+        self.codings().next().unwrap_or(Coding::Identity)
     }
 
     /// The codings, best first.
@@ -149,7 +149,7 @@ mod tests {
             ("the first counts", &["br;q=0, br, gzip;q=0.1"], Coding::Gzip),
             ("past the bound", &[late.as_str()], Coding::Identity),
         ] {
-            assert_eq!(negotiate(&accepting(lines)), want, "{name}");
+            assert_eq!(Accepted::of(&accepting(lines)).best(), want, "{name}");
         }
     }
 
@@ -171,7 +171,7 @@ mod tests {
                     headers.append(ACCEPT_ENCODING, value);
                 }
             }
-            prop_assert_ne!(negotiate(&headers), Coding::Deflate);
+            prop_assert_ne!(Accepted::of(&headers).best(), Coding::Deflate);
         }
     }
 }

@@ -11,7 +11,7 @@ use http::header::{
 use http::{Method, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-use crate::accept::negotiate;
+use crate::accept::Accepted;
 use crate::coding::Coding;
 use crate::compress::CompressBody;
 use crate::headers::{describe_changed_bytes, vary_by_encoding};
@@ -33,7 +33,7 @@ pub enum MaybeCompressed<B> {
 pub fn compress_response<B>(
     mut response: Response<B>,
     method: &Method,
-    request_headers: &HeaderMap,
+    accepted: impl FnOnce() -> Accepted,
 ) -> Response<MaybeCompressed<B>>
 where
     B: Body<Data = Bytes>,
@@ -43,7 +43,7 @@ where
     }
     let headers = response.headers_mut();
     vary_by_encoding(headers);
-    let coding = negotiate(request_headers);
+    let coding = accepted().best();
     if coding == Coding::Identity || method == Method::HEAD {
         return response.map(MaybeCompressed::Identity);
     }
@@ -150,7 +150,7 @@ mod tests {
             response.headers_mut().append(name, HeaderValue::from_str(value).unwrap());
         }
         let request = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_str(accept).unwrap())]);
-        compress_response(response, method, &request)
+        compress_response(response, method, || Accepted::of(&request))
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod media_type;
 mod rewrite;
 mod rewrite_response;
 
-pub use accept::{Accepted, negotiate};
+pub use accept::Accepted;
 pub use coding::Coding;
 pub use collect::{Collected, Replay, collect_bounded};
 pub use compress::CompressBody;

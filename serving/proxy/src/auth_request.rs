@@ -15,13 +15,15 @@ use tokio::time::timeout;
 use crate::body::RequestBody;
 use crate::context::RequestContext;
 use crate::error_page::Denial;
+use crate::request::upstream_headers;
 use crate::service::at_work;
 use crate::upstream::{self, Attempts, Pool, UpstreamHead};
 
 /// Bytes of an auth answer's body that are read (and thrown away) so that its connection can be kept.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// Asks about `target`, the path that the route was found by and the query, and puts the captured headers on the request for the backend.
+/// Asks about `target`, the path that the route was found by and the query. Returns what the auth server says for
+/// the backend: fields of `auth.capture`.
 ///
 /// # Errors
 /// 403 when the answer is not 2xx, 502 when there is none within `auth_timeout_secs`.
@@ -31,16 +33,12 @@ pub(crate) async fn authorise(
     auth: &AuthRequest,
     parts: &Parts,
     target: &str,
-    headers: &mut HeaderMap,
-) -> Result<(), Denial> {
-    // A client must not be able to bring what only the auth server may say.
-    for name in &auth.capture {
-        headers.remove(name);
-    }
+) -> Result<Vec<(HeaderName, HeaderValue)>, Denial> {
     let head = UpstreamHead {
         method: Method::GET,
         path_and_query: auth.path_and_query.clone(),
-        headers: question(context, parts, target, headers),
+        headers: question(context, auth, parts, target),
+        ours: Vec::new(),
         authority: None,
         wants_trailers: false,
     };
@@ -75,15 +73,14 @@ pub(crate) async fn authorise(
         ));
     }
     count("allowed");
-    for name in &auth.capture {
-        for value in answer.headers.get_all(name) {
-            headers.append(name.clone(), value.clone());
-        }
-    }
-    Ok(())
+    let values = |name: &HeaderName| {
+        let name = name.clone();
+        answer.headers.get_all(&name).iter().map(|value| (name.clone(), value.clone())).collect::<Vec<_>>()
+    };
+    Ok(auth.capture.iter().flat_map(values).collect())
 }
 
-fn question(context: &RequestContext, parts: &Parts, target: &str, headers: &HeaderMap) -> HeaderMap {
+fn question(context: &RequestContext, auth: &AuthRequest, parts: &Parts, target: &str) -> HeaderMap {
     static PASSED: [HeaderName; 8] = [
         header::COOKIE,
         header::AUTHORIZATION,
@@ -94,13 +91,17 @@ fn question(context: &RequestContext, parts: &Parts, target: &str, headers: &Hea
         HeaderName::from_static("x-request-id"),
         HeaderName::from_static("traceparent"),
     ];
+    let mut headers = parts.headers.clone();
+    let ours = upstream_headers(context, &mut headers);
+    headers.extend(ours);
     let mut question = HeaderMap::new();
-    for name in &PASSED {
+    // A client must not be able to bring what only the auth server may say.
+    for name in PASSED.iter().filter(|name| !auth.capture.contains(name)) {
         for value in headers.get_all(name) {
             question.append(name.clone(), value.clone());
         }
     }
-    // Captured names were removed from `headers`; what the client sent in them is still what it asks with.
+    // Captured or not, it is what the client asks with.
     if let Some(authorization) = parts.headers.get(header::AUTHORIZATION) {
         question.insert(header::AUTHORIZATION, authorization.clone());
     }

@@ -353,7 +353,9 @@ pub(crate) fn method_label(method: &str) -> &'static str {
 }
 
 fn lossy(value: &Option<HeaderValue>) -> Cow<'_, str> {
-    value.as_ref().map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+    let bytes = value.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+    // The library's search for what is no text looks at single bytes; most of it is text.
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 fn address_value(address: IpAddr) -> HeaderValue {

@@ -16,41 +16,49 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Fields that belong to one connection (RFC 9110 §7.6.1) or that we set anew.
-static DROPPED: [HeaderName; 14] = [
-    header::CONNECTION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    header::EXPECT,
-    header::HOST,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    KEEP_ALIVE,
-    PROXY_CONNECTION,
-    HeaderName::from_static("http2-settings"),
-    X_REQUEST_ID,
-    X_REAL_IP,
-];
+/// Fields that belong to one connection (RFC 9110 §7.6.1) or that we set anew. As text: most of these comparisons
+/// end at the length.
+fn is_of_the_connection(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "expect"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "keep-alive"
+            | "proxy-connection"
+            | "http2-settings"
+            | "x-request-id"
+            | "x-real-ip"
+    )
+}
 
 /// Fields by which a proxy in front speaks; from anybody else they are lies.
-/// (`X-Forwarded-*` are matched by their beginning.)
-static PROXY_ONLY: [HeaderName; 10] = [
-    HeaderName::from_static("forwarded"),
-    HeaderName::from_static("x-cluster-client-ip"),
-    HeaderName::from_static("x-original-uri"),
-    HeaderName::from_static("x-original-method"),
-    HeaderName::from_static("cf-connecting-ip"),
-    HeaderName::from_static("cf-ipcountry"),
-    HeaderName::from_static("true-client-ip"),
-    HeaderName::from_static("x-client-ip"),
-    HeaderName::from_static("x-original-url"),
-    HeaderName::from_static("x-rewrite-url"),
-];
+fn is_proxy_only(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    name.starts_with("x-forwarded-")
+        || matches!(
+            name,
+            "forwarded"
+                | "x-cluster-client-ip"
+                | "x-original-uri"
+                | "x-original-method"
+                | "cf-connecting-ip"
+                | "cf-ipcountry"
+                | "true-client-ip"
+                | "x-client-ip"
+                | "x-original-url"
+                | "x-rewrite-url"
+        )
+}
 
 /// Fields that mean something only before a body.
-static HEAD_ONLY: [HeaderName; 17] = [
+static HEAD_ONLY: [HeaderName; 18] = [
+    header::HOST,
     header::CONTENT_LENGTH,
     header::CONTENT_TYPE,
     header::CONTENT_ENCODING,
@@ -173,55 +181,60 @@ pub(crate) fn check_method(parts: &Parts) -> Result<(), Denial> {
     }
 }
 
-/// The header fields for the backend, without Host (which depends on the HTTP version).
-pub(crate) fn upstream_headers(context: &RequestContext, from: &HeaderMap) -> HeaderMap {
-    let nominated = nominated(from);
-    let mut headers = HeaderMap::with_capacity(from.len() + 6);
-    for (name, value) in from {
-        let is_dropped = DROPPED.contains(name)
+/// Takes from the client's fields what the backend may not see, and returns what we say ourselves. Host is not
+/// looked at: it depends on the HTTP version.
+pub(crate) fn upstream_headers(
+    context: &RequestContext,
+    headers: &mut HeaderMap,
+) -> Vec<(HeaderName, HeaderValue)> {
+    let nominated = nominated(headers);
+    let is_dropped = |name: &&HeaderName| {
+        is_of_the_connection(name)
             || nominated.contains(name)
             || (!context.from_trusted_proxy && is_proxy_only(name))
             // `x_real_ip` and `x-real-ip` are one name to CGI-like backends; nginx drops them too.
-            || memchr::memchr(b'_', name.as_str().as_bytes()).is_some();
-        if !is_dropped {
-            headers.append(name, value.clone());
-        }
+            || name.as_str().bytes().any(|byte| byte == b'_')
+    };
+    // In place: a second map would be made of hashes that are in this one already. What we say is no part of the
+    // map either: it is only written.
+    let dropped: Vec<HeaderName> = headers.keys().filter(is_dropped).cloned().collect();
+    for name in dropped {
+        headers.remove(name);
     }
-    join_cookies(&mut headers);
-    forwarded(context, &mut headers);
-    headers
-}
-
-fn is_proxy_only(name: &HeaderName) -> bool {
-    name.as_str().starts_with("x-forwarded-") || PROXY_ONLY.contains(name)
+    join_cookies(headers);
+    forwarded(context, headers)
 }
 
 /// What tells the backend who asks and how.
-fn forwarded(context: &RequestContext, headers: &mut HeaderMap) {
+fn forwarded(context: &RequestContext, headers: &mut HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let peer = &context.connection.peer_value;
-    let chain = match headers.get(X_FORWARDED_FOR) {
-        None => Some(peer.clone()),
-        Some(_) => {
-            let earlier = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
-            let chain: Vec<&[u8]> = earlier.chain([peer.as_bytes()]).collect();
-            HeaderValue::from_bytes(&chain.join(&b", "[..])).ok()
-        }
+    let earlier = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let chain: Vec<&[u8]> = earlier.chain([peer.as_bytes()]).collect();
+    let chain = match chain.as_slice() {
+        [_] => Ok(peer.clone()),
+        chain => HeaderValue::from_bytes(&chain.join(&b", "[..])),
     };
-    if let Some(chain) = chain {
-        headers.insert(X_FORWARDED_FOR, chain);
-    }
-    headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(context.scheme.as_str()));
-    headers.insert(X_REAL_IP, context.client_value());
-    headers.insert(X_REQUEST_ID, context.id_value.clone());
+    let mut ours = Vec::with_capacity(6);
+    ours.extend(chain.ok().map(|chain| (X_FORWARDED_FOR, chain)));
+    ours.push((X_FORWARDED_PROTO, HeaderValue::from_static(context.scheme.as_str())));
+    ours.push((X_REAL_IP, context.client_value()));
+    ours.push((X_REQUEST_ID, context.id_value.clone()));
     let traceparent = context.span.traceparent().and_then(|text| HeaderValue::try_from(text).ok());
-    if let Some(traceparent) = traceparent {
-        headers.insert(TRACEPARENT, traceparent);
+    ours.extend(traceparent.map(|traceparent| (TRACEPARENT, traceparent)));
+    // A proxy that we trust may have said it.
+    if !context.from_trusted_proxy || !headers.contains_key(X_FORWARDED_HOST) {
+        let authority = HeaderValue::from_str(&context.authority);
+        ours.extend(authority.ok().map(|authority| (X_FORWARDED_HOST, authority)));
     }
-    if !headers.contains_key(X_FORWARDED_HOST)
-        && let Ok(authority) = HeaderValue::from_str(&context.authority)
-    {
-        headers.insert(X_FORWARDED_HOST, authority);
+    // Of anybody else it is gone already.
+    if context.from_trusted_proxy {
+        headers.remove(X_FORWARDED_FOR);
+        headers.remove(X_FORWARDED_PROTO);
     }
+    if ours.iter().any(|(name, _)| *name == TRACEPARENT) {
+        headers.remove(TRACEPARENT);
+    }
+    ours
 }
 
 /// HTTP/2 splits cookies over several fields; HTTP/1 backends read one (RFC 9113 §8.2.3).
@@ -255,7 +268,7 @@ fn nominated(headers: &HeaderMap) -> Vec<HeaderName> {
 
 /// Removes what belongs to the backend's connection from an answer.
 pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    /// See [`DROPPED`]; `Host` and the like mean nothing in an answer.
+    /// See [`is_of_the_connection`]; `Host` and the like mean nothing in an answer.
     static DROPPED: [HeaderName; 6] = [
         header::CONNECTION,
         header::TRANSFER_ENCODING,
@@ -278,7 +291,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// them for things that everybody on the way has checked.
 pub(crate) fn strip_trailers(trailers: &mut HeaderMap) {
     let is_allowed = |name: &HeaderName| {
-        !DROPPED.contains(name)
+        !is_of_the_connection(name)
             && !HEAD_ONLY.contains(name)
             && !is_proxy_only(name)
             && !name.as_str().contains('_')

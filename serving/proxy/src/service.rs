@@ -10,14 +10,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures_util::FutureExt as _;
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use sunbeam_encoding::{Accepted, MaybeCompressed, Outcome, compress_response, rewrite_response};
 use sunbeam_listeners::Scheme;
-use sunbeam_routing::{Group, Http2Mode, Member, PathRoute, Route, normalise, rewrite};
+use sunbeam_routing::{AuthRequest, Group, Http2Mode, Member, PathRoute, Route, normalise, rewrite};
 use sunbeam_static_files::Lookup;
 use tracing::{Instrument as _, debug_span, error, warn};
 
@@ -112,7 +112,7 @@ impl Service {
         &self,
         context: &mut RequestContext,
         refusal: Option<Refusal>,
-        parts: Parts,
+        mut parts: Parts,
         body: Incoming,
         client: OnUpgrade,
         door: Option<&Arc<DoorState>>,
@@ -131,22 +131,38 @@ impl Service {
         if let Some(redirect) = redirect_to_https(context, &route)? {
             return Ok(redirect.into());
         }
-        let destination = find_destination(&route, &parts)?;
+        let destination = find_destination(&route, &parts.uri)?;
         let max_body_bytes = max_body_bytes(context, &route);
         check_announced_length(context, &parts, max_body_bytes)?;
-        let mut headers = upstream_headers(context, &parts.headers);
-        if let Some(auth) = destination.sub_route.and_then(|path| path.auth.as_ref()) {
-            let asking = authorise(&self.pool, context, auth, &parts, &destination.matched, &mut headers);
+        let auth = destination.sub_route.and_then(|path| path.auth.as_ref());
+        let granted = match auth {
             // What few requests do is on the heap, so that the others' future stays small.
-            Box::pin(asking).await?;
-        }
-        if let Some(file) = serve_file(context, &destination, &parts)? {
-            return self.finish_content(context, &route, &parts, file).await.map(Answer::from);
+            Some(auth) => {
+                Some(Box::pin(authorise(&self.pool, context, auth, &parts, &destination.matched)).await?)
+            }
+            None => None,
+        };
+        let websocket = WebSocket::of(&parts);
+        if websocket.is_none()
+            && let Some(file) = serve_file(context, &destination, &parts)?
+        {
+            let accepted = || Accepted::of(&parts.headers);
+            return finish_content(context, &route, &parts.method, accepted, file).await.map(Answer::from);
         }
         let backend =
             destination.backend.ok_or_else(|| Denial::new(StatusCode::NOT_FOUND, "no such file"))?;
-        let head = upstream_head(context, &destination, &parts, headers);
-        if let Some(kind) = WebSocket::of(&parts) {
+        let rewriting = (!route.body_rewrites.is_empty()).then(|| Accepted::of(&parts.headers));
+        let mut head = upstream_head(
+            context,
+            &destination,
+            &parts.method,
+            std::mem::take(&mut parts.headers),
+            rewriting.as_ref(),
+        );
+        if let (Some(auth), Some(granted)) = (auth, granted) {
+            grant(&mut head, auth, granted);
+        }
+        if let Some(kind) = websocket {
             if destination.websocket {
                 if kind == WebSocket::Http1 && !hyper::body::Body::is_end_stream(&body) {
                     return Err(Denial::new(StatusCode::BAD_REQUEST, "an upgrade with a body").closing());
@@ -159,8 +175,9 @@ impl Service {
         } else if parts.method == Method::CONNECT {
             return Err(Denial::new(StatusCode::NOT_IMPLEMENTED, "unknown :protocol"));
         }
-        let response = self.ask_backend(context, backend, head, body, max_body_bytes).await?;
-        self.finish_content(context, &route, &parts, response).await.map(Answer::from)
+        let response = self.ask_backend(context, backend, &head, body, max_body_bytes).await?;
+        let accepted = || rewriting.unwrap_or_else(|| Accepted::of(&head.headers));
+        finish_content(context, &route, &head.method, accepted, response).await.map(Answer::from)
     }
 
     /// Sends the request on. Dead or slow backends: 502, 504; all of them left out: 503 at once.
@@ -168,18 +185,18 @@ impl Service {
         &self,
         context: &mut RequestContext,
         backend: &Group,
-        head: UpstreamHead,
+        head: &UpstreamHead,
         body: Incoming,
         max_body_bytes: u64,
     ) -> Result<Response<AnswerBody>, Denial> {
-        let min_rate = min_body_rate(context, backend, &head);
+        let min_rate = min_body_rate(context, backend, head);
         let (body, watch) = RequestBody::of_client(body, max_body_bytes, min_rate, context);
         let asked = Instant::now();
         let snapshot = Arc::clone(&context.snapshot);
         let may_repeat = body.is_empty() && is_idempotent(&head.method);
         let group = at_work(&snapshot, backend)?;
         let mut attempts = Attempts::new(&self.pool, context, group, may_repeat, true);
-        let answered = upstream::send(&mut attempts, &head, body, &watch).await;
+        let answered = upstream::send(&mut attempts, head, body, &watch).await;
         note_upstream_time(context, asked);
         let mut response = answered.map_err(|error| upstream_failed(&error))?;
         strip_hop_by_hop(response.headers_mut());
@@ -205,40 +222,6 @@ impl Service {
             strip_hop_by_hop(answer.response.headers_mut());
         }
         Ok(answer)
-    }
-
-    /// Rewrites and compresses what a backend or a file gave.
-    async fn finish_content(
-        &self,
-        context: &RequestContext,
-        route: &Route,
-        parts: &Parts,
-        mut response: Response<AnswerBody>,
-    ) -> Result<Response<AnswerBody>, Denial> {
-        if !route.body_rewrites.is_empty() {
-            let rewritten =
-                Box::pin(rewrite_response(response, &parts.method, &route.body_rewrites)).await.map_err(
-                    |error| Denial::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}")),
-                )?;
-            let outcome = match rewritten.outcome {
-                Outcome::Rewritten => Some("rewritten"),
-                Outcome::NoMatch => Some("no_match"),
-                Outcome::TooLarge => Some("too_large"),
-                Outcome::Undecodable => Some("undecodable"),
-                Outcome::NotApplicable => None,
-            };
-            if let Some(outcome) = outcome {
-                context.shared.metrics.body_rewrites(outcome).inc();
-            }
-            response = rewritten.response.map(boxed);
-        }
-        if route.compress {
-            response = compress_response(response, &parts.method, &parts.headers).map(|body| match body {
-                MaybeCompressed::Identity(body) => body,
-                compressed @ MaybeCompressed::Compressed(_) => boxed(compressed),
-            });
-        }
-        Ok(response)
     }
 }
 
@@ -319,13 +302,13 @@ fn server_options() -> Response<AnswerBody> {
 }
 
 /// Rewrites the path, then finds the sub-route. 400 for a path that could be read in two ways.
-fn find_destination<'a>(route: &'a Route, parts: &'a Parts) -> Result<Destination<'a>, Denial> {
+fn find_destination<'a>(route: &'a Route, uri: &'a Uri) -> Result<Destination<'a>, Denial> {
     let ambiguous = |_| Denial::new(StatusCode::BAD_REQUEST, "the path is ambiguous");
-    let sent = parts.uri.path();
+    let sent = uri.path();
     let mut normal = normalise(sent).map_err(ambiguous)?;
     let mut path = Cow::Borrowed(sent);
-    let mut query = parts.uri.query().map(Cow::Borrowed);
-    if let Some((rewritten, new_query)) = rewrite(&route.rewrites, &normal, parts.uri.query()) {
+    let mut query = uri.query().map(Cow::Borrowed);
+    if let Some((rewritten, new_query)) = rewrite(&route.rewrites, &normal, uri.query()) {
         normal = Cow::Owned(normalise(&rewritten).map_err(ambiguous)?.into_owned());
         path = Cow::Owned(rewritten);
         query = new_query.map(Cow::Owned);
@@ -340,7 +323,7 @@ fn find_destination<'a>(route: &'a Route, parts: &'a Parts) -> Result<Destinatio
     }
     let sub_route = found.map(|(sub_route, _)| sub_route);
     let mut matched = normal.into_owned();
-    if let Some(query) = parts.uri.query() {
+    if let Some(query) = uri.query() {
         matched.push('?');
         matched.push_str(query);
     }
@@ -398,7 +381,7 @@ fn serve_file(
     parts: &Parts,
 ) -> Result<Option<Response<AnswerBody>>, Denial> {
     let is_read = parts.method == Method::GET || parts.method == Method::HEAD;
-    if !is_read || destination.sub_route.is_some() || WebSocket::of(parts).is_some() {
+    if !is_read || destination.sub_route.is_some() {
         return Ok(None);
     }
     let snapshot = Arc::clone(&context.snapshot);
@@ -442,32 +425,77 @@ fn serve_file(
     Ok(Some(response.map(boxed)))
 }
 
+/// Rewrites and compresses what a backend or a file gave.
+async fn finish_content(
+    context: &RequestContext,
+    route: &Route,
+    method: &Method,
+    accepted: impl FnOnce() -> Accepted,
+    mut response: Response<AnswerBody>,
+) -> Result<Response<AnswerBody>, Denial> {
+    if !route.body_rewrites.is_empty() {
+        let rewritten =
+            Box::pin(rewrite_response(response, method, &route.body_rewrites)).await.map_err(|error| {
+                Denial::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}"))
+            })?;
+        let outcome = match rewritten.outcome {
+            Outcome::Rewritten => Some("rewritten"),
+            Outcome::NoMatch => Some("no_match"),
+            Outcome::TooLarge => Some("too_large"),
+            Outcome::Undecodable => Some("undecodable"),
+            Outcome::NotApplicable => None,
+        };
+        if let Some(outcome) = outcome {
+            context.shared.metrics.body_rewrites(outcome).inc();
+        }
+        response = rewritten.response.map(boxed);
+    }
+    if route.compress {
+        response = compress_response(response, method, accepted).map(|body| match body {
+            MaybeCompressed::Identity(body) => body,
+            compressed @ MaybeCompressed::Compressed(_) => boxed(compressed),
+        });
+    }
+    Ok(response)
+}
+
 fn upstream_head(
     context: &RequestContext,
     destination: &Destination<'_>,
-    parts: &Parts,
+    method: &Method,
     mut headers: HeaderMap,
+    rewriting: Option<&Accepted>,
 ) -> UpstreamHead {
-    if !destination.route.body_rewrites.is_empty() {
+    let wants_trailers = headers.get_all(header::TE).iter().any(|value| value.as_bytes() == b"trailers");
+    let ours = upstream_headers(context, &mut headers);
+    if let Some(accepted) = rewriting {
         // A part of a page cannot be rewritten without the whole, nor a coding that we do not know. What
         // is not rewritten passes in the coding it has, so it must be one that the client takes.
         headers.remove(header::RANGE);
-        let codings: Vec<&str> = Accepted::of(&parts.headers).names().collect();
+        let codings: Vec<&str> = accepted.names().collect();
         let codings = if codings.is_empty() { "identity".to_owned() } else { codings.join(", ") };
         if let Ok(codings) = HeaderValue::from_str(&codings) {
             headers.insert(header::ACCEPT_ENCODING, codings);
         }
     }
     let keeps_host = destination.route.preserve_host && !context.authority.is_empty();
-    let wants_trailers =
-        parts.headers.get_all(header::TE).iter().any(|value| value.as_bytes() == b"trailers");
     UpstreamHead {
-        method: parts.method.clone(),
+        method: method.clone(),
         path_and_query: encoded(&destination.path_and_query),
         headers,
+        ours,
         authority: keeps_host.then(|| context.authority.clone()),
         wants_trailers,
     }
+}
+
+/// What only the auth server may say, it says.
+fn grant(head: &mut UpstreamHead, auth: &AuthRequest, granted: Vec<(HeaderName, HeaderValue)>) {
+    for name in &auth.capture {
+        head.headers.remove(name);
+    }
+    head.ours.retain(|(name, _)| !auth.capture.contains(name));
+    head.ours.extend(granted);
 }
 
 /// The door did this for HTTP/1; bytes past ASCII come over HTTP/2 too, and in targets of rewrites.

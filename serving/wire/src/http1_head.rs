@@ -63,6 +63,27 @@ pub struct CheckedHead<'a> {
 /// # Errors
 /// As soon as a line ends without CR: waiting for the rest would only help an attacker.
 pub fn find_end(bytes: &[u8], scanned: usize) -> Result<Option<usize>, &'static str> {
+    if scanned == 0 && is_one_head(bytes) { Ok(Some(bytes.len())) } else { search_end(bytes, scanned) }
+}
+
+/// Whether this is one whole head and nothing else, as nearly everything is that comes: each line ends with CRLF,
+/// and the last one alone is blank. Without an early end, so that many bytes are looked at in one step.
+fn is_one_head(bytes: &[u8]) -> bool {
+    let Some(before) =
+        bytes.strip_suffix(b"\r\n\r\n").map(|head| bytes.get(..head.len() + 3).unwrap_or(head))
+    else {
+        return false;
+    };
+    let (one, two) = (before.get(1..).unwrap_or_default(), before.get(2..).unwrap_or_default());
+    let odd = before.iter().zip(one).zip(two).fold(0, |found, ((a, b), c)| {
+        let is_bare = (*c == b'\n') & (*b != b'\r');
+        let is_blank = (*c == b'\n') & (*a == b'\n');
+        found | u8::from(is_bare | is_blank)
+    });
+    odd == 0 && !matches!(before, [b'\n', ..] | [0..=b'\x0c' | b'\x0e'.., b'\n', ..])
+}
+
+fn search_end(bytes: &[u8], scanned: usize) -> Result<Option<usize>, &'static str> {
     for at in memchr_iter(b'\n', bytes.get(scanned..).unwrap_or_default()) {
         let at = scanned + at;
         match at.checked_sub(1).and_then(|before| bytes.get(before)) {
@@ -498,6 +519,15 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_quick_look_for_the_end_finds_what_the_search_finds(
+            pieces in proptest::collection::vec(
+                prop::sample::select(vec!["\r\n", "\r\n", "\r", "\n", "a", "Host: a", "\r\n\r\n"]), 0..12)
+        ) {
+            let bytes = pieces.concat().into_bytes();
+            prop_assert_eq!(find_end(&bytes, 0), search_end(&bytes, 0));
+        }
+
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _whatever = find_end(&bytes, 0);

@@ -481,6 +481,7 @@ mod tests {
             method,
             path_and_query: "/a?b".to_owned(),
             headers: fields.iter().map(pair).collect(),
+            ours: Vec::new(),
             authority: Some("shop".to_owned()),
             wants_trailers: false,
         }

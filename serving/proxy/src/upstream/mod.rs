@@ -18,7 +18,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -104,6 +104,8 @@ pub(crate) struct UpstreamHead {
     pub(crate) method: Method,
     pub(crate) path_and_query: String,
     pub(crate) headers: HeaderMap,
+    /// What we say ourselves, behind `headers`, in which none of it is.
+    pub(crate) ours: Vec<(HeaderName, HeaderValue)>,
     /// The Host it is sent; `None`: the backend's own.
     pub(crate) authority: Option<String>,
     /// `TE: trailers` was sent: gRPC.
@@ -306,6 +308,8 @@ fn http2_request(
         .build()
         .map_err(|error| Kind::ours(&error))?;
     *request.headers_mut() = head.headers.clone();
+    request.headers_mut().remove(header::HOST);
+    request.headers_mut().extend(head.ours.iter().cloned());
     if head.wants_trailers {
         request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
     }

@@ -425,6 +425,7 @@ mod tests {
                 method: http::Method::GET,
                 path_and_query: "/".to_owned(),
                 headers: http::HeaderMap::new(),
+                ours: Vec::new(),
                 authority: None,
                 wants_trailers: false,
             };

@@ -227,10 +227,9 @@ fn write_head(text: &mut Vec<u8>, head: &UpstreamHead, backend: &Backend) -> Res
         return Err(UpstreamError::backend(Kind::Ours, "the Host cannot be written"));
     }
     text.extend_from_slice(b"\r\n");
-    for (name, value) in &head.headers {
-        if OURS.contains(name) {
-            continue;
-        }
+    let theirs = head.headers.iter().filter(|(name, _)| !OURS.contains(name));
+    let ours = head.ours.iter().map(|(name, value)| (name, value));
+    for (name, value) in theirs.chain(ours) {
         text.extend_from_slice(name.as_str().as_bytes());
         text.extend_from_slice(b": ");
         text.extend_from_slice(value.as_bytes());
