@@ -10,6 +10,7 @@ mod examples;
 mod faults;
 mod grpc;
 mod http;
+mod http1;
 mod http2;
 mod idle;
 mod limits_connections;

@@ -6,7 +6,7 @@
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 use libfuzzer_sys::fuzz_target;
-use sunbeam_encoding::{Coding, DecodeError, decode_bounded, encode, negotiate};
+use sunbeam_encoding::{Accepted, Coding, DecodeError, decode_bounded, encode};
 
 fuzz_target!(|data: &[u8]| {
     let [choice, low, high, input @ ..] = data else { return };
@@ -41,7 +41,7 @@ fn decoding(coding: Coding, input: &[u8], max: usize) {
 fn negotiation(lines: &[u8]) {
     let values = lines.split(|byte| *byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok());
     let headers: HeaderMap = values.map(|value| (ACCEPT_ENCODING, value)).collect();
-    let chosen = negotiate(&headers);
+    let chosen = Accepted::of(&headers).best();
     if chosen == Coding::Identity {
         return;
     }
@@ -54,5 +54,5 @@ fn negotiation(lines: &[u8]) {
         .filter_map(|value| HeaderValue::from_str(value).ok())
         .map(|value| (ACCEPT_ENCODING, value))
         .collect();
-    assert!(negotiate(&alone) != chosen, "it was refused");
+    assert!(Accepted::of(&alone).best() != chosen, "it was refused");
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use libfuzzer_sys::fuzz_target;
 use sunbeam_fuzz::{arrival, pieces};
-use sunbeam_wire::{Framing, HeadLimits, check, find_end, header_lines};
+use sunbeam_wire::{CheckedHead, Framing, HeadLimits, check, find_end, header_lines};
 
 const LIMITS: HeadLimits = HeadLimits { max_head_bytes: 4096, max_headers: 32, max_target_bytes: 1024 };
 
@@ -15,27 +15,29 @@ fuzz_target!(|data: &[u8]| {
     let Some((cuts, stream)) = arrival(data) else { return };
     let whole = find_end(stream, 0);
     assert_eq!(whole, found_in_pieces(cuts, stream), "the end depends on how the bytes arrive");
-    // The door calls it with whole heads only; it must stand anything.
+    // It is called with whole heads only; it must stand anything.
     let head = match whole {
         Ok(Some(end)) => &stream[..end],
-        _ => return drop(check(stream, &LIMITS)),
+        _ => return drop(check(stream, &LIMITS, |_, _| ())),
     };
-    match check(head, &LIMITS) {
+    let mut told = Vec::new();
+    match check(head, &LIMITS, |name, value| told.push((name, value))) {
         Err(refusal) => {
             assert!((400..=599).contains(&refusal.status) && !refusal.why.is_empty());
             assert!(refusal.line.len() <= 3 * 512, "an audit record could not carry this");
         }
         Ok(checked) => {
-            assert_eq!(
-                checked.bytes.len(),
-                head.len() + encoded(checked.target),
-                "more than the target changed"
-            );
-            read_by_another(&checked.bytes, checked.framing, checked.may_upgrade);
+            assert_eq!(told, header_lines(head).collect::<Vec<_>>(), "each line is told once");
+            let rest = head.iter().position(|byte| *byte == b'\r').expect("a line");
+            let version: &[u8] = if checked.is_http_10 { b" HTTP/1.0" } else { b" HTTP/1.1" };
+            let read = [checked.method, b" ", &checked.target, version, &head[rest..]].concat();
+            let sent = head.split(|byte| *byte == b' ').nth(1).expect("a target");
+            assert_eq!(read.len(), head.len() + encoded(sent), "more than the target changed");
+            read_by_another(&read, &checked);
             let limits = HeadLimits { max_target_bytes: 3 * LIMITS.max_target_bytes, ..LIMITS };
-            let again = check(&checked.bytes, &limits).expect("what went on is accepted again");
-            assert!(matches!(again.bytes, Cow::Borrowed(_)), "and is not changed again");
-            assert_eq!((again.framing, again.may_upgrade), (checked.framing, checked.may_upgrade));
+            let again = check(&read, &limits, |_, _| ()).expect("what went on is accepted again");
+            assert!(matches!(again.target, Cow::Borrowed(_)), "and is not changed again");
+            assert_eq!(again, CheckedHead { target: again.target.clone(), method: again.method, ..checked });
         }
     }
 });
@@ -45,7 +47,7 @@ fn encoded(target: &[u8]) -> usize {
     2 * target.iter().filter(|byte| !byte.is_ascii() || b"<>\"`".contains(byte)).count()
 }
 
-/// As the door does it: after each read, from where the last look ended.
+/// As the proxy does it: after each read, from where the last look ended.
 fn found_in_pieces(cuts: &[u8], stream: &[u8]) -> Result<Option<usize>, &'static str> {
     let (mut length, mut scanned) = (0, 0);
     for piece in pieces(cuts, stream) {
@@ -59,7 +61,7 @@ fn found_in_pieces(cuts: &[u8], stream: &[u8]) -> Result<Option<usize>, &'static
 }
 
 /// The same bytes by httparse, and the framing by RFC 9112 §6.3 from what it found.
-fn read_by_another(bytes: &[u8], framing: Framing, may_upgrade: bool) {
+fn read_by_another(bytes: &[u8], checked: &CheckedHead<'_>) {
     let mut headers = [httparse::EMPTY_HEADER; LIMITS.max_headers];
     let mut request = httparse::Request::new(&mut headers);
     let status = request.parse(bytes).expect("another parser accepts it");
@@ -87,8 +89,15 @@ fn read_by_another(bytes: &[u8], framing: Framing, may_upgrade: bool) {
         },
         _ => panic!("ambiguous framing was accepted"),
     };
-    assert_eq!(framing, want);
-    assert_eq!(may_upgrade, !values("upgrade").is_empty());
+    assert_eq!(checked.framing, want);
+    assert_eq!(checked.may_upgrade, !values("upgrade").is_empty());
+    let says = |name: &str, word: &str| {
+        let mut words = values(name).into_iter().flat_map(|value| value.split(|byte| *byte == b','));
+        words.any(|found| found.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+    };
+    let keeps = request.version == Some(1) || says("connection", "keep-alive");
+    assert_eq!(checked.closes, says("connection", "close") || !keeps);
+    assert_eq!(checked.expects_continue, request.version == Some(1) && !values("expect").is_empty());
     assert!(values("host").len() <= 1);
     assert!(values("host").len() == 1 || request.version == Some(0));
 }

@@ -38,10 +38,10 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// The body that hyper sends: counts its bytes and carries the context to the end.
+/// The body that is sent: counts its bytes and carries the context to the end.
 pub(crate) struct AuditedBody {
     inner: AnswerBody,
-    /// What Content-Length says; hyper does not ask for the end of a body whose bytes are all there.
+    /// What Content-Length says; nobody asks for the end of a body whose bytes are all there.
     length: Option<u64>,
     context: Option<Box<RequestContext>>,
     /// Bytes since others had their turn.

@@ -15,6 +15,7 @@ use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::connection::Http1Body;
 use crate::context::{ConnectionInfo, RequestContext};
 use crate::pace::Pace;
 use crate::shared::Shared;
@@ -46,6 +47,46 @@ where
     Box::pin(body.map_err(Into::into))
 }
 
+/// A request's body as it comes from the client.
+#[derive(Debug)]
+pub(crate) enum ClientBody {
+    None,
+    Http1(Http1Body),
+    Http2(Incoming),
+}
+
+impl Body for ClientBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::None => Poll::Ready(None),
+            Self::Http1(body) => Pin::new(body).poll_frame(cx),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::None => SizeHint::with_exact(0),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}
+
 /// What happened to a request's body while it streamed to the backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum BodyFault {
@@ -59,7 +100,7 @@ pub(crate) enum BodyFault {
     Broken,
 }
 
-/// What the request path can see of a body that hyper is sending.
+/// What the request path can see of a body that is on its way.
 #[derive(Debug)]
 pub(crate) struct BodyWatch {
     fault: Cell<BodyFault>,
@@ -92,7 +133,7 @@ impl BodyWatch {
 /// A request's body: bounded, watched.
 #[derive(Debug)]
 pub(crate) struct RequestBody {
-    inner: Option<Incoming>,
+    inner: Option<ClientBody>,
     /// Read, and given back because it could not be sent.
     unread: Bytes,
     left: u64,
@@ -116,7 +157,7 @@ struct Arrival {
 impl RequestBody {
     /// What a client sends: at most so many bytes, and at least so many a second (0 asks for nothing).
     pub(crate) fn of_client(
-        inner: Incoming,
+        inner: ClientBody,
         max_bytes: u64,
         min_bytes_per_sec: u64,
         context: &RequestContext,
@@ -142,7 +183,7 @@ impl RequestBody {
     }
 
     fn new(
-        inner: Option<Incoming>,
+        inner: Option<ClientBody>,
         left: u64,
         shared: Option<Arc<Shared>>,
         arrival: Option<Box<Arrival>>,
@@ -261,7 +302,7 @@ impl Body for RequestBody {
                 self.left = left;
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => self.fail(BodyFault::Broken, error.into()),
+            Some(Err(error)) => self.fail(BodyFault::Broken, error),
             None => {
                 self.watch.ended.set(true);
                 self.inner = None;

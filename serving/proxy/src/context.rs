@@ -40,7 +40,7 @@ pub(crate) struct ConnectionInfo {
     pub(crate) partial_data: Cell<u32>,
     /// Of the thread's time; before the permit, because what it gives back belongs to the permit's address.
     pub(crate) share: Option<Rc<Share>>,
-    /// Its place in the connection count. A tunnel takes the connection out of hyper's hands and holds
+    /// Its place in the connection count. A tunnel outlives the task of its connection and holds
     /// this with its request: it counts, and a drain waits for it.
     pub(crate) permit: ConnectionPermit,
 }
@@ -95,7 +95,7 @@ pub(crate) struct RequestContext {
     head: HeadFacts,
 }
 
-/// What the audit record keeps of the head. References to what hyper read: nothing is copied until a
+/// What the audit record keeps of the head. References to what was read: nothing is copied until a
 /// line is written.
 #[derive(Debug, Default)]
 struct HeadFacts {
@@ -198,7 +198,7 @@ impl RequestContext {
         context
     }
 
-    /// The audit record shows the refused request line in place of the stand-in that hyper saw.
+    /// The audit record shows the refused request line in place of the stand-in.
     pub(crate) fn describe_refused(&mut self, line: &str) {
         let mut words = line.split(' ');
         let method = words.next().unwrap_or_default();

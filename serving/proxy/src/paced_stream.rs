@@ -52,7 +52,7 @@ pub(crate) trait Watched {
     /// From here on no rate is asked for.
     fn becomes_tunnel(&mut self);
 
-    /// Ready when there is something to read, the end included; nothing is read.
+    /// Ready when there may be something to read, the end included; nothing is read.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
@@ -72,7 +72,9 @@ impl<T: Watched> Watched for TlsStream<T> {
     }
 
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.get_ref().0.poll_readable(cx)
+        let (stream, session) = self.get_ref();
+        // What was decrypted already is not seen on the socket.
+        if session.wants_read() { stream.poll_readable(cx) } else { Poll::Ready(()) }
     }
 }
 

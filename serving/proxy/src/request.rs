@@ -111,7 +111,7 @@ pub(crate) fn read_authority(context: &mut RequestContext, parts: &Parts) -> Res
     Ok(())
 }
 
-/// The bounds on a head, for HTTP/2; an HTTP/1 head passed them at the door.
+/// The bounds on a head, for HTTP/2; an HTTP/1 head passed them when it was read.
 ///
 /// # Errors
 /// 414, 431; counted in `sunbeam_limit_hits_total`.
@@ -136,7 +136,7 @@ pub(crate) fn check_size(context: &RequestContext, parts: &Parts) -> Result<(), 
     Err(Denial::new(status, why))
 }
 
-/// What the door checks for HTTP/1 and the HTTP/2 library lets pass: an HTTP/1 backend would read such a
+/// What is checked for HTTP/1 when a head is read, and the HTTP/2 library lets pass: an HTTP/1 backend would read such a
 /// request in another way than we do.
 ///
 /// # Errors

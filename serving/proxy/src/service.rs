@@ -13,19 +13,19 @@ use futures_util::FutureExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};
+use http_body::Body as _;
 use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
 use sunbeam_encoding::{Accepted, MaybeCompressed, Outcome, compress_response, rewrite_response};
 use sunbeam_listeners::Scheme;
 use sunbeam_routing::{AuthRequest, Group, Http2Mode, Member, PathRoute, Route, normalise, rewrite};
 use sunbeam_static_files::Lookup;
+use sunbeam_wire::Refusal;
 use tracing::{Instrument as _, debug_span, error, warn};
 
 use crate::answer::{Answer, AuditedBody, complete};
 use crate::auth_request::authorise;
-use crate::body::{AnswerBody, RequestBody, boxed, empty};
+use crate::body::{AnswerBody, ClientBody, RequestBody, boxed, empty};
 use crate::context::{ConnectionInfo, RequestContext, is_idempotent, text};
-use crate::door::{DoorState, Refusal};
 use crate::error_page::Denial;
 use crate::request::{
     check_form, check_method, check_size, read_authority, strip_hop_by_hop, upstream_headers,
@@ -33,7 +33,7 @@ use crate::request::{
 use crate::share::{Shares, Slot};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::upgrade::{WebSocket, tunnel};
+use crate::upgrade::{Upgrade, WebSocket, tunnel};
 use crate::upstream::{self, Attempts, BackendGroup, Pool, UpstreamError, UpstreamHead};
 
 /// What a thread's requests share.
@@ -42,6 +42,30 @@ pub(crate) struct Service {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) shares: Rc<Shares>,
+}
+
+/// A request as it comes from its connection.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) parts: Parts,
+    pub(crate) body: ClientBody,
+    /// For a tunnel.
+    pub(crate) client: Upgrade,
+    /// Why its head was not taken; then the rest says nothing.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+impl Arrived {
+    pub(crate) fn of_http2(mut request: Request<Incoming>) -> Self {
+        let client = Upgrade::Http2(hyper::upgrade::on(&mut request));
+        let (parts, body) = request.into_parts();
+        Self { parts, body: ClientBody::Http2(body), client, refusal: None }
+    }
+
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        let (parts, body) = Request::new(ClientBody::None).into_parts();
+        Self { parts, body, client: Upgrade::None, refusal: Some(refusal) }
+    }
 }
 
 /// Where a request goes, once its route is known.
@@ -64,12 +88,9 @@ impl Service {
     pub(crate) async fn serve(
         self: Rc<Self>,
         connection: Rc<ConnectionInfo>,
-        door: Option<Arc<DoorState>>,
-        mut request: Request<Incoming>,
+        arrived: Arrived,
     ) -> Response<AuditedBody> {
-        let refusal = door.as_ref().and_then(|door| door.next());
-        let client = hyper::upgrade::on(&mut request);
-        let (parts, body) = request.into_parts();
+        let Arrived { parts, body, client, refusal } = arrived;
         let method = parts.method.clone();
         let accept = match &refusal {
             Some(refusal) => refusal.accept.clone(),
@@ -83,7 +104,7 @@ impl Service {
         let answered = {
             // Pinned here and not moved into what is around it: it is large, and copies of it are what
             // an HTTP/2 request would spend its time with.
-            let answering = pin!(self.answer(&mut context, refusal, parts, body, client, door.as_ref()));
+            let answering = pin!(self.answer(&mut context, refusal, parts, body, client));
             AssertUnwindSafe(answering).catch_unwind().instrument(span).await
         };
         let answer = match answered {
@@ -101,9 +122,6 @@ impl Service {
                     .into()
             }
         };
-        if let Some(door) = &door {
-            door.decide();
-        }
         complete(context, answer, &method)
     }
 
@@ -113,9 +131,8 @@ impl Service {
         context: &mut RequestContext,
         refusal: Option<Refusal>,
         mut parts: Parts,
-        body: Incoming,
-        client: OnUpgrade,
-        door: Option<&Arc<DoorState>>,
+        body: ClientBody,
+        client: Upgrade,
     ) -> Result<Answer, Denial> {
         // What is refused here ends its connection, or is as quick to refuse as to count.
         refuse(context, refusal)?;
@@ -164,10 +181,10 @@ impl Service {
         }
         if let Some(kind) = websocket {
             if destination.websocket {
-                if kind == WebSocket::Http1 && !hyper::body::Body::is_end_stream(&body) {
+                if kind == WebSocket::Http1 && !body.is_end_stream() {
                     return Err(Denial::new(StatusCode::BAD_REQUEST, "an upgrade with a body").closing());
                 }
-                return Box::pin(self.open_tunnel(context, backend, head, kind, client, door)).await;
+                return Box::pin(self.open_tunnel(context, backend, head, kind, client)).await;
             }
             if kind == WebSocket::Http2 {
                 return Err(Denial::new(StatusCode::NOT_IMPLEMENTED, "no WebSocket on this route"));
@@ -186,7 +203,7 @@ impl Service {
         context: &mut RequestContext,
         backend: &Group,
         head: &UpstreamHead,
-        body: Incoming,
+        body: ClientBody,
         max_body_bytes: u64,
     ) -> Result<Response<AnswerBody>, Denial> {
         let min_rate = min_body_rate(context, backend, head);
@@ -209,13 +226,12 @@ impl Service {
         backend: &Group,
         head: UpstreamHead,
         kind: WebSocket,
-        client: OnUpgrade,
-        door: Option<&Arc<DoorState>>,
+        client: Upgrade,
     ) -> Result<Answer, Denial> {
         let asked = Instant::now();
         let snapshot = Arc::clone(&context.snapshot);
         let mut attempts = Attempts::new(&self.pool, context, at_work(&snapshot, backend)?, true, true);
-        let answered = tunnel(&mut attempts, head, kind, client, door).await;
+        let answered = tunnel(&mut attempts, head, kind, client).await;
         note_upstream_time(context, asked);
         let mut answer = answered.map_err(|error| upstream_failed(&error))?;
         if answer.response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -237,7 +253,7 @@ async fn take_turn(context: &mut RequestContext) -> Result<Option<Slot>, Denial>
     Ok(Some(share.slot(context.started.into(), waits).await))
 }
 
-/// A head that the door did not take.
+/// A head that was not taken.
 fn refuse(context: &mut RequestContext, refusal: Option<Refusal>) -> Result<(), Denial> {
     let Some(refusal) = refusal else { return Ok(()) };
     context.describe_refused(&refusal.line);
@@ -498,7 +514,7 @@ fn grant(head: &mut UpstreamHead, auth: &AuthRequest, granted: Vec<(HeaderName, 
     head.ours.extend(granted);
 }
 
-/// The door did this for HTTP/1; bytes past ASCII come over HTTP/2 too, and in targets of rewrites.
+/// Reading does this for HTTP/1; bytes past ASCII come over HTTP/2 too, and in targets of rewrites.
 fn encoded(target: &str) -> String {
     let encoded = sunbeam_wire::encoded_target(target.as_bytes());
     encoded.and_then(|encoded| String::from_utf8(encoded).ok()).unwrap_or_else(|| target.to_owned())

@@ -2,9 +2,9 @@
 //! WebSocket: HTTP/1.1 upgrades (RFC 6455) and extended CONNECT over HTTP/2 (RFC 8441), both to an
 //! HTTP/1.1 backend. The tunnel has no deadline of its own: a chat may be silent for hours.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use http::{Method, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
+use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 use tracing::debug;
 
 use crate::answer::{Answer, Finish};
 use crate::body::{RequestBody, boxed, empty};
 use crate::context::RequestContext;
-use crate::door::DoorState;
 use crate::upstream::{
     Attempts, Kind, Lease, PooledBody, Tunnel, Turn, UpstreamError, UpstreamHead, accept, open_http1,
 };
@@ -53,13 +53,51 @@ impl WebSocket {
     }
 }
 
+/// A stream that no longer speaks HTTP.
+pub(crate) trait ClientStream: AsyncRead + AsyncWrite + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Unpin> ClientStream for T {}
+
+/// Where the client's stream comes from, once an upgrade was answered.
+pub(crate) enum Upgrade {
+    /// The request did not ask for it.
+    None,
+    Http1(oneshot::Receiver<Box<dyn ClientStream>>),
+    Http2(OnUpgrade),
+}
+
+impl fmt::Debug for Upgrade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Http1(_) => "Http1",
+            Self::Http2(_) => "Http2",
+        })
+    }
+}
+
+impl Upgrade {
+    /// Waits for the stream.
+    ///
+    /// # Errors
+    /// Why there is none: the client left.
+    async fn stream(self) -> Result<Box<dyn ClientStream>, String> {
+        match self {
+            Self::None => Err("not asked for".to_owned()),
+            Self::Http1(coming) => coming.await.map_err(|_| "the client left".to_owned()),
+            Self::Http2(upgrade) => match upgrade.await {
+                Ok(stream) => Ok(Box::new(TokioIo::new(stream))),
+                Err(error) => Err(error.to_string()),
+            },
+        }
+    }
+}
+
 /// Opens the tunnel, or passes the backend's refusal on.
 pub(crate) async fn tunnel(
     attempts: &mut Attempts<'_>,
     mut head: UpstreamHead,
     kind: WebSocket,
-    client: OnUpgrade,
-    door: Option<&Arc<DoorState>>,
+    client: Upgrade,
 ) -> Result<Answer, UpstreamError> {
     let key = prepare(&mut head, kind);
     let (turn, mut lease) = connect(attempts).await?;
@@ -77,9 +115,6 @@ pub(crate) async fn tunnel(
     }
     if let Some(key) = key {
         check_accept(response.headers(), &key).map_err(|error| attempts.note(&turn, error, false))?;
-    }
-    if let Some(door) = door {
-        door.open_tunnel();
     }
     let no_tunnel = || UpstreamError::backend(Kind::Protocol, "no tunnel over HTTP/2");
     let upstream = lease.into_tunnel().ok_or_else(no_tunnel)?;
@@ -115,12 +150,12 @@ async fn connect(attempts: &mut Attempts<'_>) -> Result<(Turn, Lease), UpstreamE
 }
 
 /// Copies until either side ends; only then is the request over, and its record written.
-async fn run(client: OnUpgrade, mut upstream: Tunnel, mut context: RequestContext, _in_flight: Turn) {
+async fn run(client: Upgrade, mut upstream: Tunnel, mut context: RequestContext, _in_flight: Turn) {
     let metrics = context.shared.metrics.clone();
     metrics.websocket_active().inc();
-    match client.await {
+    match client.stream().await {
         Ok(client) => {
-            let mut client = Counted { io: TokioIo::new(client), written: 0 };
+            let mut client = Counted { io: client, written: 0 };
             let mut draining = context.shared.draining.subscribe();
             let copied = tokio::select! {
                 copied = copy_bidirectional(&mut client, &mut upstream) => Some(copied),

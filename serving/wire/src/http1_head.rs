@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The strict reading of an HTTP/1 request head (RFC 9112 §2 to §6).
 //!
-//! hyper takes more than is safe before a backend that may read the same bytes another way: both
+//! Most readers take more than is safe before a backend that may read the same bytes another way: both
 //! framings at once, a length twice, bare line feeds, two hosts. What is ambiguous is refused here.
 
 use std::borrow::Cow;
@@ -48,14 +48,20 @@ pub enum Framing {
 pub struct CheckedHead<'a> {
     /// As sent.
     pub method: &'a [u8],
-    /// As sent.
-    pub target: &'a [u8],
-    /// The bytes for hyper: as sent, or with the target's odd bytes percent-encoded.
-    pub bytes: Cow<'a, [u8]>,
+    /// As sent, or with its odd bytes percent-encoded ([`encoded_target`]).
+    pub target: Cow<'a, [u8]>,
+    /// It says HTTP/1.0.
+    pub is_http_10: bool,
     /// The body behind it.
     pub framing: Framing,
     /// It asks to become something else: an upgrade.
     pub may_upgrade: bool,
+    /// The connection ends with this request: `Connection: close`, or HTTP/1.0 without `keep-alive`.
+    pub closes: bool,
+    /// `Expect: 100-continue`, in HTTP/1.1.
+    pub expects_continue: bool,
+    /// `TE: trailers`
+    pub takes_trailers: bool,
 }
 
 /// Where the head ends in `bytes` (behind the blank line), looking only at what came since `scanned`.
@@ -97,35 +103,31 @@ fn search_end(bytes: &[u8], scanned: usize) -> Result<Option<usize>, &'static st
     Ok(None)
 }
 
-/// Checks a whole head, blank line included.
+/// Checks a whole head, blank line included. `each` gets the name and the value of each header line, as they come:
+/// those of a head that is refused in the end too.
 ///
 /// # Errors
 /// [`Refusal`]: the status to answer with, and why.
-pub fn check<'a>(head: &'a [u8], limits: &HeadLimits) -> Result<CheckedHead<'a>, Refusal> {
+pub fn check<'a>(
+    head: &'a [u8],
+    limits: &HeadLimits,
+    each: impl FnMut(&'a [u8], &'a [u8]),
+) -> Result<CheckedHead<'a>, Refusal> {
     let (line, rest) = split_line(head);
     let refuse = |status, why| Refusal::new(status, why, head);
     let request = request_line(line, limits).map_err(|(status, why)| refuse(status, why))?;
-    let fields = fields(rest, limits).map_err(|(status, why)| refuse(status, why))?;
+    let fields = fields(rest, limits, each).map_err(|(status, why)| refuse(status, why))?;
     let framing = fields.framing(request.is_http_10).map_err(|(status, why)| refuse(status, why))?;
     fields.check_host(&request).map_err(|why| refuse(400, why))?;
-    let bytes = match encoded_target(request.target) {
-        None => Cow::Borrowed(head),
-        Some(target) => {
-            let mut bytes = Vec::with_capacity(head.len() + target.len());
-            bytes.extend_from_slice(request.method);
-            bytes.push(b' ');
-            bytes.extend_from_slice(&target);
-            bytes.extend_from_slice(if request.is_http_10 { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\n" });
-            bytes.extend_from_slice(rest);
-            Cow::Owned(bytes)
-        }
-    };
     Ok(CheckedHead {
         method: request.method,
-        target: request.target,
-        bytes,
+        target: encoded_target(request.target).map_or(Cow::Borrowed(request.target), Cow::Owned),
+        is_http_10: request.is_http_10,
         framing,
         may_upgrade: fields.upgrade,
+        closes: fields.closes || (request.is_http_10 && !fields.keeps),
+        expects_continue: fields.expects && !request.is_http_10,
+        takes_trailers: fields.takes_trailers,
     })
 }
 
@@ -167,6 +169,10 @@ struct Fields<'a> {
     codings: usize,
     is_chunked: bool,
     upgrade: bool,
+    closes: bool,
+    keeps: bool,
+    expects: bool,
+    takes_trailers: bool,
 }
 
 type Fault = (u16, &'static str);
@@ -219,7 +225,11 @@ fn absolute_authority(target: &[u8]) -> Option<&[u8]> {
     rest.get(..end)
 }
 
-fn fields<'a>(mut rest: &'a [u8], limits: &HeadLimits) -> Result<Fields<'a>, Fault> {
+fn fields<'a>(
+    mut rest: &'a [u8],
+    limits: &HeadLimits,
+    mut each: impl FnMut(&'a [u8], &'a [u8]),
+) -> Result<Fields<'a>, Fault> {
     let mut fields = Fields::default();
     let mut count = 0;
     loop {
@@ -242,10 +252,12 @@ fn fields<'a>(mut rest: &'a [u8], limits: &HeadLimits) -> Result<Fields<'a>, Fau
             return Err((400, "a header value holds a control character"));
         }
         fields.take(name, value)?;
+        each(name, value);
     }
 }
 
 impl<'a> Fields<'a> {
+    #[inline]
     fn take(&mut self, name: &[u8], value: &'a [u8]) -> Result<(), Fault> {
         if name.eq_ignore_ascii_case(b"host") {
             self.hosts += 1;
@@ -264,8 +276,18 @@ impl<'a> Fields<'a> {
             }
         } else if name.eq_ignore_ascii_case(b"upgrade") {
             self.upgrade = true;
-        } else if name.eq_ignore_ascii_case(b"expect") && !value.eq_ignore_ascii_case(b"100-continue") {
-            return Err((417, "the expectation is not `100-continue`"));
+        } else if name.eq_ignore_ascii_case(b"connection") {
+            for word in value.split(|byte| *byte == b',').map(trim) {
+                self.closes |= word.eq_ignore_ascii_case(b"close");
+                self.keeps |= word.eq_ignore_ascii_case(b"keep-alive");
+            }
+        } else if name.eq_ignore_ascii_case(b"te") {
+            self.takes_trailers |= value.eq_ignore_ascii_case(b"trailers");
+        } else if name.eq_ignore_ascii_case(b"expect") {
+            self.expects = value.eq_ignore_ascii_case(b"100-continue");
+            if !self.expects {
+                return Err((417, "the expectation is not `100-continue`"));
+            }
         }
         Ok(())
     }
@@ -332,7 +354,7 @@ pub fn content_length(value: &[u8]) -> Option<u64> {
     Some(value.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
-/// The target with the bytes that hyper's URI type refuses percent-encoded; `None` if there are none.
+/// The target with the bytes that the `http` crate's URI type refuses percent-encoded; `None` if there are none.
 /// Scanners and sloppy clients send them, backends take them: they must be judged, not vanish. Bytes past
 /// ASCII are encoded too: to some backends they are no request.
 pub fn encoded_target(target: &[u8]) -> Option<Vec<u8>> {
@@ -367,12 +389,14 @@ pub fn header_lines(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 /// Name and trimmed value of a header line.
+#[inline]
 fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let (name, value) = line.split_at(memchr(b':', line)?);
     Some((name, trim(value.get(1..).unwrap_or_default())))
 }
 
 /// The line before the next CRLF, and what follows it.
+#[inline]
 pub(crate) fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     match memchr(b'\n', bytes) {
         Some(at) => {
@@ -383,6 +407,7 @@ pub(crate) fn split_line(bytes: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
+#[inline]
 pub(crate) fn trim(value: &[u8]) -> &[u8] {
     let is_blank = |byte: &u8| *byte == b' ' || *byte == b'\t';
     let start = value.iter().position(|byte| !is_blank(byte)).unwrap_or(value.len());
@@ -390,6 +415,7 @@ pub(crate) fn trim(value: &[u8]) -> &[u8] {
     value.get(start..end).unwrap_or_default()
 }
 
+#[inline]
 fn is_all_token(name: &[u8]) -> bool {
     static IS_TOKEN: [bool; 256] = {
         let mut table = [false; 256];
@@ -436,7 +462,7 @@ mod tests {
     const LIMITS: HeadLimits = HeadLimits { max_head_bytes: 4096, max_headers: 8, max_target_bytes: 64 };
 
     fn status(head: &str) -> u16 {
-        check(head.as_bytes(), &LIMITS).map_or_else(|refusal| refusal.status, |_| 200)
+        check(head.as_bytes(), &LIMITS, |_, _| ()).map_or_else(|refusal| refusal.status, |_| 200)
     }
 
     #[test]
@@ -501,13 +527,32 @@ mod tests {
     }
 
     #[test]
-    fn odd_bytes_of_the_target_are_encoded_and_nothing_else_changes() {
+    fn odd_bytes_of_the_target_are_encoded() {
         let head = "GET /a<b>?\"q\"=`\u{e9} HTTP/1.1\r\nHost: a\r\nX: <\r\n\r\n";
-        let checked = check(head.as_bytes(), &LIMITS).unwrap();
-        let want = "GET /a%3Cb%3E?%22q%22=%60%C3%A9 HTTP/1.1\r\nHost: a\r\nX: <\r\n\r\n";
-        assert_eq!(checked.bytes, want.as_bytes());
+        let checked = check(head.as_bytes(), &LIMITS, |_, _| ()).unwrap();
+        assert_eq!(checked.target, &b"/a%3Cb%3E?%22q%22=%60%C3%A9"[..]);
         let plain = b"GET /%3C HTTP/1.1\r\nHost: a\r\n\r\n";
-        assert!(matches!(check(plain, &LIMITS).unwrap().bytes, Cow::Borrowed(_)));
+        assert!(matches!(check(plain, &LIMITS, |_, _| ()).unwrap().target, Cow::Borrowed(b"/%3C")));
+    }
+
+    #[test]
+    fn what_becomes_of_the_connection_is_read_and_each_line_is_told() {
+        for (version, lines, closes, expects, trailers) in [
+            ("1.1", "", false, false, false),
+            ("1.0", "", true, false, false),
+            ("1.0", "Connection: Keep-Alive\r\n", false, false, false),
+            ("1.0", "Expect: 100-continue\r\n", true, false, false),
+            ("1.1", "Connection: TE, Close\r\nTE: trailers\r\n", true, false, true),
+            ("1.1", "Connection: keep-alive\r\nConnection:close\r\n", true, false, false),
+            ("1.1", "Expect: 100-Continue\r\nTE: gzip\r\n", false, true, false),
+        ] {
+            let head = format!("GET / HTTP/{version}\r\nHost: a\r\n{lines}\r\n");
+            let mut seen = Vec::new();
+            let checked = check(head.as_bytes(), &LIMITS, |name, value| seen.push((name, value))).unwrap();
+            let found = (checked.closes, checked.expects_continue, checked.takes_trailers);
+            assert_eq!(found, (closes, expects, trailers), "{head}");
+            assert_eq!(seen, header_lines(head.as_bytes()).collect::<Vec<_>>(), "{head}");
+        }
     }
 
     #[test]
@@ -531,7 +576,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _whatever = find_end(&bytes, 0);
-            drop(check(&bytes, &LIMITS));
+            drop(check(&bytes, &LIMITS, |_, _| ()));
         }
 
         #[test]

@@ -23,7 +23,7 @@ use crate::executor::LocalExecutor;
 use crate::frame_watch::{FrameWatch, Ledger};
 use crate::pace::Pace;
 use crate::paced_body::{PacedBody, last_piece_may_take};
-use crate::service::Service;
+use crate::service::{Arrived, Service};
 
 /// Buffered answer bytes of one stream: two frames of the usual size.
 const SEND_BUFFER_BYTES: usize = 32 * 1024;
@@ -57,7 +57,7 @@ where
             watchdog.served.set(watchdog.served.get() + 1);
             let watch = watchdog.executor.watch_next();
             async move {
-                let response = service.serve(info, None, request).await;
+                let response = service.serve(info, Arrived::of_http2(request)).await;
                 Ok::<_, Infallible>(response.map(|body| PacedBody::new(body, watch)))
             }
         }

@@ -4,6 +4,8 @@
 mod http1;
 mod http2;
 
+pub(crate) use http1::Http1Body;
+
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;

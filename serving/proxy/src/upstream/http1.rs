@@ -15,23 +15,23 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use bytes::{Bytes, BytesMut};
 use http::{Method, Response, StatusCode, Version};
 use http_body::{Frame, SizeHint};
 use sunbeam_routing::Backend;
-use sunbeam_wire::{CheckedAnswer, Chunked, Framing, Piece, check_answer, find_end, header_lines};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use sunbeam_wire::{CheckedAnswer, Chunked, Framing, check_answer, find_end};
+use tokio::io::ReadBuf;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::connect::Stream;
 use super::upload::{Upload, UploadTask};
 use super::{Failure, Kind, UpstreamError, UpstreamHead};
 use crate::body::{BodyFault, BodyWatch, BoxError, RequestBody};
+use crate::framed::{FramedBody, Next, fields};
+use crate::rewound::Rewound;
 
-/// Bytes of an answer's head, and how many lines: more than any application sends.
+/// Bytes of an answer's head: more than any application sends.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-const HEAD_LINES_MAX: usize = 100;
 
 /// Answers with 1xx before the real one. A slow WebDAV server sends `102 Processing` every twenty seconds.
 const INFORMATIONAL_MAX: u32 = 64;
@@ -41,6 +41,9 @@ const INFORMATIONAL_MAX: u32 = 64;
 const HEAD_READ_BYTES: usize = 4 * 1024;
 const BODY_READ_BYTES: usize = 32 * 1024;
 
+/// The stream behind a `101`.
+pub(crate) type Tunnel = Rewound<Box<dyn Stream>>;
+
 pub(super) type Io = Rc<RefCell<Box<dyn Stream>>>;
 
 /// See the module.
@@ -49,23 +52,12 @@ pub(crate) struct Connection {
     /// What was read and is not used yet.
     inbound: BytesMut,
     /// What of the answer's body is not read yet.
-    rest: Rest,
-    trailers: Vec<u8>,
+    rest: FramedBody,
     /// Nothing in this exchange speaks against another one.
     keeps: bool,
     upload: Option<UploadTask>,
     /// Stays from request to request: to move a timer further away costs nothing, to make one does.
     timer: Option<Pin<Box<Sleep>>>,
-}
-
-/// What is left of an answer.
-#[derive(Clone, Copy, Debug)]
-enum Rest {
-    Nothing,
-    Length(u64),
-    Chunked(Chunked),
-    /// Its end is the connection's.
-    ToEnd,
 }
 
 /// How far the reading of a head has come.
@@ -161,8 +153,7 @@ impl Connection {
         Self {
             io: Rc::new(RefCell::new(stream)),
             inbound: BytesMut::new(),
-            rest: Rest::Nothing,
-            trailers: Vec::new(),
+            rest: FramedBody::default(),
             keeps: true,
             upload: None,
             timer: None,
@@ -223,25 +214,23 @@ impl Connection {
     pub(super) fn may_be_kept(&mut self) -> bool {
         let is_uploaded = self.upload.take().is_none_or(|upload| upload.is_done());
         // What stands behind the answer belongs to nobody.
-        self.keeps && is_uploaded && matches!(self.rest, Rest::Nothing) && self.inbound.is_empty()
+        self.keeps && is_uploaded && self.rest.is_over() && self.inbound.is_empty()
     }
 
     /// The answer was read to its end.
     pub(super) const fn is_over(&self) -> bool {
-        matches!(self.rest, Rest::Nothing)
+        self.rest.is_over()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        match self.rest {
-            Rest::Nothing => SizeHint::with_exact(0),
-            Rest::Length(left) => SizeHint::with_exact(left),
-            Rest::Chunked(_) | Rest::ToEnd => SizeHint::new(),
-        }
+        self.rest.size_hint()
     }
 
     /// The stream behind a `101`, for both directions.
-    pub(crate) fn into_tunnel(mut self) -> Tunnel {
-        Tunnel { io: Rc::clone(&self.io), early: self.inbound.split().freeze() }
+    pub(crate) fn into_tunnel(self) -> Option<Tunnel> {
+        // An upgrade has no body, so there is no upload that has the stream too.
+        let stream = Rc::into_inner(self.io)?.into_inner();
+        Some(Rewound::new(stream, self.inbound.freeze()))
     }
 
     /// What comes next of the answer's body.
@@ -253,41 +242,13 @@ impl Connection {
             upload.wakes(cx.waker());
         }
         loop {
-            match &mut self.rest {
-                Rest::Nothing => return Poll::Ready(None),
-                Rest::Length(left) if !self.inbound.is_empty() => {
-                    let here = usize::try_from(*left).unwrap_or(usize::MAX).min(self.inbound.len());
-                    *left -= here as u64;
-                    if *left == 0 {
-                        self.rest = Rest::Nothing;
-                    }
-                    return Poll::Ready(Some(Ok(Frame::data(self.inbound.split_to(here).freeze()))));
-                }
-                Rest::Chunked(chunked) => match chunked.next(&self.inbound) {
-                    Err(why) => return Poll::Ready(Some(Err(why.into()))),
-                    Ok((_, 0)) => {}
-                    Ok((Piece::Data, here)) => {
-                        return Poll::Ready(Some(Ok(Frame::data(self.inbound.split_to(here).freeze()))));
-                    }
-                    Ok((piece, here)) => {
-                        if piece == Piece::Trailers {
-                            self.trailers.extend_from_slice(self.inbound.get(..here).unwrap_or_default());
-                        }
-                        self.inbound.advance(here);
-                        if chunked.is_done() {
-                            self.rest = Rest::Nothing;
-                            return Poll::Ready(self.take_trailers());
-                        }
-                        continue;
-                    }
-                },
-                Rest::ToEnd if !self.inbound.is_empty() => {
-                    return Poll::Ready(Some(Ok(Frame::data(self.inbound.split().freeze()))));
-                }
-                Rest::Length(_) | Rest::ToEnd => {}
+            match self.rest.take(&mut self.inbound) {
+                Next::Frame(frame) => return Poll::Ready(Some(frame)),
+                Next::Over => return Poll::Ready(None),
+                Next::More => {}
             }
             match ready!(self.poll_fill(cx, BODY_READ_BYTES)) {
-                Ok(0) if matches!(self.rest, Rest::ToEnd) => self.rest = Rest::Nothing,
+                Ok(0) if self.rest.end() => {}
                 Ok(0) => {
                     return Poll::Ready(Some(Err("the backend hung up in the middle of its answer".into())));
                 }
@@ -295,19 +256,6 @@ impl Connection {
                 Err(error) => return Poll::Ready(Some(Err(error.into()))),
             }
         }
-    }
-
-    fn take_trailers(&mut self) -> Option<Result<Frame<Bytes>, BoxError>> {
-        /// The blank line alone.
-        const NONE: usize = 2;
-        if self.trailers.len() <= NONE {
-            self.trailers.clear();
-            return None;
-        }
-        // A line in front, as a head has one.
-        let section = [b"\r\n", self.trailers.as_slice()].concat();
-        self.trailers.clear();
-        Some(fields(&Bytes::from(section)).map(Frame::trailers).map_err(Into::into))
     }
 
     fn poll_head(
@@ -358,18 +306,17 @@ impl Connection {
     ) -> Result<Response<()>, String> {
         let status = StatusCode::from_u16(checked.status).map_err(|error| error.to_string())?;
         let mut response = Response::new(());
-        *response.headers_mut() = fields(head)?;
+        *response.headers_mut() = fields(head).map_err(|why| format!("the answer's head: {why}"))?;
         *response.status_mut() = status;
         *response.version_mut() = if checked.is_http_10 { Version::HTTP_10 } else { Version::HTTP_11 };
         let has_none = is_head || matches!(checked.status, 101 | 204 | 304);
         self.rest = match checked.framing {
-            _ if has_none => Rest::Nothing,
-            Framing::Length(0) => Rest::Nothing,
-            Framing::Length(length) => Rest::Length(length),
-            Framing::Chunked => Rest::Chunked(Chunked::of_answer()),
-            Framing::None => Rest::ToEnd,
+            _ if has_none => FramedBody::default(),
+            Framing::Length(length) => FramedBody::of_length(length),
+            Framing::Chunked => FramedBody::chunked(Chunked::of_answer()),
+            Framing::None => FramedBody::to_end(),
         };
-        self.keeps = !checked.closes && !checked.is_http_10 && !matches!(self.rest, Rest::ToEnd);
+        self.keeps = !checked.closes && !checked.is_http_10 && !self.rest.ends_with_connection();
         Ok(response)
     }
 
@@ -398,68 +345,15 @@ impl fmt::Debug for Connection {
 
 const TOO_LARGE: &str = "the answer's head is too large";
 
-/// The fields of a section whose first line is none. Values are parts of `section`; nothing is copied.
-fn fields(section: &Bytes) -> Result<HeaderMap, String> {
-    let lines = section.iter().filter(|byte| **byte == b'\n').count().saturating_sub(2);
-    if lines > HEAD_LINES_MAX {
-        return Err("the answer has too many header lines".to_owned());
-    }
-    let mut fields = HeaderMap::with_capacity(lines);
-    let mut read = 0;
-    for (name, value) in header_lines(section) {
-        let name = HeaderName::from_bytes(name).map_err(|_| "the answer's head holds an odd name")?;
-        let value = HeaderValue::from_maybe_shared(section.slice_ref(value))
-            .map_err(|_| "the answer's head holds a control character")?;
-        fields.append(name, value);
-        read += 1;
-    }
-    // A line without a colon ends the iteration early.
-    if read == lines { Ok(fields) } else { Err("the answer's head holds a line without a name".to_owned()) }
-}
-
-/// A connection that no longer speaks HTTP.
-pub(crate) struct Tunnel {
-    io: Io,
-    /// What came with the head.
-    early: Bytes,
-}
-
-impl AsyncRead for Tunnel {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if !self.early.is_empty() {
-            let here = self.early.len().min(buffer.remaining());
-            buffer.put_slice(&self.early.split_to(here));
-            return Poll::Ready(Ok(()));
-        }
-        Pin::new(&mut **self.io.borrow_mut()).poll_read(cx, buffer)
-    }
-}
-
-impl AsyncWrite for Tunnel {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut **self.io.borrow_mut()).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut **self.io.borrow_mut()).poll_flush(cx)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut **self.io.borrow_mut()).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
     use http_body_util::BodyExt as _;
     use sunbeam_routing::Http2Mode;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
     use super::*;
+    use crate::framed::LINES_MAX;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -532,7 +426,7 @@ mod tests {
     async fn pieces_are_read_as_the_whole() {
         let flood = b"HTTP/1.1 102 Processing\r\n\r\n".repeat(65);
         let large = [&b"HTTP/1.1 200 OK\r\nX: "[..], &b"x".repeat(HEAD_BYTES_MAX), b"\r\n\r\n"].concat();
-        let many = [&b"HTTP/1.1 200 OK\r\n"[..], &b"X: y\r\n".repeat(HEAD_LINES_MAX + 1), b"\r\n"].concat();
+        let many = [&b"HTTP/1.1 200 OK\r\n"[..], &b"X: y\r\n".repeat(LINES_MAX + 1), b"\r\n"].concat();
         for (bytes, want) in [
             (&b"HTTP/1.1 200 OK\r\nX: y\r\n\r\nbody\n\n\0"[..], Ok(200)),
             (b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 404 Not Found\r\n\r\nbody\n", Ok(404)),
@@ -540,17 +434,23 @@ mod tests {
             (b"HTTP/1.1 200 OK\r\nX: \xe9\r\n\r\n", Ok(200)),
             (b"HTTP/1.1 200 OK\nX: y\r\n\r\n", Err("a line ends without CR")),
             (b"HTTP/1.1 200 OK\r\nX: y\r\n\n", Err("a line ends without CR")),
-            (b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n", Err("the answer's head holds an odd name")),
-            (b"HTTP/1.1 200 OK\r\nX: \x01\r\n\r\n", Err("the answer's head holds a control character")),
-            (b"HTTP/1.1 200 OK\r\nX: y\rz\r\n\r\n", Err("the answer's head holds a control character")),
-            (b"HTTP/1.1 200 OK\r\nX\r\nY: z\r\n\r\n", Err("the answer's head holds a line without a name")),
+            (b"HTTP/1.1 200 OK\r\nX : y\r\n\r\n", Err("the answer's head: a header name is odd")),
+            (
+                b"HTTP/1.1 200 OK\r\nX: \x01\r\n\r\n",
+                Err("the answer's head: a header value holds a control character"),
+            ),
+            (
+                b"HTTP/1.1 200 OK\r\nX: y\rz\r\n\r\n",
+                Err("the answer's head: a header value holds a control character"),
+            ),
+            (b"HTTP/1.1 200 OK\r\nX\r\nY: z\r\n\r\n", Err("the answer's head: a header line has no name")),
             (
                 b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\n X: y\r\n\r\n",
                 Err("the answer's head holds a folded line"),
             ),
             (&flood, Err("too many informational answers")),
             (&large, Err(TOO_LARGE)),
-            (&many, Err("the answer has too many header lines")),
+            (&many, Err("the answer's head: there are too many header lines")),
         ] {
             for piece in [1, 2, 3, 7, 100, usize::MAX] {
                 if piece < 100 && bytes.len() > HEAD_BYTES_MAX {

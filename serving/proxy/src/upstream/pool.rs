@@ -206,7 +206,7 @@ impl Lease {
     /// The stream behind a `101`; none over HTTP/2.
     pub(crate) fn into_tunnel(self) -> Option<Tunnel> {
         match self.sender {
-            Sender::Http1(connection) => Some(connection.into_tunnel()),
+            Sender::Http1(connection) => connection.into_tunnel(),
             Sender::Http2(_) => None,
         }
     }
@@ -342,7 +342,7 @@ impl Body for PooledBody {
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                // What came before is sent first: at an error hyper throws away what it still has.
+                // What came before is sent first: at an error the HTTP/2 library throws away what it still has.
                 self.broken = Some(error);
                 cx.waker().wake_by_ref();
                 Poll::Pending

@@ -3,12 +3,12 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http_body::{Body as _, Frame};
 use sunbeam_routing::Backend;
@@ -18,22 +18,19 @@ use tokio::task::{AbortHandle, spawn_local};
 use super::http1::Io;
 use super::{Failure, Kind, UpstreamError, UpstreamHead};
 use crate::body::RequestBody;
+use crate::outbox::Outbox;
+
+/// Room for most heads.
+const HEAD_BYTES: usize = 1024;
 
 /// A request on its way.
 pub(super) struct Upload {
-    /// Head and chunk sizes; written as far as `at`.
-    text: Vec<u8>,
-    at: usize,
-    /// Behind `text`.
-    data: Bytes,
-    /// Behind `data`: the end of a chunk.
-    tail: &'static [u8],
+    outbox: Outbox,
     body: RequestBody,
     is_chunked: bool,
     /// Bytes that Content-Length has promised and that have not come yet.
     promised: u64,
     body_is_over: bool,
-    has_written: bool,
 }
 
 impl Upload {
@@ -49,8 +46,10 @@ impl Upload {
             Some(None) => return Err(UpstreamError::backend(Kind::Ours, "Content-Length is not one number")),
             None => (true, 0),
         };
-        let mut text = Vec::with_capacity(512);
-        write_head(&mut text, head, backend)?;
+        let mut outbox = Outbox::default();
+        let text = outbox.text();
+        text.reserve(HEAD_BYTES);
+        write_head(text, head, backend)?;
         if is_chunked {
             text.extend_from_slice(b"transfer-encoding: chunked\r\n");
         } else if length.is_some() {
@@ -60,38 +59,26 @@ impl Upload {
         }
         text.extend_from_slice(b"\r\n");
         let body_is_over = body.is_empty();
-        let (at, data, tail) = (0, Bytes::new(), &[][..]);
-        Ok(Self { text, at, data, tail, body, is_chunked, promised, body_is_over, has_written: false })
+        Ok(Self { outbox, body, is_chunked, promised, body_is_over })
     }
 
     /// Ready when all is written. A body that fails is told by its watch.
     pub(super) fn poll(&mut self, io: &Io, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             // Before the first byte too, so that a small body goes out with its head.
-            let waits = self.data.is_empty() && self.tail.is_empty() && self.poll_body(cx)?.is_pending();
+            let waits = !self.outbox.has_data() && self.poll_body(cx)?.is_pending();
             let mut stream = io.borrow_mut();
-            let stream = Pin::new(&mut **stream);
-            let text = self.text.get(self.at..).unwrap_or_default();
-            let written = if self.data.is_empty() && self.tail.is_empty() {
-                if text.is_empty() {
-                    ready!(stream.poll_flush(cx))?;
-                    return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
-                }
-                ready!(stream.poll_write(cx, text))?
-            } else {
-                let slices = [IoSlice::new(text), IoSlice::new(&self.data), IoSlice::new(self.tail)];
-                ready!(stream.poll_write_vectored(cx, &slices))?
-            };
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            ready!(self.outbox.poll_write(Pin::new(&mut **stream), cx))?;
+            if waits || self.body_is_over {
+                ready!(Pin::new(&mut **stream).poll_flush(cx))?;
+                return if waits { Poll::Pending } else { Poll::Ready(Ok(())) };
             }
-            self.wrote(written);
         }
     }
 
     /// Takes the next piece of the body; pending when there is none yet.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<()>> {
-        while !self.body_is_over && self.data.is_empty() {
+        while !self.body_is_over && !self.outbox.has_data() {
             match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Pending => return Ok(Poll::Pending),
                 Poll::Ready(Some(Ok(frame))) => self.take(frame)?,
@@ -99,7 +86,7 @@ impl Upload {
                 Poll::Ready(None) => {
                     self.body_is_over = true;
                     if self.is_chunked {
-                        self.text.extend_from_slice(b"0\r\n\r\n");
+                        self.outbox.text().extend_from_slice(b"0\r\n\r\n");
                     } else if self.promised > 0 {
                         return Err(self.belied());
                     }
@@ -113,17 +100,13 @@ impl Upload {
     fn take(&mut self, frame: Frame<Bytes>) -> io::Result<()> {
         let Ok(data) = frame.into_data() else { return Ok(()) };
         if data.is_empty() {
-            // An empty chunk would be the end.
             return Ok(());
         }
-        if self.is_chunked {
-            self.text.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
-            self.tail = b"\r\n";
-        } else {
+        if !self.is_chunked {
             let left = self.promised.checked_sub(data.len() as u64);
             self.promised = left.ok_or_else(|| self.belied())?;
         }
-        self.data = data;
+        self.outbox.put(data, self.is_chunked);
         Ok(())
     }
 
@@ -132,28 +115,13 @@ impl Upload {
         io::ErrorKind::InvalidData.into()
     }
 
-    fn wrote(&mut self, mut written: usize) {
-        self.has_written = true;
-        let text = written.min(self.text.len() - self.at);
-        self.at += text;
-        written -= text;
-        if self.at == self.text.len() {
-            self.text.clear();
-            self.at = 0;
-        }
-        let data = written.min(self.data.len());
-        self.data.advance(data);
-        written -= data;
-        self.tail = self.tail.get(written..).unwrap_or_default();
-    }
-
     /// The connection is gone.
     pub(super) fn dead(&mut self, error: &io::Error) -> Failure {
         let error =
             UpstreamError::backend(Kind::Reset, format!("the connection ended before an answer: {error}"));
-        let unsent = (!self.has_written).then(|| {
+        let unsent = (!self.outbox.has_written()).then(|| {
             let mut body = std::mem::replace(&mut self.body, RequestBody::none().0);
-            body.put_back(std::mem::take(&mut self.data));
+            body.put_back(self.outbox.take_data());
             body
         });
         Failure { error, unsent, is_dead: true }
