@@ -161,6 +161,32 @@ fn an_old_backend_that_refuses_the_upgrade_does_not_make_the_client_old() {
 }
 
 #[test]
+fn a_tunnel_has_no_length_and_http_1_0_has_no_tunnel() {
+    let backend = RawUpstream::start(|connection| {
+        if connection.read_request().is_some_and(|request| request.to_lowercase().contains("upgrade:")) {
+            connection.write(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\
+                  Content-Length: 7\r\n\r\n",
+            );
+        } else {
+            connection.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+    });
+    let proxy = TestProxy::start(&route(&backend.url(), "websocket = true"));
+    let ask = |version: &str| {
+        let request = format!(
+            "GET / HTTP/{version}\r\nHost: {HOST}\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        );
+        raw_exchange(proxy.http(), request.as_bytes())
+    };
+    let upgraded = ask("1.1").to_lowercase();
+    assert!(upgraded.starts_with("http/1.1 101 ") && !upgraded.contains("content-length"), "{upgraded}");
+    let plain = ask("1.0");
+    assert!(plain.starts_with("HTTP/1.0 200 ") && plain.ends_with("ok"), "{plain}");
+}
+
+#[test]
 fn an_open_tunnel_is_counted_and_its_record_is_written_when_it_closes() {
     let app = Peer::start("app.py", &[]);
     let proxy = TestProxy::start(&route(&app.url(), "websocket = true"));

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -151,7 +151,8 @@ struct Arrival {
     /// Since when nothing came, as far as it was looked.
     waiting: Option<Instant>,
     look: Option<Pin<Box<Sleep>>>,
-    connection: Rc<ConnectionInfo>,
+    /// Not for longer than it lasts: its place in the count goes with it.
+    connection: Weak<ConnectionInfo>,
 }
 
 impl RequestBody {
@@ -170,7 +171,7 @@ impl RequestBody {
                 pace: Pace::new(min_bytes_per_sec),
                 waiting: None,
                 look: None,
-                connection: Rc::clone(&context.connection),
+                connection: Rc::downgrade(&context.connection),
             })
         };
         let arrival = (min_bytes_per_sec > 0).then(arrival);
@@ -241,7 +242,8 @@ impl Arrival {
         let look = self.look.get_or_insert_with(|| Box::pin(sleep(every)));
         while look.as_mut().poll(cx).is_ready() {
             // HTTP/2 hands on whole frames only: what has come of the next one counts too.
-            if self.pace.is_too_slow(u64::from(self.connection.partial_data.get())) {
+            let partial = self.connection.upgrade().map_or(0, |info| u64::from(info.partial_data.get()));
+            if self.pace.is_too_slow(partial) {
                 return Poll::Ready(());
             }
             look.as_mut().reset(now + every);

@@ -26,7 +26,12 @@ enum Rest {
     Chunked(Chunked),
     /// Its end is the connection's.
     ToEnd,
+    /// It could not be read: nothing behind it means anything.
+    Broken,
 }
+
+/// Smaller pieces are copied, so that each does not hold the whole buffer that it came in.
+const COPIED_BYTES_MAX: usize = 1024;
 
 /// What comes next of a body.
 #[derive(Debug)]
@@ -65,15 +70,16 @@ impl FramedBody {
         match self.rest {
             Rest::Nothing => SizeHint::with_exact(0),
             Rest::Length(left) => SizeHint::with_exact(left),
-            Rest::Chunked(_) | Rest::ToEnd => SizeHint::new(),
+            Rest::Chunked(_) | Rest::ToEnd | Rest::Broken => SizeHint::new(),
         }
     }
 
-    /// Takes what `inbound` begins with. Data is not copied.
+    /// Takes what `inbound` begins with.
     pub(crate) fn take(&mut self, inbound: &mut BytesMut) -> Next {
         loop {
             match &mut self.rest {
                 Rest::Nothing => return Next::Over,
+                Rest::Broken => return Next::Frame(Err("the body's framing is broken".into())),
                 _ if inbound.is_empty() => return Next::More,
                 Rest::Length(left) => {
                     let here = usize::try_from(*left).unwrap_or(usize::MAX).min(inbound.len());
@@ -81,14 +87,16 @@ impl FramedBody {
                     if *left == 0 {
                         self.rest = Rest::Nothing;
                     }
-                    return Next::Frame(Ok(Frame::data(inbound.split_to(here).freeze())));
+                    return data(inbound, here);
                 }
                 Rest::Chunked(chunked) => match chunked.next(inbound) {
-                    Err(why) => return Next::Frame(Err(why.into())),
-                    Ok((_, 0)) => return Next::More,
-                    Ok((Piece::Data, here)) => {
-                        return Next::Frame(Ok(Frame::data(inbound.split_to(here).freeze())));
+                    Err(why) => {
+                        // Asked again it would go on from the middle.
+                        self.rest = Rest::Broken;
+                        return Next::Frame(Err(why.into()));
                     }
+                    Ok((_, 0)) => return Next::More,
+                    Ok((Piece::Data, here)) => return data(inbound, here),
                     Ok((piece, here)) => {
                         if piece == Piece::Trailers {
                             self.trailers.extend_from_slice(inbound.get(..here).unwrap_or_default());
@@ -100,7 +108,7 @@ impl FramedBody {
                         }
                     }
                 },
-                Rest::ToEnd => return Next::Frame(Ok(Frame::data(inbound.split().freeze()))),
+                Rest::ToEnd => return data(inbound, inbound.len()),
             }
         }
     }
@@ -126,6 +134,18 @@ impl FramedBody {
         self.trailers.clear();
         Some(fields(&Bytes::from(section)).map(Frame::trailers).map_err(Into::into))
     }
+}
+
+fn data(inbound: &mut BytesMut, here: usize) -> Next {
+    let data = match inbound.get(..here) {
+        Some(small) if here < COPIED_BYTES_MAX => {
+            let copy = Bytes::copy_from_slice(small);
+            inbound.advance(here);
+            copy
+        }
+        _ => inbound.split_to(here).freeze(),
+    };
+    Next::Frame(Ok(Frame::data(data)))
 }
 
 /// The fields of a section whose first line is none. Values are parts of `section`; nothing is copied.
@@ -162,4 +182,39 @@ pub(crate) fn append(
         .map_err(|_| "a header value holds a control character")?;
     fields.try_append(name, value).map_err(|_| "there are too many header lines")?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_that_broke_is_never_over_however_often_it_is_asked() {
+        // The second half would be a size and a trailer to a reader that forgot where it stood.
+        for text in [&b"1\r\na\r\n0x: y\r\n\r\n"[..], b"1\r\nab", b"x\r\n"] {
+            let mut body = FramedBody::chunked(Chunked::new());
+            let mut inbound = BytesMut::from(text);
+            let mut faults = 0;
+            for _ in 0..10 {
+                match body.take(&mut inbound) {
+                    Next::Frame(Err(_)) => faults += 1,
+                    Next::Frame(Ok(frame)) => assert_eq!(frame.into_data().unwrap(), "a"),
+                    next => panic!("{text:?}: {next:?}"),
+                }
+            }
+            assert!(faults >= 9 && !body.is_over() && !body.end(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_small_piece_does_not_hold_its_buffer() {
+        let mut inbound = BytesMut::with_capacity(64 * 1024);
+        inbound.extend_from_slice(b"1\r\na\r\n");
+        let mut body = FramedBody::chunked(Chunked::new());
+        let Next::Frame(Ok(frame)) = body.take(&mut inbound) else { panic!("a piece") };
+        let piece = frame.into_data().unwrap();
+        inbound.clear();
+        assert!(inbound.try_reclaim(60 * 1024), "the buffer is nobody else's");
+        assert_eq!(piece, "a");
+    }
 }

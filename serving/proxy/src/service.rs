@@ -452,7 +452,11 @@ async fn finish_content(
     if !route.body_rewrites.is_empty() {
         let rewritten =
             Box::pin(rewrite_response(response, method, &route.body_rewrites)).await.map_err(|error| {
-                Denial::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}"))
+                match error.downcast_ref::<UpstreamError>() {
+                    // The answer ended with a request that broke off, or is over a limit.
+                    Some(error @ UpstreamError::Client { .. }) => upstream_failed(error),
+                    _ => Denial::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}")),
+                }
             })?;
         let outcome = match rewritten.outcome {
             Outcome::Rewritten => Some("rewritten"),

@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf, copy_bidirectional};
@@ -49,7 +49,7 @@ impl WebSocket {
         };
         let asks = names(header::CONNECTION).any(|word| word.eq_ignore_ascii_case("upgrade"))
             && names(header::UPGRADE).any(|word| word.eq_ignore_ascii_case("websocket"));
-        (asks && parts.method == Method::GET).then_some(Self::Http1)
+        (asks && parts.method == Method::GET && parts.version == Version::HTTP_11).then_some(Self::Http1)
     }
 }
 

@@ -124,7 +124,8 @@ pub fn check<'a>(
         target: encoded_target(request.target).map_or(Cow::Borrowed(request.target), Cow::Owned),
         is_http_10: request.is_http_10,
         framing,
-        may_upgrade: fields.upgrade,
+        // RFC 9110 §7.8: in HTTP/1.0 it means nothing.
+        may_upgrade: fields.upgrade && !request.is_http_10,
         closes: fields.closes || (request.is_http_10 && !fields.keeps),
         expects_continue: fields.expects && !request.is_http_10,
         takes_trailers: fields.takes_trailers,

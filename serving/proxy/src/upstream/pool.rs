@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use sunbeam_routing::Backend;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::attempts::Turn;
 use super::group::Rotation;
@@ -288,24 +288,34 @@ impl PooledBody {
         }
     }
 
-    /// Ready when the backend has said nothing for too long.
+    /// Ready when the backend has said nothing for too long. An upload that goes on is no silence.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let is_first = !std::mem::replace(&mut self.waits, true);
-        let deadline = is_first.then(|| Instant::now() + self.idle);
-        match self.lease.as_mut().and_then(Lease::connection_mut) {
-            Some(connection) => {
-                if let Some(deadline) = deadline {
-                    connection.set_timer(deadline);
-                }
-                connection.poll_timer(cx)
+        if !std::mem::replace(&mut self.waits, true) {
+            self.set_timer(Instant::now() + self.idle);
+        }
+        loop {
+            ready!(self.poll_timer(cx));
+            let deadline = self.request.progress() + self.idle;
+            if self.request.ended() || deadline <= Instant::now() {
+                return Poll::Ready(());
             }
-            None => {
-                let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.idle)));
-                if let Some(deadline) = deadline {
-                    timer.as_mut().reset(deadline);
-                }
-                timer.as_mut().poll(cx)
-            }
+            self.set_timer(deadline);
+        }
+    }
+
+    fn set_timer(&mut self, deadline: Instant) {
+        match (self.lease.as_mut().and_then(Lease::connection_mut), &mut self.timer) {
+            (Some(connection), _) => connection.set_timer(deadline),
+            (None, Some(timer)) => timer.as_mut().reset(deadline),
+            (None, none) => *none = Some(Box::pin(sleep_until(deadline))),
+        }
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match (self.lease.as_mut().and_then(Lease::connection_mut), &mut self.timer) {
+            (Some(connection), _) => connection.poll_timer(cx),
+            (None, Some(timer)) => timer.as_mut().poll(cx),
+            (None, None) => Poll::Pending,
         }
     }
 }

@@ -95,7 +95,7 @@ const JOBS: &[Job] = &[
 ];
 
 const NGINX: &str = "nginx";
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 const ROUND_SECS: u64 = 3;
 const RAW: &str = "benchmarks/raw/solid-peers.jsonl";
 

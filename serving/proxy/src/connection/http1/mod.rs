@@ -235,6 +235,10 @@ where
         if is_last && !is_tunnel {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
+        let is_read = Rc::weak_count(&session.receiver) > 0;
+        let must_close =
+            poll_fn(|cx| Poll::Ready(session.receiver.borrow_mut().must_close(cx, is_read))).await;
+        let facts = Facts { closes: facts.closes || must_close, ..facts };
         let keeps = match send::send(&session.receiver, &mut outbox, response, facts).await {
             Ok(keeps) => keeps,
             Err(error) => {
@@ -245,8 +249,8 @@ where
         if let (Some(tunnel), true) = (tunnel, is_tunnel) {
             return End::Tunnel(tunnel);
         }
-        let is_received = poll_fn(|cx| Poll::Ready(session.receiver.borrow_mut().is_received(cx))).await;
-        if !keeps || !is_received {
+        session.receiver.borrow_mut().end_request();
+        if !keeps || !is_received(session).await {
             break;
         }
         session.stage.set(Stage::Between);
@@ -302,6 +306,19 @@ impl Deadline {
     }
 }
 
+/// Whether the request was read to its end, as the next one lies behind it. A small rest is waited for.
+async fn is_received<T>(session: &Session<T>) -> bool
+where
+    T: AsyncRead + AsyncWrite + Watched + Unpin,
+{
+    let mut discarding = pin!(poll_fn(|cx| session.receiver.borrow_mut().poll_discard(cx)));
+    // Nearly always it was, and no timer need be made.
+    match poll_fn(|cx| Poll::Ready(discarding.as_mut().poll(cx))).await {
+        Poll::Ready(is_received) => is_received,
+        Poll::Pending => timeout(LINGER, discarding).await.unwrap_or(false),
+    }
+}
+
 /// Says goodbye. A client that does not take it, or goes on sending, is waited for no longer than [`LINGER`].
 async fn close<T>(session: &Session<T>)
 where
@@ -316,7 +333,9 @@ async fn idles<T>(session: &Session<T>) {
     loop {
         let before = session.served.get();
         sleep(IDLE_AFTER).await;
-        if before > 0 && session.served.get() == before && session.stage.get() == Stage::Between {
+        let is_silent =
+            session.stage.get() == Stage::Between && !session.receiver.borrow().has_partial_head();
+        if before > 0 && session.served.get() == before && is_silent {
             return;
         }
     }

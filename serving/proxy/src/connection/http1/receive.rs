@@ -6,8 +6,8 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
-use std::task::{Context, Poll, ready};
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::request::Parts;
@@ -25,8 +25,8 @@ use crate::rewound::Rewound;
 const HEAD_READ_BYTES: usize = 8 * 1024;
 const BODY_READ_BYTES: usize = 16 * 1024;
 
-/// Bytes of a body nobody wanted that are read so that its connection can be kept, if they are there already.
-const UNWANTED_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a body that nobody wanted: so many are read so that its connection can be kept.
+const UNWANTED_BYTES_MAX: u64 = 64 * 1024;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -41,6 +41,12 @@ pub(super) struct Receiver<T> {
     scanned: usize,
     /// What of the last request's body is not read yet.
     body: FramedBody,
+    /// Whose body that is: counts heads, and ends of requests.
+    message: u64,
+    /// Who waits for more of it.
+    reader: Option<Waker>,
+    /// Bytes of it that nobody wanted.
+    discarded: u64,
     /// What of [`CONTINUE`] is to be written before more of the body can come.
     interim: &'static [u8],
     interim_waits: bool,
@@ -76,6 +82,9 @@ impl<T> Receiver<T> {
             inbound: BytesMut::new(),
             scanned: 0,
             body: FramedBody::default(),
+            message: 0,
+            reader: None,
+            discarded: 0,
             interim: &[],
             interim_waits: false,
         }
@@ -96,8 +105,18 @@ impl<T> Receiver<T> {
 
     /// The answer begins: who waits for `100 Continue` hears that instead. What is left of one that has begun.
     pub(super) fn end_interim(&mut self) -> &'static [u8] {
+        // The answer's end flushes both.
+        self.interim_waits = false;
         let rest = std::mem::take(&mut self.interim);
         if rest.len() < CONTINUE.len() { rest } else { &[] }
+    }
+
+    /// Whoever still has the request's body gets no more of it: the next body is not theirs.
+    pub(super) fn end_request(&mut self) {
+        self.message += 1;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
     }
 
     /// Refuses the head that is on its way.
@@ -122,6 +141,8 @@ impl<T> Receiver<T> {
     fn admit(&mut self, end: usize) -> Received {
         let bytes = self.inbound.split_to(end).freeze();
         self.scanned = 0;
+        self.message += 1;
+        self.discarded = 0;
         match self.read_head(&bytes) {
             Ok((parts, facts)) => Received::Request(parts, facts),
             Err(refusal) => {
@@ -211,16 +232,34 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Receiver<T> {
         }
     }
 
-    /// Whether the last request was read to its end. A rest that is there already is read, and thrown away.
-    pub(super) fn is_received(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut unwanted = 0;
-        while !self.body.is_over() && unwanted <= UNWANTED_BYTES_MAX && self.interim.is_empty() {
-            match self.poll_body(cx) {
-                Poll::Ready(Some(Ok(frame))) => unwanted += frame.data_ref().map_or(0, Bytes::len),
-                _ => break,
+    /// Whether an answer has to say that the connection ends, because its request will not be read to its end.
+    /// `is_read`: somebody is at it. What nobody wants and is there already is read, and thrown away.
+    pub(super) fn must_close(&mut self, cx: &mut Context<'_>, is_read: bool) -> bool {
+        if self.body.is_over() {
+            return false;
+        }
+        // Who waited for `100 Continue` may send the body behind this answer, or not: nobody knows.
+        if self.interim.len() == CONTINUE.len() {
+            return true;
+        }
+        if is_read {
+            return false;
+        }
+        let polled = self.poll_discard(cx);
+        polled.is_pending() && self.body.size_hint().exact().is_none_or(|left| left > UNWANTED_BYTES_MAX)
+            || matches!(polled, Poll::Ready(false))
+    }
+
+    /// Reads the rest of the request, if that is not much, and throws it away. `false`: it is, or it never ends.
+    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        while !self.body.is_over() && self.discarded <= UNWANTED_BYTES_MAX {
+            match ready!(self.poll_body(self.message, cx)) {
+                Some(Ok(frame)) => self.discarded += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Some(Err(_)) => return Poll::Ready(false),
+                None => {}
             }
         }
-        self.body.is_over()
+        Poll::Ready(self.body.is_over())
     }
 
     /// Closes: the answer, if one was written, arrives, though not all was read.
@@ -277,12 +316,27 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Receiver<T> {
 
 /// Where a body comes from, whatever carries it.
 trait Receives {
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>>;
-    fn body(&self) -> &FramedBody;
+    /// The next piece of the body of the `message`-th message; an error when that is over.
+    fn poll_body(
+        &mut self,
+        message: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>>;
+
+    /// What of that is left; `None` when it is over.
+    fn body(&self, message: u64) -> Option<&FramedBody>;
 }
 
 impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Receives for Receiver<T> {
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_body(
+        &mut self,
+        message: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let failed = |why: &str| Poll::Ready(Some(Err(why.into())));
+        if message != self.message {
+            return failed(OVER);
+        }
         loop {
             match self.body.take(&mut self.inbound) {
                 Next::Frame(frame) => {
@@ -295,38 +349,50 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Receives for Receiver<T> {
                 Next::Over => return Poll::Ready(None),
                 Next::More => {}
             }
-            ready!(self.poll_interim(cx))?;
-            match ready!(self.poll_fill(cx, BODY_READ_BYTES)) {
-                Ok(0) => {
-                    let error = "the client hung up in the middle of its request";
-                    return Poll::Ready(Some(Err(error.into())));
+            let polled = match self.poll_interim(cx) {
+                Poll::Ready(Ok(())) => self.poll_fill(cx, BODY_READ_BYTES),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            };
+            match polled {
+                Poll::Ready(Ok(0)) => return failed("the client hung up in the middle of its request"),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Some(Err(error.into()))),
+                Poll::Pending => {
+                    self.reader = Some(cx.waker().clone());
+                    return Poll::Pending;
                 }
-                Ok(_) => {}
-                Err(error) => return Poll::Ready(Some(Err(error.into()))),
             }
         }
     }
 
-    fn body(&self) -> &FramedBody {
-        &self.body
+    fn body(&self, message: u64) -> Option<&FramedBody> {
+        (message == self.message).then_some(&self.body)
     }
 }
 
-/// The body of the request that a connection is at.
-pub(crate) struct Http1Body(Rc<RefCell<dyn Receives>>);
+const OVER: &str = "the request is over";
+
+/// The body of a request, as long as its connection is at it. Whoever keeps it longer, as the HTTP/2 library does with
+/// uploads that their backend does not take, has neither the connection nor the next request's body.
+pub(crate) struct Http1Body {
+    receiver: Weak<RefCell<dyn Receives>>,
+    message: u64,
+}
 
 impl Http1Body {
     pub(super) fn new<T>(receiver: &Rc<RefCell<Receiver<T>>>) -> Self
     where
         T: AsyncRead + AsyncWrite + Watched + Unpin + 'static,
     {
-        Self(Rc::<RefCell<Receiver<T>>>::clone(receiver))
+        let message = receiver.borrow().message;
+        Self { receiver: Rc::<RefCell<Receiver<T>>>::downgrade(receiver), message }
     }
 }
 
 impl fmt::Debug for Http1Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Http1Body").finish_non_exhaustive()
+        f.debug_struct("Http1Body").field("message", &self.message).finish_non_exhaustive()
     }
 }
 
@@ -338,14 +404,88 @@ impl Body for Http1Body {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.0.borrow_mut().poll_body(cx)
+        match self.receiver.upgrade() {
+            Some(receiver) => receiver.borrow_mut().poll_body(self.message, cx),
+            None => Poll::Ready(Some(Err(OVER.into()))),
+        }
     }
 
+    /// Never, when it was cut off.
     fn is_end_stream(&self) -> bool {
-        self.0.borrow().body().is_over()
+        let receiver = self.receiver.upgrade();
+        receiver.is_some_and(|receiver| receiver.borrow().body(self.message).is_some_and(FramedBody::is_over))
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.borrow().body().size_hint()
+        let receiver = self.receiver.upgrade();
+        let hint = receiver.and_then(|receiver| Some(receiver.borrow().body(self.message)?.size_hint()));
+        hint.unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use http_body_util::BodyExt as _;
+    use tokio::io::{AsyncWriteExt as _, DuplexStream, duplex};
+
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { max_head_bytes: 4096, max_headers: 16, max_target_bytes: 256 };
+
+    impl Watched for DuplexStream {
+        fn becomes_tunnel(&mut self) {}
+
+        /// It cannot tell: a read will.
+        fn poll_readable(&self, _cx: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    fn receiver() -> (Rc<RefCell<Receiver<DuplexStream>>>, DuplexStream) {
+        let (here, there) = duplex(64 * 1024);
+        (Rc::new(RefCell::new(Receiver::new(here, LIMITS))), there)
+    }
+
+    async fn next_request(receiver: &Rc<RefCell<Receiver<DuplexStream>>>) -> (String, Http1Body) {
+        match poll_fn(|cx| receiver.borrow_mut().poll_head(cx)).await {
+            Received::Request(parts, _) => (parts.uri.to_string(), Http1Body::new(receiver)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn data(body: &mut Http1Body) -> Result<Bytes, String> {
+        let frame = body.frame().await.expect("not the end");
+        Ok(frame.map_err(|error| error.to_string())?.into_data().expect("data"))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_kept_too_long_gets_nothing_of_the_next_request() {
+        let (receiver, mut there) = receiver();
+        let head = "POST /1 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        there.write_all(format!("{head}1\r\na\r\n").as_bytes()).await.unwrap();
+        let (_, mut first) = next_request(&receiver).await;
+        assert_eq!(data(&mut first).await.unwrap(), "a");
+        // Its reader waits, and is told.
+        let waiting = tokio::time::timeout(std::time::Duration::from_secs(5), data(&mut first));
+        let ending = async {
+            tokio::task::yield_now().await;
+            receiver.borrow_mut().end_request();
+        };
+        let (told, ()) = tokio::join!(waiting, ending);
+        assert_eq!(told.expect("woken").unwrap_err(), OVER);
+        there.write_all(b"0\r\n\r\nPOST /2 HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n").await.unwrap();
+        assert!(poll_fn(|cx| receiver.borrow_mut().poll_discard(cx)).await);
+        assert!(!first.is_end_stream(), "cut off, not ended");
+        let (path, mut second) = next_request(&receiver).await;
+        there.write_all(b"secret").await.unwrap();
+        assert_eq!(data(&mut first).await.unwrap_err(), OVER);
+        assert!(!first.is_end_stream() && first.size_hint().exact().is_none());
+        assert_eq!((path.as_str(), data(&mut second).await.unwrap()), ("/2", Bytes::from_static(b"secret")));
+        assert!(second.is_end_stream());
+        drop(receiver);
+        assert_eq!(data(&mut first).await.unwrap_err(), OVER);
+        assert_eq!(there.write_all(b"x").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe, "closed");
     }
 }

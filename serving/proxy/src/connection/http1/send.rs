@@ -182,8 +182,10 @@ fn write_head(text: &mut Vec<u8>, parts: &Parts, framing: Framing, facts: Facts,
         let is_ours = match *name {
             header::CONNECTION => !is_upgrade,
             header::TRANSFER_ENCODING => true,
-            // The framing says it, unless there is none: then it is that of the answer to GET.
-            header::CONTENT_LENGTH => framing != Framing::None,
+            // The framing says it, unless there is none: then it is that of the answer to GET (RFC 9110 §8.6).
+            header::CONTENT_LENGTH => {
+                framing != Framing::None || status.is_informational() || status == StatusCode::NO_CONTENT
+            }
             header::DATE => {
                 has_date = true;
                 false
