@@ -137,8 +137,9 @@ fn text(root: &Path, file: &Path, findings: &mut Vec<String>) {
     let is_lock = name.to_string().ends_with(".lock") || name.to_string().ends_with("package-lock.json");
     let is_this = file == Path::new("xtask/src/tidy.rs");
     if !is_lock && !is_this {
-        let checkout =
-            root.parent().map(|folder| format!("{}/", folder.display())).filter(|path| path.len() > 1);
+        let checkout = root.parent().map(|folder| format!("{}/", folder.display()));
+        // A folder that every machine has says nothing about this one.
+        let checkout = checkout.filter(|path| path.len() > 1 && path != "/tmp/");
         for forbidden in FORBIDDEN.iter().copied().chain(checkout.as_deref()) {
             if text.contains(forbidden) {
                 findings.push(format!("{name}: holds `{forbidden}`"));
