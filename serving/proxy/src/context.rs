@@ -215,6 +215,10 @@ impl RequestContext {
         };
     }
 
+    pub(crate) fn is_http_2(&self) -> bool {
+        self.head.http_version == version_text(Version::HTTP_2)
+    }
+
     pub(crate) fn method(&self) -> &str {
         self.head.line.method()
     }

@@ -103,8 +103,12 @@ impl FramedBody {
                         }
                         inbound.advance(here);
                         if chunked.is_done() {
-                            self.rest = Rest::Nothing;
-                            return self.take_trailers().map_or(Next::Over, Next::Frame);
+                            let trailers = self.take_trailers();
+                            self.rest = match trailers {
+                                Some(Err(_)) => Rest::Broken,
+                                _ => Rest::Nothing,
+                            };
+                            return trailers.map_or(Next::Over, Next::Frame);
                         }
                     }
                 },

@@ -371,7 +371,7 @@ fn min_body_rate(context: &RequestContext, group: &Group, head: &UpstreamHead) -
         Http2Mode::Auto => member.backend.url.scheme == sunbeam_routing::Scheme::Https,
         Http2Mode::Never => false,
     };
-    if is_grpc && head.wants_trailers && group.members.iter().any(may_be) {
+    if is_grpc && context.is_http_2() && head.wants_trailers && group.members.iter().any(may_be) {
         0
     } else {
         context.snapshot.config.limits.min_body_rate_bytes

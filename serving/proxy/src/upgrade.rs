@@ -120,6 +120,8 @@ pub(crate) async fn tunnel(
     let upstream = lease.into_tunnel().ok_or_else(no_tunnel)?;
     let mut answer = Response::new(empty());
     *answer.headers_mut() = std::mem::take(response.headers_mut());
+    // RFC 9110 §8.6: a tunnel has none.
+    answer.headers_mut().remove(header::CONTENT_LENGTH);
     match kind {
         WebSocket::Http1 => {
             *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

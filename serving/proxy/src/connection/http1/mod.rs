@@ -16,6 +16,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use http::{HeaderValue, StatusCode, header};
+use http_body::Body as _;
 use sunbeam_listeners::LimitsSection;
 use sunbeam_metrics::IntGauge;
 use sunbeam_wire::HeadLimits;
@@ -33,7 +34,7 @@ use crate::outbox::Outbox;
 use crate::paced_stream::Watched;
 use crate::service::{Arrived, Service};
 use crate::upgrade::{ClientStream, Upgrade};
-use receive::{Facts, Received, Receiver};
+use receive::{Facts, Received, Receiver, UNWANTED_BYTES_MAX};
 
 /// How often a connection that drains looks whether its request, or a half-received head, has come to an end.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
@@ -103,7 +104,10 @@ where
     };
     loop {
         // On the heap, so that an idle connection does without it.
-        match Box::pin(serve_until_idle(&session)).await {
+        let end = Box::pin(serve_until_idle(&session)).await;
+        // Whatever the reason was, nobody waits for a body that does not come.
+        session.receiver.borrow_mut().end_request();
+        match end {
             End::Idle => {}
             End::Over => return,
             End::Tunnel(waiting) => {
@@ -235,9 +239,10 @@ where
         if is_last && !is_tunnel {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        let is_read = Rc::weak_count(&session.receiver) > 0;
+        // A short answer is over before the rest of a long upload has come.
+        let is_short = response.size_hint().exact().is_some_and(|length| length <= UNWANTED_BYTES_MAX);
         let must_close =
-            poll_fn(|cx| Poll::Ready(session.receiver.borrow_mut().must_close(cx, is_read))).await;
+            poll_fn(|cx| Poll::Ready(session.receiver.borrow_mut().must_close(cx, is_short))).await;
         let facts = Facts { closes: facts.closes || must_close, ..facts };
         let keeps = match send::send(&session.receiver, &mut outbox, response, facts).await {
             Ok(keeps) => keeps,

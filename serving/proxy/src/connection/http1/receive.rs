@@ -26,7 +26,7 @@ const HEAD_READ_BYTES: usize = 8 * 1024;
 const BODY_READ_BYTES: usize = 16 * 1024;
 
 /// Bytes of a body that nobody wanted: so many are read so that its connection can be kept.
-const UNWANTED_BYTES_MAX: u64 = 64 * 1024;
+pub(super) const UNWANTED_BYTES_MAX: u64 = 64 * 1024;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -43,8 +43,11 @@ pub(super) struct Receiver<T> {
     body: FramedBody,
     /// Whose body that is: counts heads, and ends of requests.
     message: u64,
-    /// Who waits for more of it.
+    /// Whoever has it holds this too.
+    readers: Rc<()>,
+    /// Who waits for more of it, and who for its end.
     reader: Option<Waker>,
+    watcher: Option<Waker>,
     /// Bytes of it that nobody wanted.
     discarded: u64,
     /// What of [`CONTINUE`] is to be written before more of the body can come.
@@ -83,7 +86,9 @@ impl<T> Receiver<T> {
             scanned: 0,
             body: FramedBody::default(),
             message: 0,
+            readers: Rc::default(),
             reader: None,
+            watcher: None,
             discarded: 0,
             interim: &[],
             interim_waits: false,
@@ -108,12 +113,19 @@ impl<T> Receiver<T> {
         // The answer's end flushes both.
         self.interim_waits = false;
         let rest = std::mem::take(&mut self.interim);
+        if !rest.is_empty()
+            && let Some(reader) = self.reader.take()
+        {
+            // It may have waited for room to write that.
+            reader.wake();
+        }
         if rest.len() < CONTINUE.len() { rest } else { &[] }
     }
 
     /// Whoever still has the request's body gets no more of it: the next body is not theirs.
     pub(super) fn end_request(&mut self) {
         self.message += 1;
+        self.readers = Rc::default();
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
@@ -223,7 +235,12 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Receiver<T> {
 
     /// Ready when the client is gone, as far as that can be seen: not behind what it has sent already.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.body.is_over() || !self.inbound.is_empty() {
+        if !self.body.is_over() {
+            // Who reads it sees a client that goes, and says when the rest is ours again.
+            self.watcher = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        if !self.inbound.is_empty() {
             return Poll::Pending;
         }
         match ready!(self.poll_fill(cx, HEAD_READ_BYTES)) {
@@ -233,8 +250,8 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Receiver<T> {
     }
 
     /// Whether an answer has to say that the connection ends, because its request will not be read to its end.
-    /// `is_read`: somebody is at it. What nobody wants and is there already is read, and thrown away.
-    pub(super) fn must_close(&mut self, cx: &mut Context<'_>, is_read: bool) -> bool {
+    /// `is_short`: the answer is over at once. What nobody wants and is there already is read, and thrown away.
+    pub(super) fn must_close(&mut self, cx: &mut Context<'_>, is_short: bool) -> bool {
         if self.body.is_over() {
             return false;
         }
@@ -242,12 +259,16 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Receiver<T> {
         if self.interim.len() == CONTINUE.len() {
             return true;
         }
-        if is_read {
-            return false;
+        let is_too_much =
+            |receiver: &Self, left| receiver.discarded.saturating_add(left) > UNWANTED_BYTES_MAX;
+        if Rc::strong_count(&self.readers) > 1 {
+            let left = self.body.size_hint().exact();
+            return is_short && left.is_some_and(|left| is_too_much(self, left));
         }
-        let polled = self.poll_discard(cx);
-        polled.is_pending() && self.body.size_hint().exact().is_none_or(|left| left > UNWANTED_BYTES_MAX)
-            || matches!(polled, Poll::Ready(false))
+        match self.poll_discard(cx) {
+            Poll::Ready(is_received) => !is_received,
+            Poll::Pending => self.body.size_hint().exact().is_none_or(|left| is_too_much(self, left)),
+        }
     }
 
     /// Reads the rest of the request, if that is not much, and throws it away. `false`: it is, or it never ends.
@@ -300,6 +321,15 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Receiver<T> {
         polled
     }
 
+    /// The body may be over, and its reader another task than the connection's.
+    fn tell_watcher(&mut self, cx: &Context<'_>) {
+        if self.body.is_over()
+            && let Some(watcher) = self.watcher.take_if(|watcher| !watcher.will_wake(cx.waker()))
+        {
+            watcher.wake();
+        }
+    }
+
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.interim.is_empty() {
             let written = ready!(Pin::new(&mut self.stream).poll_write(cx, self.interim))?;
@@ -340,13 +370,17 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Receives for Receiver<T> {
         loop {
             match self.body.take(&mut self.inbound) {
                 Next::Frame(frame) => {
+                    self.tell_watcher(cx);
                     // Who sends already waits for nothing.
                     if self.interim.len() == CONTINUE.len() {
                         self.interim = &[];
                     }
                     return Poll::Ready(Some(frame));
                 }
-                Next::Over => return Poll::Ready(None),
+                Next::Over => {
+                    self.tell_watcher(cx);
+                    return Poll::Ready(None);
+                }
                 Next::More => {}
             }
             let polled = match self.poll_interim(cx) {
@@ -378,6 +412,7 @@ const OVER: &str = "the request is over";
 pub(crate) struct Http1Body {
     receiver: Weak<RefCell<dyn Receives>>,
     message: u64,
+    _reads: Rc<()>,
 }
 
 impl Http1Body {
@@ -385,8 +420,8 @@ impl Http1Body {
     where
         T: AsyncRead + AsyncWrite + Watched + Unpin + 'static,
     {
-        let message = receiver.borrow().message;
-        Self { receiver: Rc::<RefCell<Receiver<T>>>::downgrade(receiver), message }
+        let (message, reads) = (receiver.borrow().message, Rc::clone(&receiver.borrow().readers));
+        Self { receiver: Rc::<RefCell<Receiver<T>>>::downgrade(receiver), message, _reads: reads }
     }
 }
 
@@ -487,5 +522,48 @@ mod tests {
         drop(receiver);
         assert_eq!(data(&mut first).await.unwrap_err(), OVER);
         assert_eq!(there.write_all(b"x").await.unwrap_err().kind(), io::ErrorKind::BrokenPipe, "closed");
+    }
+    #[tokio::test]
+    async fn the_connection_hears_of_a_body_that_another_task_has_read() {
+        let (receiver, mut there) = receiver();
+        there.write_all(b"POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\n").await.unwrap();
+        let (_, mut body) = next_request(&receiver).await;
+        let local = tokio::task::LocalSet::new();
+        let watching = Rc::clone(&receiver);
+        let gone = local.spawn_local(async move {
+            poll_fn(|cx| watching.borrow_mut().poll_gone(cx)).await;
+        });
+        let reading = async {
+            tokio::task::yield_now().await;
+            there.write_all(b"x").await.unwrap();
+            assert_eq!(data(&mut body).await.unwrap(), "x");
+            drop(there);
+            tokio::time::timeout(std::time::Duration::from_secs(5), gone).await.expect("told").unwrap();
+        };
+        local.run_until(reading).await;
+    }
+
+    #[tokio::test]
+    async fn an_answer_says_that_the_connection_ends_when_much_of_the_request_is_left() {
+        for (length, sent, is_read, is_short, must_close) in [
+            (10, 10, false, true, false),
+            (10, 3, false, true, false),
+            (100_000, 3, false, true, true),
+            // What was thrown away counts too.
+            (100_000, 50_000, false, true, true),
+            (100_000, 3, true, true, true),
+            (100_000, 3, true, false, false),
+            (10, 3, true, true, false),
+        ] {
+            let (receiver, mut there) = receiver();
+            let head = format!("POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+            there.write_all(head.as_bytes()).await.unwrap();
+            let (_, body) = next_request(&receiver).await;
+            there.write_all(&vec![b'x'; sent]).await.unwrap();
+            let body = is_read.then_some(body);
+            let found = poll_fn(|cx| Poll::Ready(receiver.borrow_mut().must_close(cx, is_short))).await;
+            assert_eq!(found, must_close, "{sent} of {length}, read: {is_read}, short: {is_short}");
+            drop(body);
+        }
     }
 }

@@ -39,11 +39,13 @@ enum Framing {
 struct Sending<'a, T> {
     receiver: &'a RefCell<Receiver<T>>,
     outbox: &'a mut Outbox,
-    body: AuditedBody,
+    /// Until it is over. It goes before its last bytes do, so that whoever has the whole answer finds it counted.
+    body: Option<AuditedBody>,
     framing: Framing,
     /// Fields that the trailer section may have: those that the head names, for a client that asked for them.
     trailers: Vec<HeaderName>,
-    body_is_over: bool,
+    /// The body broke off. What came before is sent first.
+    failed: Option<io::Error>,
 }
 
 /// Writes the answer. `true`: the connection may have another request.
@@ -68,8 +70,8 @@ where
     write_head(text, &parts, framing, facts, keeps);
     let is_trailed = framing == Framing::Chunked && facts.takes_trailers;
     let trailers = if is_trailed { announced(&parts.headers) } else { Vec::new() };
-    let body_is_over = matches!(framing, Framing::None | Framing::Length(0));
-    let mut sending = Sending { receiver, outbox, body, framing, trailers, body_is_over };
+    let body = Some(body).filter(|_| !matches!(framing, Framing::None | Framing::Length(0)));
+    let mut sending = Sending { receiver, outbox, body, framing, trailers, failed: None };
     poll_fn(|cx| sending.poll(cx)).await?;
     Ok(keeps)
 }
@@ -78,17 +80,21 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Sending<'_, T> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             // Before the first byte too, so that a small body goes out with its head.
-            let polled = self.poll_body(cx);
+            let polled = if self.failed.is_some() { Poll::Ready(Ok(())) } else { self.poll_body(cx) };
+            let waits = polled.is_pending();
+            if let Poll::Ready(Err(error)) = polled {
+                self.failed = Some(error);
+            }
             let mut receiver = self.receiver.borrow_mut();
-            // What came before the body broke off is sent.
             ready!(self.outbox.poll_write(Pin::new(receiver.stream_mut()), cx))?;
-            match polled {
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) if !self.body_is_over => continue,
-                _ => {}
+            if let Some(error) = self.failed.take() {
+                return Poll::Ready(Err(error));
+            }
+            if !waits && self.body.is_some() {
+                continue;
             }
             ready!(Pin::new(receiver.stream_mut()).poll_flush(cx))?;
-            if self.body_is_over {
+            if self.body.is_none() {
                 return Poll::Ready(Ok(()));
             }
             ready!(receiver.poll_gone(cx));
@@ -98,8 +104,10 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Sending<'_, T> {
 
     /// Takes the next piece of the body, unless one waits to be written.
     fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        while !self.body_is_over && !self.outbox.has_data() {
-            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+        while let Some(body) = &mut self.body
+            && !self.outbox.has_data()
+        {
+            match ready!(Pin::new(body).poll_frame(cx)) {
                 Some(Ok(frame)) => self.take(frame)?,
                 Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
                 None => self.end(None)?,
@@ -118,15 +126,16 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Sending<'_, T> {
         }
         if let Framing::Length(left) = &mut self.framing {
             *left = left.checked_sub(data.len() as u64).ok_or(io::ErrorKind::InvalidData)?;
-            // Nobody need ask whether there is more.
-            self.body_is_over = *left == 0;
+            if *left == 0 {
+                // Nobody need ask whether there is more.
+                self.body = None;
+            }
         }
         self.outbox.put(data, self.framing == Framing::Chunked);
         Ok(())
     }
 
     fn end(&mut self, trailers: Option<HeaderMap>) -> io::Result<()> {
-        self.body_is_over = true;
         match self.framing {
             Framing::Length(1..) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Framing::Chunked => {
@@ -141,6 +150,7 @@ impl<T: AsyncRead + AsyncWrite + Watched + Unpin> Sending<'_, T> {
             }
             _ => {}
         }
+        self.body = None;
         Ok(())
     }
 }
