@@ -24,7 +24,10 @@ struct Upgrading {
 impl Upgrading {
     fn start(more: &str) -> Self {
         let (folder, ca) = (TestFolder::new(), TestCa::new());
-        write_config_of(&folder, &ca, more);
+        // The load is one client that connects hundreds of times a second.
+        let limits = "[limits]\nnew_connections_per_ip = 100000\nmax_connections_per_ip = 100000\n";
+        let more = more.strip_prefix("[limits]\n").unwrap_or(more);
+        write_config_of(&folder, &ca, &format!("{limits}{more}"));
         Self { node: Serving::start_in(folder, &[]), ca, successors: Vec::new(), failing: None }
     }
 
