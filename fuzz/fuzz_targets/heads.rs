@@ -90,7 +90,7 @@ fn read_by_another(bytes: &[u8], checked: &CheckedHead<'_>) {
         _ => panic!("ambiguous framing was accepted"),
     };
     assert_eq!(checked.framing, want);
-    assert_eq!(checked.may_upgrade, !values("upgrade").is_empty());
+    assert_eq!(checked.may_upgrade, request.version == Some(1) && !values("upgrade").is_empty());
     let says = |name: &str, word: &str| {
         let mut words = values(name).into_iter().flat_map(|value| value.split(|byte| *byte == b','));
         words.any(|found| found.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
