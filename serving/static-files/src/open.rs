@@ -146,7 +146,7 @@ mod tests {
         symlink(outside.path("secret"), root.path("link-outside")).unwrap();
         symlink(outside.path(""), root.path("dir-outside")).unwrap();
         symlink(root.path("file"), root.path("absolute-inside")).unwrap();
-        symlink("/proc/self/root/etc/hostname", root.path("magic")).unwrap();
+        symlink("/proc/self/exe", root.path("magic")).unwrap();
         symlink("loop", root.path("loop")).unwrap();
         mknodat(CWD, root.path("fifo"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         let _listener = UnixListener::bind(root.path("socket")).unwrap();

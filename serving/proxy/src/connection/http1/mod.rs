@@ -82,8 +82,10 @@ enum End {
     Idle,
     Over,
     /// What follows is a tunnel, which waits for the stream.
-    Tunnel(oneshot::Sender<Box<dyn ClientStream>>),
+    Tunnel(TunnelSender),
 }
+
+type TunnelSender = oneshot::Sender<Box<dyn ClientStream>>;
 
 /// Serves `stream` until it ends.
 pub(super) async fn serve<T>(service: Rc<Service>, stream: T, info: ConnectionInfo)
@@ -205,23 +207,8 @@ where
     let mut outbox = Outbox::default();
     let mut deadline = Deadline::new(session);
     loop {
-        let (arrived, facts, tunnel) = match deadline.next_head(session).await {
-            Received::End => break,
-            Received::Request(parts, facts) => {
-                let body = if facts.has_body {
-                    ClientBody::Http1(Http1Body::new(&session.receiver))
-                } else {
-                    ClientBody::None
-                };
-                let (tunnel, client) = if facts.may_upgrade {
-                    let (tunnel, coming) = oneshot::channel();
-                    (Some(tunnel), Upgrade::Http1(coming))
-                } else {
-                    (None, Upgrade::None)
-                };
-                (Arrived { parts, body, client, refusal: None }, facts, tunnel)
-            }
-            Received::Refused(refusal) => (Arrived::refused(refusal), Facts::default(), None),
+        let Some((arrived, facts, tunnel)) = arrival(session, deadline.next_head(session).await) else {
+            break;
         };
         session.stage.set(Stage::Busy);
         session.served.set(session.served.get() + 1);
@@ -264,6 +251,27 @@ where
     }
     close(session).await;
     End::Over
+}
+
+/// What the service gets of what has come, and who waits for the stream if it makes a tunnel of it; `None` at the end.
+fn arrival<T>(session: &Session<T>, received: Received) -> Option<(Arrived, Facts, Option<TunnelSender>)>
+where
+    T: AsyncRead + AsyncWrite + Watched + Unpin + 'static,
+{
+    let (parts, facts) = match received {
+        Received::End => return None,
+        Received::Refused(refusal) => return Some((Arrived::refused(refusal), Facts::default(), None)),
+        Received::Request(parts, facts) => (parts, facts),
+    };
+    let body =
+        if facts.has_body { ClientBody::Http1(Http1Body::new(&session.receiver)) } else { ClientBody::None };
+    let (tunnel, client) = if facts.may_upgrade {
+        let (tunnel, coming) = oneshot::channel();
+        (Some(tunnel), Upgrade::Http1(coming))
+    } else {
+        (None, Upgrade::None)
+    };
+    Some((Arrived { parts, body, client, refusal: None }, facts, tunnel))
 }
 
 /// When a head must be whole.
