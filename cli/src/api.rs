@@ -159,11 +159,158 @@ pub(crate) struct Request {
     pub(crate) error: Option<String>,
 }
 
+/// `GET /api/v1/blocklist`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Blocklist {
+    pub(crate) blocks: Vec<Block>,
+    /// May be more than are listed.
+    pub(crate) total: usize,
+}
+
+/// One block.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Block {
+    pub(crate) id: String,
+    /// Empty when it is no address that is blocked.
+    pub(crate) cidr: String,
+    /// `operator`, `ddos`, `rate_limit`, `scanner`, `feed` or `config`
+    pub(crate) origin: String,
+    pub(crate) reason: String,
+    pub(crate) since: Option<String>,
+    /// `None` = for ever.
+    pub(crate) until: Option<String>,
+    pub(crate) offences: u64,
+    /// `address`, `session` or `bearer`
+    pub(crate) identity: String,
+}
+
+/// What a change of the block list did, or would do.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct BlocklistChange {
+    pub(crate) success: bool,
+    pub(crate) message: String,
+    pub(crate) undo: Option<String>,
+}
+
+/// `GET /api/v1/lists`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Lists {
+    pub(crate) entries: Vec<ListEntry>,
+    /// Address ranges in all lists together.
+    pub(crate) prefixes: u64,
+}
+
+/// One entry of a list.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ListEntry {
+    /// `block`, `allow`, `exempt` or `grace`
+    pub(crate) list: String,
+    pub(crate) cidr: String,
+    pub(crate) origin: String,
+    pub(crate) reason: String,
+    pub(crate) since: Option<String>,
+    /// `None` = for ever.
+    pub(crate) until: Option<String>,
+}
+
+/// `GET /api/v1/bots`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Bots {
+    pub(crate) bots: Vec<Bot>,
+    pub(crate) crawl_delay_secs: Option<u64>,
+}
+
+/// One bot that says who it is, and whether it was.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Bot {
+    pub(crate) name: String,
+    pub(crate) category: String,
+    /// `allow`, `limit` or `deny`
+    pub(crate) policy: String,
+    /// How a client that bears the name is checked.
+    pub(crate) proof: Vec<String>,
+    pub(crate) origin: String,
+    pub(crate) requests: u64,
+    pub(crate) verified: u64,
+    pub(crate) refuted: u64,
+    pub(crate) pending: u64,
+}
+
+/// `POST /api/v1/explain`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Explanation {
+    pub(crate) request: ExplainedRequest,
+    pub(crate) identity: ExplainedIdentity,
+    pub(crate) layers: Vec<ExplainedLayer>,
+    pub(crate) decision: ExplainedDecision,
+    pub(crate) features: Vec<ExplainedFeature>,
+    pub(crate) microseconds: f64,
+}
+
+/// What the request is to the node.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedRequest {
+    pub(crate) route: Option<String>,
+    pub(crate) path: String,
+    pub(crate) client_ip: String,
+}
+
+/// Whom the request counts for.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedIdentity {
+    /// `address`, `session` or `bearer`
+    pub(crate) kind: String,
+    pub(crate) authenticated: bool,
+}
+
+/// What one layer said.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedLayer {
+    pub(crate) layer: String,
+    /// `enforce`, `auto`, `observe` or `off`
+    pub(crate) mode: String,
+    /// `pass`, `block` or `doubtful`
+    pub(crate) verdict: String,
+    pub(crate) reason: Option<String>,
+    pub(crate) detail: Option<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedDecision {
+    /// `pass` or `block`
+    pub(crate) verdict: String,
+    pub(crate) layer: Option<String>,
+    pub(crate) reason: Option<String>,
+    pub(crate) status: u16,
+    pub(crate) retry_after_secs: Option<u64>,
+}
+
+/// One number that the layers looked at.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedFeature {
+    pub(crate) name: String,
+    pub(crate) value: Value,
+}
+
 /// A value as text: strings without quotes, nothing as nothing.
 pub(crate) fn plain(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => crate::output::escape(text),
-        other => other.to_string(),
+        other => crate::output::escape(&other.to_string()),
     }
 }

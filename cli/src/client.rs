@@ -2,8 +2,10 @@
 //! Talks to the management API of a node.
 
 use std::io;
+use std::net::IpAddr;
 
 use http::{Method, Request, StatusCode, header};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::runtime::Runtime;
@@ -19,7 +21,12 @@ use crate::output::escape;
 pub(crate) struct Client {
     runtime: Runtime,
     address: NodeAddress,
+    /// Where whoever types this comes from, if it is known: the node does not block it.
+    operator: Option<IpAddr>,
 }
+
+/// The header that carries [`Client::operator`].
+const OPERATOR_HEADER: &str = "sunbeam-operator";
 
 impl Client {
     /// Bytes that an answer may have; the effective configuration is the largest.
@@ -33,7 +40,8 @@ impl Client {
         let address = discover::find(global)?;
         let runtime = http1::runtime()
             .map_err(|error| CliError::failed(format!("failed to start a runtime: {error}")))?;
-        Ok(Self { runtime, address })
+        let operator = operator_here();
+        Ok(Self { runtime, address, operator })
     }
 
     /// As [`Client::connect`], when something else can be done without a node: `None` if there is none.
@@ -62,6 +70,18 @@ impl Client {
     /// POST of `body`, which may be empty.
     pub(crate) fn post(&self, path: &str, body: String) -> Result<Value, CliError> {
         self.call(Method::POST, path, body)
+    }
+
+    /// POST of `body` as JSON.
+    pub(crate) fn post_json(&self, path: &str, body: &impl Serialize) -> Result<Value, CliError> {
+        let text = serde_json::to_string(body)
+            .map_err(|error| CliError::failed(format!("failed to write the request as JSON: {error}")))?;
+        self.call(Method::POST, path, text)
+    }
+
+    /// DELETE.
+    pub(crate) fn delete(&self, path: &str) -> Result<Value, CliError> {
+        self.call(Method::DELETE, path, String::new())
     }
 
     /// Calls `each` with the name and the data of every server-sent event, until it fails or the node
@@ -108,13 +128,17 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str, body: String) -> Result<Request<String>, CliError> {
-        Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, &self.address.authority)
             .header(header::AUTHORIZATION, format!("Bearer {}", self.address.token))
-            .header(header::CONTENT_TYPE, "application/toml")
-            .header(header::USER_AGENT, concat!("sunbeam/", env!("CARGO_PKG_VERSION")))
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(header::USER_AGENT, concat!("sunbeam/", env!("CARGO_PKG_VERSION")));
+        if let Some(operator) = self.operator {
+            request = request.header(OPERATOR_HEADER, operator.to_string());
+        }
+        request
             .body(body)
             .map_err(|error| CliError::usage(format!("not a request that can be sent: {error}")))
     }
@@ -130,6 +154,22 @@ impl Client {
         CliError::unreachable(format!("failed to reach the node at {}: {error}", self.url()))
             .hint("is it running? `sunbeam doctor` looks around; `--node URL` names another one")
     }
+}
+
+/// The client's address in what the SSH server says of its session: the first word, in the first of the
+/// variables that has one.
+/// Where whoever types this works from, if it is an SSH session.
+pub(crate) fn operator_here() -> Option<IpAddr> {
+    operator(["SSH_CONNECTION", "SSH_CLIENT"].map(|name| std::env::var(name).ok()))
+}
+
+fn operator(sessions: [Option<String>; 2]) -> Option<IpAddr> {
+    let address = |session: String| {
+        // A link-local address may name its interface: `fe80::1%eth0`.
+        let word = session.split([' ', '%']).next()?;
+        word.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+    };
+    sessions.into_iter().flatten().find_map(address)
 }
 
 /// Reads an answer into a type.
@@ -278,5 +318,35 @@ mod tests {
             );
         }
         assert!(refused(StatusCode::BAD_GATEWAY, b"<html>").message.contains("502"));
+    }
+
+    #[test]
+    fn the_operators_address_is_what_the_ssh_session_says() {
+        for (name, connection, client, want) in [
+            ("a session", Some("192.0.2.7 51234 198.51.100.1 22"), None, Some("192.0.2.7")),
+            ("both", Some("192.0.2.7 1 198.51.100.1 22"), Some("192.0.2.8 1 22"), Some("192.0.2.7")),
+            ("the older variable", None, Some("2001:db8::7 51234 22"), Some("2001:db8::7")),
+            ("mapped", Some("::ffff:192.0.2.7 1 ::1 22"), None, Some("192.0.2.7")),
+            ("with its interface", Some("fe80::1%eth0 1 fe80::2%eth0 22"), None, Some("fe80::1")),
+            ("unknown to the server", Some("UNKNOWN 65535 UNKNOWN 65535"), None, None),
+            ("a name", Some("laptop.example 1 2 3"), None, None),
+            ("a header of its own", Some("192.0.2.7\r\nX: y"), None, None),
+            ("empty", Some(""), Some(" 192.0.2.7"), None),
+            ("no session", None, None, None),
+        ] {
+            let found = operator([connection, client].map(|session| session.map(str::to_owned)));
+            assert_eq!(found, want.map(|address| address.parse().unwrap()), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_request_names_the_operator_when_there_is_one() {
+        let address = NodeAddress { authority: "127.0.0.1:1".into(), token: "t".into() };
+        for operator in [None, Some(IpAddr::from([192, 0, 2, 7]))] {
+            let client = Client { runtime: http1::runtime().unwrap(), address: address.clone(), operator };
+            let request = client.request(Method::GET, "/api/v1/status", String::new()).unwrap();
+            let sent = request.headers().get(OPERATOR_HEADER).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(sent, operator.map(|address| address.to_string()));
+        }
     }
 }

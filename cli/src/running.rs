@@ -152,6 +152,7 @@ pub(crate) fn start(
         certificate: None,
         on_change: Some(on_change),
         inherit,
+        operator: crate::client::operator_here(),
     });
     started.map_err(|error| CliError::from_start(&error))
 }
@@ -165,6 +166,7 @@ pub(crate) fn try_start(loaded: Loaded<Config>, certificate: Arc<CertifiedKey>) 
         certificate: Some(certificate),
         on_change: None,
         inherit: Inherit::Nothing,
+        operator: crate::client::operator_here(),
     })
 }
 

@@ -16,6 +16,8 @@ pub(crate) fn sunbeam(folder: &TestFolder) -> Command {
         .env_remove("SUNBEAM_NODE")
         .env_remove("SUNBEAM_TOKEN")
         .env_remove("RUST_LOG")
+        .env_remove("SSH_CONNECTION")
+        .env_remove("SSH_CLIENT")
         .env("NO_COLOR", "1")
         .env("XDG_STATE_HOME", folder.join("xdg"))
         .stdin(Stdio::null());

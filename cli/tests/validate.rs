@@ -35,6 +35,22 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
         ),
         ("[listen]\nhttp = []\nhttps = []\n", "neither `http` nor `https` has an address"),
         ("[listen]\ntrusted_proxies = [\"10.0.0.1/8\"]\n", "did you mean `10.0.0.0/8`?"),
+        (
+            "[ddos]\nmin_events = 2000\n",
+            "`ddos.min_events`: 2000 can never be reached: the window keeps 1000",
+        ),
+        ("[ddos]\nthreshold = 0.6\n", "`ddos.threshold`: not supported yet"),
+        (
+            "[ddos]\nblock_secs = 100\nmax_block_secs = 10\n",
+            "`ddos.max_block_secs`: is less than `ddos.block_secs`",
+        ),
+        ("[detection]\nmode = \"on\"\n", "`on` is not one of `auto`, `enforce`, `observe`"),
+        ("[bots]\nsearch = \"no\"\n", "`no` is not one of `allow`, `limit`, `deny`"),
+        ("[bots]\nresolvers = [\"dns\"]\n", "`dns` is not an address like `192.0.2.53:53`"),
+        ("[[scanner.allowlist]]\nreason = \"x\"\n", "`scanner.allowlist[0].ua_prefix`: is empty"),
+        ("[lists]\nblock = [\"192.0.2.1/24\"]\n", "did you mean `192.0.2.0/24`?"),
+        ("[rate_limit.unauthenticated]\nrate = 0\n", "`rate_limit.unauthenticated.rate`: is 0"),
+        ("[rate_limit]\nsession_cookies = [\"a=b\"]\n", "`a=b` is not the name of a cookie"),
         ("[waf]\nenabled = true\n", "c.toml:1:2: `waf`: not supported yet"),
         ("[platform]\nmode = \"syn\"\n", "`platform.mode`: `syn` is not one of `auto`, `l7`"),
         ("[tls]\ncert_path = \"x\"\n", "`tls.cert_path`: `cert_path` and `key_path` belong together"),
@@ -62,8 +78,8 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
         ("[[routes]]\nhost = \"a\"\nbackend = \"x:80\"\n", "must begin with `http://` or `https://`"),
         ("[[routes]]\nhost = \"a\"\nbackend = [\"http://x\", \"http://x\"]\n", "stands in this list already"),
         (
-            "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\nprotect = {}\n",
-            "`routes[0].protect`: not supported yet",
+            "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\nprotect = { waf = \"off\" }\n",
+            "`routes[0].protect.waf`: not supported yet",
         ),
         (
             "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n[routes.cache]\n",

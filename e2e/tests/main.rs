@@ -13,6 +13,7 @@ mod http;
 mod http1;
 mod http2;
 mod idle;
+mod judging;
 mod limits_connections;
 mod limits_http;
 mod one_reading;

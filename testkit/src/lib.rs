@@ -13,6 +13,7 @@
 
 mod ca;
 mod client;
+mod dns;
 mod folder;
 mod load;
 mod otlp;
@@ -27,6 +28,7 @@ mod wait;
 
 pub use ca::{TestCa, TestCertificate};
 pub use client::{TestClient, TestResponse};
+pub use dns::{DnsBehaviour, TestDns};
 pub use folder::TestFolder;
 pub use load::{Load, LoadResult, LoadTarget};
 pub use otlp::{OtlpReceiver, span_attribute};

@@ -220,6 +220,7 @@ impl TestProxyBuilder {
             certificate: None,
             on_change: None,
             inherit: Inherit::Nothing,
+            operator: None,
         };
         Ok(TestProxy { node: Some(Node::start(options)?), folder: self.folder, ca, certificate })
     }

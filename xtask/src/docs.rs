@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use sunbeam_config::{Key, Section as _, SectionDoc};
 use sunbeam_listeners::ListenerMetrics;
 use sunbeam_metrics::{ALIASES, MetricDoc};
+use sunbeam_pipeline::DetectionMetrics;
 use sunbeam_proxy::{Config, ProxyMetrics};
 
 use crate::figures;
@@ -97,7 +98,8 @@ fn metrics() -> String {
          names or fixed words, never a client's text: a host that no route names is `other`, an unknown method\n\
          `OTHER`.\n\n| metric | type | labels | |\n|---|---|---|---|\n"
     );
-    let mut rows: Vec<&MetricDoc> = ProxyMetrics::TABLE.iter().chain(ListenerMetrics::TABLE).collect();
+    let mut rows: Vec<&MetricDoc> =
+        ProxyMetrics::TABLE.iter().chain(ListenerMetrics::TABLE).chain(DetectionMetrics::TABLE).collect();
     rows.sort_by_key(|row| row.name);
     for row in rows {
         let labels = row.labels.join(", ");

@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The commands. One file each, one line each in [`COMMANDS`].
 
+mod block;
+mod blocks;
+mod bots;
 mod cert;
 mod completions;
 mod config;
 mod doctor;
+mod explain;
+mod lists;
 mod man;
 mod privacy;
 mod reload;
@@ -13,6 +18,7 @@ mod serve;
 mod status;
 mod tail;
 mod top;
+mod unblock;
 mod up;
 mod validate;
 mod version;
@@ -53,6 +59,12 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<status::Status>(),
     entry::<top::Top>(),
     entry::<tail::Tail>(),
+    entry::<block::Block>(),
+    entry::<unblock::Unblock>(),
+    entry::<blocks::Blocks>(),
+    entry::<bots::Bots>(),
+    entry::<lists::Lists>(),
+    entry::<explain::Explain>(),
     entry::<doctor::Doctor>(),
     entry::<privacy::Privacy>(),
     entry::<cert::Cert>(),

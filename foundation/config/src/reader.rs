@@ -192,7 +192,7 @@ macro_rules! whole_numbers {
         }
     )*};
 }
-whole_numbers!(u16 u32 u64 usize);
+whole_numbers!(u8 u16 u32 u64 usize);
 
 impl FromItem for f64 {
     const EXPECTS: &'static str = "a number";

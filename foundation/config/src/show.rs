@@ -64,7 +64,7 @@ macro_rules! show_whole_numbers {
         }
     )*};
 }
-show_whole_numbers!(u16 u32 u64 usize);
+show_whole_numbers!(u8 u16 u32 u64 usize);
 
 impl Show for f64 {
     fn show(&self) -> Value {

@@ -63,6 +63,16 @@ pub struct AuditRecord<S = String> {
     pub route: S,
     /// `TLSv1.2`, `TLSv1.3`; empty for plain HTTP.
     pub tls_version: S,
+    /// The fingerprint of the client's TLS (JA4); empty for plain HTTP.
+    pub ja4: S,
+    /// By what the client was known: `address`, `session`, `bearer`; empty when it was not judged.
+    pub identity_kind: S,
+    /// `pass`, `observe` (a layer would have blocked it), `block`; empty when it was not judged.
+    pub decision: S,
+    /// The layer that says so: `lists`, `ddos`, `scanner`, `rate_limit`; empty for a plain pass.
+    pub layer: S,
+    /// Why, in a fixed word; empty for a plain pass.
+    pub reason: S,
     /// Our own time, the backend's excluded.
     pub added_us: u64,
     /// From asking the backend to its answer's head.
@@ -116,6 +126,11 @@ impl<S: AsRef<str>> AuditRecord<S> {
         number(line, ",\"header_count\":", u64::from(self.header_count));
         text(line, ",\"route\":", self.route.as_ref());
         text(line, ",\"tls_version\":", self.tls_version.as_ref());
+        text(line, ",\"ja4\":", self.ja4.as_ref());
+        text(line, ",\"identity_kind\":", self.identity_kind.as_ref());
+        text(line, ",\"decision\":", self.decision.as_ref());
+        text(line, ",\"layer\":", self.layer.as_ref());
+        text(line, ",\"reason\":", self.reason.as_ref());
         number(line, ",\"added_us\":", self.added_us);
         number(line, ",\"upstream_us\":", self.upstream_us);
         line.extend_from_slice(b"}\n");
@@ -224,6 +239,11 @@ mod tests {
                 header_count,
                 route: "docs".into(),
                 tls_version: "TLSv1.3".into(),
+                ja4: "t13d1516h2_8daaf6152771_02713d6af862".into(),
+                identity_kind: "session".into(),
+                decision: "observe".into(),
+                layer: "ddos".into(),
+                reason: "client_errors".into(),
                 added_us: number / 11,
                 upstream_us: number / 13,
             }

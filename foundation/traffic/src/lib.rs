@@ -3,8 +3,12 @@
 
 mod audit;
 mod client;
+mod facts;
 mod redact;
+mod verdict;
 
 pub use audit::{AuditRecord, AuditTarget, ReadAuditError};
 pub use client::client_address;
+pub use facts::RequestFacts;
 pub use redact::{Redaction, truncated_address};
+pub use verdict::{IdentityKind, Layer, LayerMode, Verdict};

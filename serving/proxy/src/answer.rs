@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{Method, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::body::{AnswerBody, BoxError, empty};
@@ -48,6 +48,9 @@ pub(crate) struct AuditedBody {
     burst: usize,
 }
 
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
 /// Bytes that go out before the thread's other connections get their turn. Where both sides are quick, nothing
 /// else would end the turn before megabytes have gone.
 const BURST_BYTES: usize = 128 * 1024;
@@ -70,6 +73,7 @@ pub(crate) fn complete(
         }
     }
     headers.insert(X_REQUEST_ID, context.id_value.clone());
+    tell_limit(&context, headers);
     context.status = response.status().as_u16();
     let elapsed = u64::try_from(context.started.elapsed().as_micros()).unwrap_or(u64::MAX);
     context.added_us = elapsed.saturating_sub(context.upstream_us);
@@ -84,6 +88,21 @@ pub(crate) fn complete(
     };
     let length = text(response.headers(), &header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
     response.map(|inner| AuditedBody { inner, length, context, burst: 0 })
+}
+
+/// How much of its limit a client has left (draft-ietf-httpapi-ratelimit-headers): told to who has used more than
+/// half of it, so that ordinary answers stay as small as they were.
+fn tell_limit(context: &RequestContext, headers: &mut HeaderMap) {
+    let Some(quota) = context.judged.as_ref().and_then(|judged| judged.quota) else { return };
+    if quota.remaining.saturating_mul(2) >= quota.burst {
+        return;
+    }
+    let policy = format!("\"default\";q={};w={}", quota.burst, quota.window_secs);
+    let left = format!("\"default\";r={};t={}", quota.remaining, quota.reset_secs);
+    if let (Ok(policy), Ok(left)) = (HeaderValue::try_from(policy), HeaderValue::try_from(left)) {
+        headers.insert(RATE_LIMIT_POLICY, policy);
+        headers.insert(RATE_LIMIT, left);
+    }
 }
 
 impl Body for AuditedBody {

@@ -5,6 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use sunbeam_config::{Reader, Secret, choice, section};
 use sunbeam_listeners::{LimitsSection, ListenAddress, ListenSection, SshSection, TlsSection, TlsStore};
+use sunbeam_pipeline::{DdosSection, DetectionSection, ScannerSection};
+use sunbeam_rate_limit::RateLimitSection;
+use sunbeam_reputation::{BotsSection, ListsSection};
 use sunbeam_routing::{RouteSection, Scheme, Table};
 
 use crate::snapshot::Snapshot;
@@ -108,8 +111,11 @@ section! {
         bind: Option<ListenAddress> = "127.0.0.1:9999".parse().ok(),
         /// "" = made at first start, in a file that only the owner reads; Authorization: Bearer
         token: Secret = Secret::default(),
+        /// Hours for which no layer blocks the addresses that operators work from: the SSH client that the
+        /// node was started from or a command was typed at. 0 = off.
+        exempt_operator_hours: u32 = 24 => 0..=8_760,
     }
-    later { console, exempt_operator_hours }
+    later { console }
 }
 
 section! {
@@ -143,10 +149,21 @@ section! {
         ssh: SshSection = SshSection::default(),
         /// What lives through restarts.
         state: StateSection = StateSection::default(),
+        /// What layers of judging may act on.
+        detection: DetectionSection = DetectionSection::default(),
+        /// Crawlers, by category.
+        bots: BotsSection = BotsSection::default(),
+        /// What clients have been doing.
+        ddos: DdosSection = DdosSection::default(),
+        /// What a request looks like.
+        scanner: ScannerSection = ScannerSection::default(),
+        /// How much each identity may ask for.
+        rate_limit: RateLimitSection = RateLimitSection::default(),
+        /// Block and allow lists.
+        lists: ListsSection = ListsSection::default(),
     }
     later {
-        cache, tcp, detection, decisions, challenge, bots, ddos, scanner, rate_limit, waf, lists, l4, sandbox,
-        kubernetes, cluster, fleet, orchestrator,
+        cache, tcp, decisions, challenge, waf, l4, sandbox, kubernetes, cluster, fleet, orchestrator,
     }
 }
 
@@ -173,6 +190,7 @@ impl Config {
         self.check_audit(reader);
         self.check_telemetry(reader);
         self.check_backends(reader);
+        self.check_judging(reader);
     }
 
     /// This node's name: configured, else the host's.
@@ -299,6 +317,46 @@ impl Config {
         }
         if self.routes.is_empty() {
             reader.warning("routes", "no routes: every request is answered 421");
+        }
+    }
+
+    fn check_judging(&self, reader: &mut Reader) {
+        self.ddos.check(reader);
+        self.scanner.check(reader);
+        for (key, ranges) in
+            [("lists.allow", &self.lists.allow), ("rate_limit.bypass_cidrs", &self.rate_limit.bypass_cidrs)]
+        {
+            for (index, range) in ranges.iter().enumerate().filter(|(_, range)| range.0.prefix_len() == 0) {
+                let message = format!("`{}` is everybody: nobody would be held up any more", range.0);
+                reader.warning(&format!("{key}[{index}]"), message);
+            }
+        }
+        for (index, range) in self.lists.block.iter().enumerate() {
+            let at = format!("lists.block[{index}]");
+            if range.0.prefix_len() == 0 {
+                reader
+                    .warning(&at, format!("`{}` is everybody: only `lists.allow` would be served", range.0));
+            } else if self.lists.allow.iter().any(|allowed| allowed.0.contains(&range.0)) {
+                reader.warning(&at, format!("`{}` is allowed by `lists.allow`, which is stronger", range.0));
+            }
+        }
+        let limits = &self.rate_limit;
+        for (name, burst, rate) in [
+            ("global", limits.global.burst, limits.global.rate),
+            ("authenticated", limits.authenticated.burst, limits.authenticated.rate),
+            ("unauthenticated", limits.unauthenticated.burst, limits.unauthenticated.rate),
+        ] {
+            if burst > 0 && rate <= 0.0 {
+                reader.error(
+                    &format!("rate_limit.{name}.rate"),
+                    "is 0: after the first burst nobody would be served again",
+                );
+            }
+        }
+        for name in &limits.session_cookies {
+            if name.is_empty() || name.contains(['=', ';', ' ']) {
+                reader.error("rate_limit.session_cookies", format!("`{name}` is not the name of a cookie"));
+            }
         }
     }
 

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use jiff::Timestamp;
+use sunbeam_features::{Finished, HeaderOrder};
 use sunbeam_listeners::{ConnectionPermit, Scheme};
-use sunbeam_traffic::{AuditRecord, AuditTarget, truncated_address};
+use sunbeam_pipeline::{Answer, Judged};
+use sunbeam_traffic::{AuditRecord, AuditTarget, Layer, RequestFacts, truncated_address};
 use uuid::Uuid;
 
 use crate::config::ClientIp;
@@ -36,6 +38,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) scheme: Scheme,
     /// `TLSv1.3`; empty for plain HTTP.
     pub(crate) tls_version: &'static str,
+    /// The fingerprint of the client's TLS; empty for plain HTTP.
+    pub(crate) ja4: Box<str>,
     /// HTTP/2: bytes that have come of a DATA frame that is not whole yet.
     pub(crate) partial_data: Cell<u32>,
     /// Of the thread's time; before the permit, because what it gives back belongs to the permit's address.
@@ -55,7 +59,13 @@ impl ConnectionInfo {
     ) -> Self {
         let peer_value = address_value(peer.ip().to_canonical());
         let share = shares.of(&permit);
-        Self { peer, peer_value, scheme, tls_version, partial_data: Cell::default(), share, permit }
+        let (partial_data, ja4) = (Cell::default(), Box::default());
+        Self { peer, peer_value, scheme, tls_version, ja4, partial_data, share, permit }
+    }
+
+    /// With the fingerprint of its TLS.
+    pub(crate) fn of_make(self, ja4: Box<str>) -> Self {
+        Self { ja4, ..self }
     }
 }
 
@@ -87,6 +97,12 @@ pub(crate) struct RequestContext {
     /// When the backend was asked, and how long it took to answer.
     pub(crate) upstream_us: u64,
     pub(crate) error: Option<String>,
+    /// What judging said; `None` until it was asked.
+    pub(crate) judged: Option<Judged>,
+    /// Claims of the session cookies that the site set.
+    pub(crate) sessions_set: Vec<u64>,
+    /// The site sent the client to where one logs in.
+    pub(crate) is_login_redirect: bool,
     /// 0 until an answer's head is known.
     pub(crate) status: u16,
     pub(crate) added_us: u64,
@@ -110,6 +126,18 @@ struct HeadFacts {
     cf_country: Option<HeaderValue>,
     http_version: &'static str,
     header_count: u32,
+    header_order: u64,
+    /// Fields by which proxies say whom they speak for.
+    has_forwarding: bool,
+}
+
+/// Texts of a head: borrowed, where they came as text.
+#[derive(Debug)]
+pub(crate) struct HeadTexts<'a> {
+    user_agent: Cow<'a, str>,
+    referer: Cow<'a, str>,
+    accept: Cow<'a, str>,
+    accept_language: Cow<'a, str>,
 }
 
 /// Method and target, from a head that was read or from one that was refused.
@@ -186,6 +214,9 @@ impl RequestContext {
             backend: String::new(),
             upstream_us: 0,
             error: None,
+            judged: None,
+            sessions_set: Vec::new(),
+            is_login_redirect: false,
             status: 0,
             added_us: 0,
             response_bytes: 0,
@@ -244,6 +275,11 @@ impl RequestContext {
 
     fn facts(&self, parts: &Parts) -> HeadFacts {
         let headers = &parts.headers;
+        let (mut order, mut has_forwarding) = (HeaderOrder::default(), false);
+        for name in headers.keys() {
+            order.add(name.as_str());
+            has_forwarding |= matches!(name.as_str(), "x-forwarded-for" | "cf-connecting-ip" | "forwarded");
+        }
         let kept = |name: &HeaderName| headers.get(name).cloned();
         HeadFacts {
             timestamp: Timestamp::now(),
@@ -259,7 +295,71 @@ impl RequestContext {
             cf_country: self.from_trusted_proxy.then(|| kept(&CF_IPCOUNTRY)).flatten(),
             http_version: version_text(parts.version),
             header_count: u32::try_from(headers.len()).unwrap_or(u32::MAX),
+            header_order: order.finish(),
+            has_forwarding,
         }
+    }
+
+    /// What judging is told, but for what only the head has. `texts` lends what is not text as it came.
+    pub(crate) fn request_facts<'a>(&'a self, route: usize, texts: &'a HeadTexts<'_>) -> RequestFacts<'a> {
+        RequestFacts {
+            client: self.client,
+            has_untrusted_forwarding: self.head.has_forwarding && !self.from_trusted_proxy,
+            route,
+            method: self.head.line.method(),
+            host: &self.host,
+            path: self.head.line.path(),
+            query: self.head.line.query().unwrap_or_default(),
+            user_agent: &texts.user_agent,
+            referer: &texts.referer,
+            accept: &texts.accept,
+            accept_language: &texts.accept_language,
+            cookies: &[],
+            authorization: b"",
+            content_length: self.head.content_length,
+            header_order: self.head.header_order,
+            ja4: &self.connection.ja4,
+        }
+    }
+
+    /// The head's texts.
+    pub(crate) fn head_texts(&self) -> HeadTexts<'_> {
+        HeadTexts {
+            user_agent: lossy(&self.head.user_agent),
+            referer: lossy(&self.head.referer),
+            accept: lossy(&self.head.accept),
+            accept_language: lossy(&self.head.accept_language),
+        }
+    }
+
+    /// As its audit record tells it (a test compares).
+    fn finished<'a>(&'a self, user_agent: &'a str, took: Duration) -> Finished<'a> {
+        let is_sent = |value: &Option<HeaderValue>| value.as_ref().is_some_and(|value| !value.is_empty());
+        Finished {
+            method: self.head.line.method(),
+            host: &self.host,
+            user_agent,
+            has_cookies: self.head.has_cookies,
+            has_referer: is_sent(&self.head.referer),
+            has_language: is_sent(&self.head.accept_language),
+            status: self.status,
+            is_ours: self.backend.is_empty(),
+            is_cheap: self.backend == "static",
+            duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            content_length: self.head.content_length,
+        }
+    }
+
+    /// Tells judging what became of the request.
+    fn observe(&self, took: Duration) {
+        let Some(judged) = &self.judged else { return };
+        let user_agent = lossy(&self.head.user_agent);
+        let answer = Answer {
+            finished: self.finished(&user_agent, took),
+            is_login_redirect: self.is_login_redirect,
+            sessions_set: &self.sessions_set,
+        };
+        self.snapshot.pipeline.observe(judged, &answer, self.shared.now());
     }
 
     /// The client's address as the audit log may show it.
@@ -285,6 +385,7 @@ impl RequestContext {
 
     fn record(&self, took: Duration) -> AuditRecord<Cow<'_, str>> {
         let head = &self.head;
+        let judged = |word: fn(&Judged) -> &'static str| self.judged.as_ref().map_or("", word).into();
         AuditRecord {
             target: AuditTarget::Audit,
             client_ip: self.client_text(),
@@ -313,6 +414,11 @@ impl RequestContext {
             header_count: head.header_count,
             route: self.route_name().into(),
             tls_version: self.connection.tls_version.into(),
+            ja4: (&*self.connection.ja4).into(),
+            identity_kind: judged(|judged| judged.identity.kind.as_str()),
+            decision: judged(|judged| judged.decision.as_str()),
+            layer: judged(|judged| judged.layer.map_or("", Layer::as_str)),
+            reason: judged(|judged| judged.reason),
             added_us: self.added_us,
             upstream_us: self.upstream_us,
         }
@@ -337,6 +443,7 @@ impl Drop for RequestContext {
         };
         request_counter::count(metrics, self.snapshot.generation, labels);
         let took = self.started.elapsed();
+        self.observe(took);
         metrics.request_seconds().observe(took.as_secs_f64());
         let mut span = std::mem::take(&mut self.span);
         span.finish(self.status, self.error.as_deref(), self.route_name(), &self.backend);

@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 
 use crate::config::Config;
 use crate::hand_over::{Giver, Inherited, Role};
+use crate::judging;
 use crate::node::{OnChange, StartError};
 use crate::parts::Parts;
 use crate::shared::Shared;
@@ -292,8 +293,15 @@ impl Core {
             warnings,
             applied: !mode.dry_run,
         };
-        let next = Snapshot::compile(config, sources, generation, &self.shared.metrics, Some(&running))
-            .map_err(StartError::from)?;
+        let next = Snapshot::compile(
+            config,
+            sources,
+            generation,
+            &self.shared.metrics,
+            &self.shared.judging(),
+            Some(&running),
+        )
+        .map_err(StartError::from)?;
         if mode.dry_run {
             return Ok(report);
         }
@@ -305,6 +313,7 @@ impl Core {
         self.keep(&next.sources, note);
         self.shared.guard.set_bounds(&next.config.limits, &next.config.listen);
         self.shared.show_node(&next.config, Some(&running.config));
+        self.shared.memory.lists.configure(&next.config.lists);
         self.shared.snapshot.store(Arc::new(next));
         self.token.store(Arc::new(token));
         let told = (changing.parts.management_address(), self.token_path.swap(token_path.map(Arc::new)));
@@ -551,6 +560,7 @@ impl Giver for Core {
     }
 
     fn lend_state(&self) {
+        judging::flush(self);
         self.state.lend();
     }
 

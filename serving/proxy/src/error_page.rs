@@ -12,7 +12,7 @@ pub(crate) struct Denial {
     pub(crate) status: StatusCode,
     /// For the audit record and the log.
     pub(crate) why: String,
-    /// A header that the status calls for.
+    /// What the status calls for.
     pub(crate) header: Option<(HeaderName, HeaderValue)>,
     /// The connection cannot go on.
     pub(crate) close: bool,

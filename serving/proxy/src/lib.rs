@@ -12,11 +12,14 @@ mod config;
 mod connection;
 mod context;
 mod core;
+mod dns_proof;
 mod error_page;
 mod executor;
+mod explain;
 mod frame_watch;
 mod framed;
 mod hand_over;
+mod judging;
 mod metrics;
 mod node;
 mod outbox;
@@ -44,6 +47,7 @@ pub use config::{
     AuditSection, ClientIp, Config, LogFormat, ManagementSection, Mode, PlatformSection, StateSection,
     TelemetrySection,
 };
+pub use explain::{ExplainRequest, explain_offline};
 pub use hand_over::{HandOver, HandOverError};
 pub use metrics::ProxyMetrics;
 pub use node::{Inherit, Node, NodeOptions, OnChange, StartError};

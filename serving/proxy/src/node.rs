@@ -2,7 +2,7 @@
 //! A node: its threads, its configuration over time, its end.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use sunbeam_listeners::{
     BindError, ConnectionGuard, ListenerMetrics, PassthroughError, Scheme, TlsStore, TlsStoreError,
 };
 use sunbeam_metrics::Registry;
+use sunbeam_pipeline::DetectionMetrics;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
@@ -22,10 +23,11 @@ use crate::audit_log::{AuditLog, AuditLogError};
 use crate::config::Config;
 use crate::core::{ChangeMode, Changing, Core, ReloadError, ReloadReport};
 use crate::hand_over::{Deadlines, Giving, HandOver, HandOverError, Inherited};
+use crate::judging::{self, Questions};
 use crate::metrics::ProxyMetrics;
 use crate::parts::Part;
 use crate::shared::{AddressHash, Events, Shared};
-use crate::snapshot::{CompileError, Snapshot};
+use crate::snapshot::{CompileError, Judging, Snapshot};
 use crate::state::{State, StateError};
 use crate::telemetry::{Telemetry, TelemetryError};
 use crate::worker::{Order, Worker};
@@ -49,6 +51,8 @@ pub struct NodeOptions {
     pub on_change: Option<OnChange>,
     /// Sockets that are open already.
     pub inherit: Inherit,
+    /// Where whoever starts the node works from.
+    pub operator: Option<IpAddr>,
 }
 
 /// What a node starts with that was there before it.
@@ -133,7 +137,7 @@ impl Node {
             .thread_name("control")
             .enable_all()
             .build()?;
-        let NodeOptions { files, loaded, threads, certificate, on_change, inherit } = options;
+        let NodeOptions { files, loaded, threads, certificate, on_change, inherit, operator } = options;
         let Loaded { config, sources, warnings } = loaded;
         for warning in &warnings {
             warn!("{warning}");
@@ -141,7 +145,8 @@ impl Node {
         let (mut inherited, hand_over) = inherit.split()?;
         // A node that runs has the state until everything else is there.
         let state = if hand_over.is_none() { Some(State::open(&config.state.path)?) } else { None };
-        let shared = Arc::new(make_shared(config, sources, certificate, &runtime)?);
+        let (shared, questions) = make_shared(config, sources, certificate, &runtime)?;
+        let shared = Arc::new(shared);
         let workers: Vec<Worker> = (0..threads.max(1))
             .map(|index| Worker::start(index, Arc::clone(&shared)))
             .collect::<Result<_, _>>()?;
@@ -166,6 +171,11 @@ impl Node {
             on_change,
             successor: watch::Sender::new(None),
         });
+        judging::restore(&core)?;
+        if let Some(operator) = operator {
+            core.exempt_operator(operator);
+        }
+        judging::start(&core, questions);
         let mut node = Self { core, workers, door: None, runtime: Some(runtime) };
         node.open(&config, &mut inherited, hand_over)?;
         node.core.shared.show_node(&config, None);
@@ -383,7 +393,7 @@ fn make_shared(
     sources: Sources,
     certificate: Option<Arc<CertifiedKey>>,
     runtime: &Runtime,
-) -> Result<Shared, StartError> {
+) -> Result<(Shared, Questions), StartError> {
     let registry = Registry::new();
     let metrics = ProxyMetrics::register(&registry);
     let listener_metrics = ListenerMetrics::register(&registry);
@@ -398,9 +408,13 @@ fn make_shared(
         let _inside = runtime.enter();
         telemetry.configure(&config)?;
     }
-    Ok(Shared {
+    let detection = DetectionMetrics::register(&registry);
+    let (memory, questions) = judging::memory(&config);
+    let of_judging = Judging { memory: &memory, metrics: &detection };
+    let snapshot = Snapshot::compile(config.clone(), sources, 1, &metrics, &of_judging, None)?;
+    let shared = Shared {
         guard: ConnectionGuard::new(&config.limits, &config.listen, listener_metrics.clone()),
-        snapshot: ArcSwap::from_pointee(Snapshot::compile(config, sources, 1, &metrics, None)?),
+        snapshot: ArcSwap::from_pointee(snapshot),
         tls,
         registry,
         metrics,
@@ -411,5 +425,8 @@ fn make_shared(
         address_hash: AddressHash::new(),
         draining: watch::Sender::new(false),
         started: Instant::now(),
-    })
+        detection,
+        memory,
+    };
+    Ok((shared, questions))
 }

@@ -87,11 +87,28 @@ pub(crate) struct PacedStream<T> {
     /// Since when the kernel takes nothing.
     stalled: Option<Instant>,
     look: Option<Pin<Box<Sleep>>>,
+    /// What came during the TLS handshake, for the client's fingerprint.
+    #[expect(clippy::box_collection, reason = "a word is what thousands of idle connections can spare")]
+    heard: Option<Box<Vec<u8>>>,
 }
+
+/// Bytes of a handshake that are kept: its first message, which has hardly ever more than 2 KiB.
+const HEARD_BYTES_MAX: usize = 16 * 1024;
 
 impl<T> PacedStream<T> {
     pub(crate) const fn new(io: T, pace: Pace, metrics: ListenerMetrics) -> Self {
-        Self { io, metrics, pace, stalled: None, look: None }
+        Self { io, metrics, pace, stalled: None, look: None, heard: None }
+    }
+
+    /// Keeps what is read from here on.
+    pub(crate) fn listening(mut self) -> Self {
+        self.heard = Some(Box::default());
+        self
+    }
+
+    /// What was read so far; nothing is kept any more.
+    pub(crate) fn take_heard(&mut self) -> Vec<u8> {
+        self.heard.take().map(|heard| *heard).unwrap_or_default()
     }
 }
 
@@ -143,7 +160,14 @@ impl<T: Socket> AsyncRead for PacedStream<T> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.io).poll_read(cx, buffer);
+        if let Some(heard) = &mut self.heard {
+            let new = buffer.filled().get(before..).unwrap_or_default();
+            let room = HEARD_BYTES_MAX.saturating_sub(heard.len());
+            heard.extend_from_slice(new.get(..new.len().min(room)).unwrap_or_default());
+        }
+        polled
     }
 }
 

@@ -3,6 +3,7 @@
 //! request takes them (docs/request-path.md draws it).
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
@@ -17,14 +18,18 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use sunbeam_encoding::{Accepted, MaybeCompressed, Outcome, compress_response, rewrite_response};
 use sunbeam_listeners::Scheme;
+use sunbeam_pipeline::{Decision, Judged};
+use sunbeam_rate_limit::cookie_claim;
 use sunbeam_routing::{AuthRequest, Group, Http2Mode, Member, PathRoute, Route, normalise, rewrite};
 use sunbeam_static_files::Lookup;
+use sunbeam_tables::HashKey;
+use sunbeam_traffic::{Layer, RequestFacts};
 use sunbeam_wire::Refusal;
-use tracing::{Instrument as _, debug_span, error, warn};
+use tracing::{Instrument as _, debug_span, error, info, warn};
 
 use crate::answer::{Answer, AuditedBody, complete};
 use crate::auth_request::authorise;
-use crate::body::{AnswerBody, ClientBody, RequestBody, boxed, empty};
+use crate::body::{AnswerBody, ClientBody, RequestBody, boxed, empty, full};
 use crate::context::{ConnectionInfo, RequestContext, is_idempotent, text};
 use crate::error_page::Denial;
 use crate::request::{
@@ -42,6 +47,8 @@ pub(crate) struct Service {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) shares: Rc<Shares>,
+    /// Canonical forms are written here.
+    pub(crate) scratch: RefCell<Vec<u8>>,
 }
 
 /// A request as it comes from its connection.
@@ -151,6 +158,7 @@ impl Service {
         let destination = find_destination(&route, &parts.uri)?;
         let max_body_bytes = max_body_bytes(context, &route);
         check_announced_length(context, &parts, max_body_bytes)?;
+        judge(context, &route, &parts.headers, &mut self.scratch.borrow_mut())?;
         let auth = destination.sub_route.and_then(|path| path.auth.as_ref());
         let granted = match auth {
             // What few requests do is on the heap, so that the others' future stays small.
@@ -163,11 +171,15 @@ impl Service {
         if websocket.is_none()
             && let Some(file) = serve_file(context, &destination, &parts)?
         {
+            note_cheap(context);
             let accepted = || Accepted::of(&parts.headers);
             return finish_content(context, &route, &parts.method, accepted, file).await.map(Answer::from);
         }
-        let backend =
-            destination.backend.ok_or_else(|| Denial::new(StatusCode::NOT_FOUND, "no such file"))?;
+        let Some(backend) = destination.backend else {
+            context.backend = STATIC.to_owned();
+            let missing = || Denial::new(StatusCode::NOT_FOUND, "no such file");
+            return robots_txt(context, StatusCode::NOT_FOUND).map(Answer::from).ok_or_else(missing);
+        };
         let rewriting = (!route.body_rewrites.is_empty()).then(|| Accepted::of(&parts.headers));
         let mut head = upstream_head(
             context,
@@ -193,6 +205,9 @@ impl Service {
             return Err(Denial::new(StatusCode::NOT_IMPLEMENTED, "unknown :protocol"));
         }
         let response = self.ask_backend(context, backend, &head, body, max_body_bytes).await?;
+        if let Some(robots) = robots_txt(context, response.status()) {
+            return Ok(robots.into());
+        }
         let accepted = || rewriting.unwrap_or_else(|| Accepted::of(&head.headers));
         finish_content(context, &route, &head.method, accepted, response).await.map(Answer::from)
     }
@@ -216,6 +231,7 @@ impl Service {
         let answered = upstream::send(&mut attempts, head, body, &watch).await;
         note_upstream_time(context, asked);
         let mut response = answered.map_err(|error| upstream_failed(&error))?;
+        note_whom_the_site_knows(context, &response);
         strip_hop_by_hop(response.headers_mut());
         Ok(response.map(boxed))
     }
@@ -239,6 +255,105 @@ impl Service {
         }
         Ok(answer)
     }
+}
+
+/// What a record calls the backend of files.
+const STATIC: &str = "static";
+
+/// The verdict on a request: a block is answered here, and goes no further.
+fn judge(
+    context: &mut RequestContext,
+    route: &Route,
+    headers: &HeaderMap,
+    scratch: &mut Vec<u8>,
+) -> Result<(), Denial> {
+    let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let now = context.shared.now();
+    let texts = context.head_texts();
+    let facts = context.request_facts(route.index, &texts);
+    let facts = RequestFacts { cookies: &cookies, authorization, ..facts };
+    let judged = context.snapshot.pipeline.judge(&facts, now, scratch);
+    drop(texts);
+    let answer = blocked(&judged);
+    if let (Some(secs), Some(layer)) = (judged.banned_secs, judged.layer) {
+        let client = context.client_text();
+        info!(request_id = %context.id, %client, %layer, reason = judged.reason, secs, "a client is blocked");
+    }
+    context.judged = Some(judged);
+    answer
+}
+
+fn blocked(judged: &Judged) -> Result<(), Denial> {
+    if judged.decision != Decision::Blocked {
+        return Ok(());
+    }
+    let status = StatusCode::from_u16(judged.status).unwrap_or(StatusCode::FORBIDDEN);
+    let layer = judged.layer.map_or("", Layer::as_str);
+    let denial = Denial::new(status, format!("{layer}: {}", judged.reason));
+    Err(match judged.retry_after_secs {
+        Some(secs) => denial.header(header::RETRY_AFTER, HeaderValue::from(secs)),
+        None => denial,
+    })
+}
+
+/// A file takes less of its client's limit than other answers.
+fn note_cheap(context: &RequestContext) {
+    if let Some(judged) = &context.judged {
+        context.snapshot.pipeline.was_cheap(judged);
+    }
+}
+
+/// The node's own robots.txt in place of a missing one, if the configuration wants that.
+fn robots_txt(context: &RequestContext, status: StatusCode) -> Option<Response<AnswerBody>> {
+    let is_missing = status == StatusCode::NOT_FOUND && context.path() == "/robots.txt";
+    if !is_missing || !context.snapshot.config.bots.robots_txt {
+        return None;
+    }
+    let mut response = Response::new(full(context.snapshot.pipeline.rules().bots.robots_txt()));
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, text);
+    Some(response)
+}
+
+/// What an answer of the site says about who its client is: sessions that it opens, a redirect to the log-in.
+fn note_whom_the_site_knows(context: &mut RequestContext, response: &Response<impl Sized>) {
+    /// Sessions that one answer may open; more are not remembered.
+    const SESSIONS_MAX: usize = 4;
+    let headers = response.headers();
+    let pipeline = &context.snapshot.pipeline;
+    if headers.contains_key(header::SET_COOKIE) {
+        let values = headers.get_all(header::SET_COOKIE).iter().map(HeaderValue::as_bytes);
+        let claim = |value| set_session(value, pipeline.rules().session_cookies(), pipeline.memory().hash());
+        context.sessions_set = values.filter_map(claim).take(SESSIONS_MAX).collect();
+    }
+    context.is_login_redirect = matches!(response.status().as_u16(), 302 | 303 | 307)
+        && text(headers, &header::LOCATION).is_some_and(leads_to_login);
+}
+
+/// The claim that a `Set-Cookie` line makes, if it opens a session; one that ends a session opens none.
+fn set_session(line: &[u8], names: &[String], hash: &HashKey) -> Option<u64> {
+    let mut parts = line.split(|byte| *byte == b';');
+    let pair = parts.next()?;
+    let at = pair.iter().position(|byte| *byte == b'=')?;
+    let (name, value) = (pair.get(..at)?.trim_ascii(), pair.get(at + 1..)?);
+    let name = names.iter().find(|known| known.as_bytes() == name)?;
+    let ends = |part: &[u8]| {
+        let part = part.trim_ascii().to_ascii_lowercase();
+        part.starts_with(b"max-age=0")
+            || part.starts_with(b"max-age=-")
+            || part.starts_with(b"expires=thu, 01 jan 1970")
+    };
+    if parts.any(ends) { None } else { cookie_claim(name, value, hash) }
+}
+
+fn leads_to_login(location: &str) -> bool {
+    /// Longer ones are looked at no further.
+    const BYTES_MAX: usize = 512;
+    let path = location.as_bytes().get(..BYTES_MAX).unwrap_or(location.as_bytes()).to_ascii_lowercase();
+    ["login", "log-in", "signin", "sign-in", "sign_in", "/auth", "/sso", "oauth", "session/new"]
+        .iter()
+        .any(|word| memchr::memmem::find(&path, word.as_bytes()).is_some())
 }
 
 /// 429 for an address with too many requests at once; otherwise waits until it is this one's turn.
@@ -437,7 +552,7 @@ fn serve_file(
     };
     let response = response.map_err(|error| failed(&error))?;
     count("found");
-    context.backend = "static".to_owned();
+    context.backend = STATIC.to_owned();
     Ok(Some(response.map(boxed)))
 }
 

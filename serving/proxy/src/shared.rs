@@ -11,12 +11,14 @@ use aws_lc_rs::hmac;
 use jiff::Timestamp;
 use sunbeam_listeners::{ConnectionGuard, ListenerMetrics, TlsStore};
 use sunbeam_metrics::Registry;
+use sunbeam_pipeline::{DetectionMetrics, Memory};
+use sunbeam_tables::Moment;
 use tokio::sync::{broadcast, watch};
 
 use crate::audit_log::AuditLog;
 use crate::config::Config;
 use crate::metrics::ProxyMetrics;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Judging, Snapshot};
 use crate::telemetry::Telemetry;
 
 /// See the module.
@@ -27,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) guard: Arc<ConnectionGuard>,
     pub(crate) registry: Registry,
     pub(crate) metrics: ProxyMetrics,
+    pub(crate) detection: DetectionMetrics,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) listener_metrics: ListenerMetrics,
     pub(crate) audit: AuditLog,
     pub(crate) events: Events,
@@ -52,6 +56,16 @@ impl Shared {
             set(before, 0);
         }
         set(config, 1);
+    }
+
+    /// What judging has that outlives configurations.
+    pub(crate) const fn judging(&self) -> Judging<'_> {
+        Judging { memory: &self.memory, metrics: &self.detection }
+    }
+
+    /// The time that judging goes by: since the start, whatever the wall clock does.
+    pub(crate) fn now(&self) -> Moment {
+        Moment::default().after(self.started.elapsed())
     }
 
     /// Whether the node finishes what it has and takes nothing new.

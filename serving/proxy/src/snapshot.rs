@@ -14,6 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sunbeam_config::{Reader, Sources};
+use sunbeam_pipeline::{DetectionMetrics, Memory, Pipeline, RouteRules, Rules};
 use sunbeam_routing::{Backend, Group, Health, Http2Mode, Scheme, Table};
 use sunbeam_static_files::{OpenRootError, StaticRoot};
 use sunbeam_traffic::Redaction;
@@ -30,6 +31,7 @@ pub(crate) struct Snapshot {
     pub(crate) table: Table,
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) redaction: Redaction,
+    pub(crate) pipeline: Pipeline,
     pub(crate) generation: u64,
     pub(crate) loaded_at: Timestamp,
     /// By the route's index.
@@ -38,6 +40,33 @@ pub(crate) struct Snapshot {
     /// By the group's index.
     groups: Vec<BackendGroup>,
     states: HashMap<(Arc<Backend>, Health), Arc<BackendState>>,
+}
+
+/// What judging has that outlives configurations.
+#[derive(Debug)]
+pub(crate) struct Judging<'a> {
+    pub(crate) memory: &'a Arc<Memory>,
+    pub(crate) metrics: &'a DetectionMetrics,
+}
+
+impl Judging<'_> {
+    fn pipeline(&self, config: &Config) -> Pipeline {
+        Pipeline::new(rules(config), Arc::clone(self.memory), self.metrics.clone())
+    }
+}
+
+/// The rules of a configuration.
+pub(crate) fn rules(config: &Config) -> Rules {
+    let routes: Vec<RouteRules<'_>> = config
+        .routes
+        .iter()
+        .map(|route| RouteRules {
+            name: if route.host.is_empty() { &route.host_prefix } else { &route.host },
+            protect: &route.protect,
+            rate_limits: &route.rate_limits,
+        })
+        .collect();
+    Rules::new(&config.detection, &config.ddos, &config.scanner, &config.rate_limit, &config.bots, &routes)
 }
 
 /// Why a checked configuration still cannot be served: a file changed since the check.
@@ -56,6 +85,7 @@ impl Snapshot {
         sources: Sources,
         generation: u64,
         metrics: &ProxyMetrics,
+        judging: &Judging<'_>,
         before: Option<&Self>,
     ) -> Result<Self, CompileError> {
         let mut problem = None;
@@ -85,6 +115,7 @@ impl Snapshot {
             groups,
             states,
             trusted_proxies: config.listen.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
+            pipeline: judging.pipeline(&config),
             redaction: Redaction::new(&config.audit.redact_query_keys),
             loaded_at: Timestamp::now(),
             generation,
@@ -348,7 +379,10 @@ impl ServerCertVerifier for Unverified {
 #[doc(hidden)]
 pub fn time_config_reads(reads: u32) -> std::time::Duration {
     let metrics = ProxyMetrics::register(&sunbeam_metrics::Registry::new());
-    let Ok(snapshot) = Snapshot::compile(Config::default(), Sources::default(), 1, &metrics, None) else {
+    let config = Config::default();
+    let (memory, detection) = crate::judging::for_measuring(&config);
+    let judging = Judging { memory: &memory, metrics: &detection };
+    let Ok(snapshot) = Snapshot::compile(config, Sources::default(), 1, &metrics, &judging, None) else {
         return std::time::Duration::MAX;
     };
     let shared = arc_swap::ArcSwap::from_pointee(snapshot);

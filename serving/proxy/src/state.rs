@@ -10,12 +10,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sunbeam_config::{Secret, Source, Sources};
+
+use crate::judging::{KeptBan, KeptEntry};
 
 /// Good configurations that are kept.
 const HISTORY: usize = 10;
 
+const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("list_entries");
+const BANS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bans");
 const CONFIGURATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("configurations");
 
 /// Why the state cannot be used.
@@ -204,6 +209,55 @@ impl State {
         self.with(read)
     }
 
+    /// What operators added to the lists.
+    pub(crate) fn entries(&self) -> Result<Vec<KeptEntry>, StateError> {
+        self.with(|database| read_all(database, ENTRIES))
+    }
+
+    /// Keeps an entry; it is on the disk when this returns.
+    pub(crate) fn keep_entry(&self, entry: &KeptEntry) -> Result<(), StateError> {
+        let bytes = serde_json::to_vec(entry).map_err(|error| failed(&error))?;
+        self.with(|database| {
+            let write = database.begin_write().map_err(|error| failed(&error))?;
+            {
+                let mut table = write.open_table(ENTRIES).map_err(|error| failed(&error))?;
+                table.insert(entry.id, bytes.as_slice()).map_err(|error| failed(&error))?;
+            }
+            write.commit().map_err(|error| failed(&error))
+        })
+    }
+
+    /// Forgets an entry.
+    pub(crate) fn forget_entry(&self, id: u64) -> Result<(), StateError> {
+        self.with(|database| {
+            let write = database.begin_write().map_err(|error| failed(&error))?;
+            {
+                let mut table = write.open_table(ENTRIES).map_err(|error| failed(&error))?;
+                table.remove(id).map_err(|error| failed(&error))?;
+            }
+            write.commit().map_err(|error| failed(&error))
+        })
+    }
+
+    /// Blocks that layers had made.
+    pub(crate) fn bans(&self) -> Result<Vec<KeptBan>, StateError> {
+        let all: Vec<Vec<KeptBan>> = self.with(|database| read_all(database, BANS))?;
+        Ok(all.into_iter().flatten().collect())
+    }
+
+    /// Keeps these blocks in place of those before.
+    pub(crate) fn keep_bans(&self, bans: &[KeptBan]) -> Result<(), StateError> {
+        let bytes = serde_json::to_vec(bans).map_err(|error| failed(&error))?;
+        self.with(|database| {
+            let write = database.begin_write().map_err(|error| failed(&error))?;
+            {
+                let mut table = write.open_table(BANS).map_err(|error| failed(&error))?;
+                table.insert(0, bytes.as_slice()).map_err(|error| failed(&error))?;
+            }
+            write.commit().map_err(|error| failed(&error))
+        })
+    }
+
     /// The token of the management API: the configured one, or one made at first start in a file that
     /// only the owner reads. Returns it with that file's path.
     pub(crate) fn token(&self, configured: &Secret) -> Result<(Secret, Option<PathBuf>), StateError> {
@@ -280,18 +334,25 @@ fn write(
 }
 
 fn read(database: &Database) -> Result<Vec<KeptConfiguration>, StateError> {
+    read_all(database, CONFIGURATIONS)
+}
+
+fn read_all<T: DeserializeOwned>(
+    database: &Database,
+    table: TableDefinition<'_, u64, &[u8]>,
+) -> Result<Vec<T>, StateError> {
     let read = database.begin_read().map_err(|error| failed(&error))?;
-    let table = match read.open_table(CONFIGURATIONS) {
+    let table = match read.open_table(table) {
         Ok(table) => table,
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
         Err(error) => return Err(failed(&error)),
     };
-    let mut history = Vec::new();
+    let mut all = Vec::new();
     for entry in table.iter().map_err(|error| failed(&error))? {
         let (_, value) = entry.map_err(|error| failed(&error))?;
-        history.push(serde_json::from_slice(value.value()).map_err(|error| failed(&error))?);
+        all.push(serde_json::from_slice(value.value()).map_err(|error| failed(&error))?);
     }
-    Ok(history)
+    Ok(all)
 }
 
 fn failed(error: &dyn std::error::Error) -> StateError {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A thread that serves: its own runtime, its own sockets, its own backend connections.
 
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -72,6 +73,7 @@ async fn run(index: usize, shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiv
         shared: Arc::clone(&shared),
         pool: Rc::new(Pool::new(index)),
         shares: Shares::new(Arc::clone(&shared.guard)),
+        scratch: RefCell::default(),
     });
     let mut listeners = ListenerSet::default();
     let mut sweep = interval(SWEEP_EVERY);

@@ -3,6 +3,9 @@
 
 use sunbeam_config::{RawText, choice, section};
 
+use sunbeam_pipeline::ProtectSection;
+use sunbeam_rate_limit::RouteLimitSection;
+
 use crate::backends::BackendList;
 use crate::url::BackendUrl;
 
@@ -73,8 +76,12 @@ section! {
         body_rewrites: Vec<BodyRewriteSection> = Vec::new(),
         /// Headers set on every answer of this route.
         response_headers: Vec<HeaderSection> = Vec::new(),
+        /// What layers may do here, where it is not what they may do everywhere.
+        protect: ProtectSection = ProtectSection::default(),
+        /// Limits of this route, besides `[rate_limit]`.
+        rate_limits: Vec<RouteLimitSection> = Vec::new(),
     }
-    later { protect, cache, rate_limits }
+    later { cache }
 }
 
 section! {

@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sunbeam_config::{LoadError, Problem, Section as _, Severity, Source, Sources, load_sources, render};
+use sunbeam_pipeline::FloodReport;
 
+use super::lists::{self, BlockRequest, Refused};
 use super::stats;
 use crate::config::Config;
 use crate::core::{ChangeMode, Core, ReloadError, ReloadReport};
+use crate::explain::ExplainRequest;
 
 /// A page and what answers it.
 pub(super) struct Endpoint {
@@ -29,6 +33,14 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/status", handler: || get(status) },
     Endpoint { path: "/api/v1/stats", handler: || get(statistics) },
     Endpoint { path: "/api/v1/backends", handler: || get(backends) },
+    Endpoint { path: "/api/v1/blocklist", handler: || get(blocks).post(block) },
+    Endpoint { path: "/api/v1/blocklist/{cidr}", handler: || delete(unblock) },
+    Endpoint { path: "/api/v1/blacklist", handler: || get(blocks).post(block) },
+    Endpoint { path: "/api/v1/blacklist/{cidr}", handler: || delete(unblock) },
+    Endpoint { path: "/api/v1/lists", handler: || get(all_lists) },
+    Endpoint { path: "/api/v1/bots", handler: || get(bots) },
+    Endpoint { path: "/api/v1/floods", handler: || get(floods) },
+    Endpoint { path: "/api/v1/explain", handler: || post(explain) },
     Endpoint { path: "/api/v1/certificates", handler: || get(certificates) },
     Endpoint { path: "/api/v1/config", handler: || get(config) },
     Endpoint { path: "/api/v1/config/validate", handler: || post(validate) },
@@ -120,6 +132,86 @@ async fn certificates(State(core): State<Arc<Core>>) -> Json<Value> {
         })
     });
     Json(certificates.collect())
+}
+
+async fn blocks(State(core): State<Arc<Core>>) -> Response {
+    told(blocking(move || lists::blocks(&core)).await.map(Ok))
+}
+
+async fn block(State(core): State<Arc<Core>>, headers: HeaderMap, body: String) -> Response {
+    let request: BlockRequest = match read(&body) {
+        Ok(request) => request,
+        Err(wrong) => return told(Ok(Err(wrong))),
+    };
+    told(blocking(move || lists::block(&core, &request, lists::operator_of(&headers))).await)
+}
+
+/// A body of JSON, whatever its type says: whoever types it with curl does not say.
+fn read<T: DeserializeOwned>(body: &str) -> Result<T, Refused> {
+    serde_json::from_str(body).map_err(|wrong| Refused::Wrong(format!("the body is wrong: {wrong}")))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct UnblockQuery {
+    dry_run: bool,
+}
+
+async fn unblock(
+    State(core): State<Arc<Core>>,
+    Path(what): Path<String>,
+    Query(query): Query<UnblockQuery>,
+) -> Response {
+    told(blocking(move || lists::unblock(&core, &what, query.dry_run)).await)
+}
+
+async fn all_lists(State(core): State<Arc<Core>>) -> Response {
+    told(blocking(move || lists::lists(&core)).await.map(Ok))
+}
+
+async fn bots(State(core): State<Arc<Core>>) -> Json<Value> {
+    Json(lists::bots(&core.shared.snapshot()))
+}
+
+async fn floods(State(core): State<Arc<Core>>) -> Json<Value> {
+    let snapshot = core.shared.snapshot();
+    let one = |report: &FloodReport| {
+        json!({
+            "route": snapshot.table.routes().get(report.flood.route).map(|route| route.name.clone()),
+            "ja4": report.flood.ja4,
+            "header_order": report.flood.header_order.map(|order| format!("{order:012x}")),
+            "network": report.flood.network.map(|network| network.to_string()),
+            "clients": report.clients,
+            "requests": report.requests,
+        })
+    };
+    Json(
+        json!({"floods": core.shared.memory.floods.all(core.shared.now()).iter().map(one).collect::<Vec<_>>()}),
+    )
+}
+
+async fn explain(State(core): State<Arc<Core>>, body: String) -> Response {
+    let request: ExplainRequest = match read(&body) {
+        Ok(request) => request,
+        Err(wrong) => return told(Ok(Err(wrong))),
+    };
+    let explained = blocking(move || {
+        let shared = &core.shared;
+        crate::explain::explain(&shared.snapshot(), &request, shared.now()).map_err(Refused::Wrong)
+    });
+    told(explained.await)
+}
+
+/// A page about lists: what it says, or why not.
+fn told(result: Result<Result<Value, Refused>, tokio::task::JoinError>) -> Response {
+    match result {
+        Ok(Ok(value)) => Json(value).into_response(),
+        Ok(Err(Refused::Wrong(why))) => failure(StatusCode::UNPROCESSABLE_ENTITY, &why),
+        Ok(Err(Refused::Conflict(why))) => failure(StatusCode::CONFLICT, &why),
+        Ok(Err(Refused::Missing(why))) => failure(StatusCode::NOT_FOUND, &why),
+        Ok(Err(Refused::Failed(why))) => failure(StatusCode::INTERNAL_SERVER_ERROR, &why),
+        Err(_) => failure(StatusCode::INTERNAL_SERVER_ERROR, "that failed; the log says why"),
+    }
 }
 
 async fn config(State(core): State<Arc<Core>>) -> Json<Value> {

@@ -12,6 +12,7 @@ use axum::response::Response;
 use sunbeam_routing::host_of;
 
 use super::api::failure;
+use super::lists::note_operator;
 use crate::core::Core;
 
 /// 401 without the Bearer token.
@@ -28,6 +29,7 @@ pub(super) async fn require_token(State(core): State<Arc<Core>>, request: Reques
     let is_right = given
         .is_some_and(|given| verify_slices_are_equal(given.as_bytes(), token.expose().as_bytes()).is_ok());
     if is_right {
+        note_operator(&core, request.headers());
         return next.run(request).await;
     }
     let mut response = failure(StatusCode::UNAUTHORIZED, "the Bearer token is missing or wrong");

@@ -4,6 +4,7 @@
 mod api;
 mod backends;
 mod guard;
+mod lists;
 mod stats;
 
 use std::convert::Infallible;

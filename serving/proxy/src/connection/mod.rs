@@ -11,9 +11,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use socket2::SockRef;
 use sunbeam_listeners::{ConnectionPermit, ProxyHeaderError, Scheme, read_proxy_header, reset};
-use sunbeam_wire::ProxySource;
+use sunbeam_wire::{ProxySource, client_hello};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -77,7 +78,7 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
         count("refused");
         return reset(&stream);
     };
-    let accepted = timeout(limit, acceptor.accept(paced(&shared, stream))).await;
+    let accepted = timeout(limit, acceptor.accept(paced(&shared, stream).listening())).await;
     drop(handshake);
     let mut stream = match accepted {
         Ok(Ok(stream)) => stream,
@@ -93,18 +94,33 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
         }
     };
     count("ok");
-    let session = stream.get_mut().1;
+    let (io, session) = stream.get_mut();
+    let ja4 = ja4(&io.take_heard());
     session.set_buffer_limit(Some(TLS_BUFFER_BYTES));
     let tls_version = match session.protocol_version() {
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
     };
-    let info = ConnectionInfo::new(peer, Scheme::Https, tls_version, permit, &service.shares);
+    let info = ConnectionInfo::new(peer, Scheme::Https, tls_version, permit, &service.shares).of_make(ja4);
     if session.alpn_protocol() == Some(b"h2") {
         // In a box: the others' task need not have room for it.
         Box::pin(http2::serve(service, stream, info)).await;
     } else {
         http1::serve(service, stream, info).await;
+    }
+}
+
+/// The fingerprint of a client's TLS; empty where it cannot be read.
+fn ja4(heard: &[u8]) -> Box<str> {
+    let sha256 = |text: &[u8]| {
+        let mut hash = [0; 32];
+        let digest = digest::digest(&digest::SHA256, text);
+        hash.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        hash
+    };
+    match client_hello(heard) {
+        Ok(Some(hello)) => hello.ja4(sha256).into(),
+        Ok(None) | Err(_) => Box::default(),
     }
 }
 

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `[detection]`, `[ddos]`, `[scanner]` and a route's `protect`.
+
+use sunbeam_config::{Reader, choice, section};
+use sunbeam_reputation::AllowlistSection;
+use sunbeam_traffic::LayerMode;
+
+choice! {
+    /// What layers may act on.
+    pub enum DetectionMode {
+        /// What is certain is blocked; what is doubtful is watched.
+        Auto = "auto",
+        /// Both are blocked.
+        Enforce = "enforce",
+        /// Nothing is.
+        Observe = "observe",
+    }
+}
+
+choice! {
+    /// What one layer does on one route.
+    pub enum LayerOverride {
+        /// It is not asked.
+        Off = "off",
+        /// It is asked and recorded; nothing comes of it.
+        Observe = "observe",
+        /// It acts on what is certain.
+        Auto = "auto",
+        /// It acts on what is doubtful too.
+        Enforce = "enforce",
+    }
+}
+
+impl From<DetectionMode> for LayerMode {
+    fn from(mode: DetectionMode) -> Self {
+        match mode {
+            DetectionMode::Auto => Self::Auto,
+            DetectionMode::Enforce => Self::Enforce,
+            DetectionMode::Observe => Self::Observe,
+        }
+    }
+}
+
+impl From<LayerOverride> for LayerMode {
+    fn from(mode: LayerOverride) -> Self {
+        match mode {
+            LayerOverride::Off => Self::Off,
+            LayerOverride::Observe => Self::Observe,
+            LayerOverride::Auto => Self::Auto,
+            LayerOverride::Enforce => Self::Enforce,
+        }
+    }
+}
+
+section! {
+    /// What all layers have in common.
+    pub struct DetectionSection {
+        /// auto: what is certain is blocked, what is doubtful is watched | enforce: both are blocked | observe:
+        /// nothing is, but by the lists of `[lists]` and of operators.
+        mode: DetectionMode = DetectionMode::Auto,
+    }
+    later { explore, false_positive_budget, block_page }
+}
+
+section! {
+    /// Per-route overrides of `detection.mode`, by layer: off | observe | auto | enforce; "" = as everywhere.
+    pub struct ProtectSection {
+        /// What an address has been doing.
+        ddos: Option<LayerOverride> = None,
+        /// What a request looks like, and crawlers.
+        scanner: Option<LayerOverride> = None,
+        /// Limits.
+        rate_limit: Option<LayerOverride> = None,
+    }
+    later { waf, challenge }
+}
+
+section! {
+    /// What clients have been doing.
+    pub struct DdosSection {
+        /// false: nothing is counted.
+        enabled: bool = true,
+        /// Seconds that are looked back.
+        window_secs: u32 = 60 => 1..=3_600,
+        /// Events kept for each client in the window; past it the oldest are forgotten.
+        window_capacity: u16 = 1_000 => 10..=65_535,
+        /// Events that a client must have in the window before it is judged.
+        min_events: u16 = 10 => 1..=65_535,
+        /// true: shadow mode whatever detection.mode says: log decisions without blocking.
+        observe_only: bool = false,
+        /// [restart] The table of clients, fixed at start: about 240,000; forged ones cannot evict real ones.
+        memory_bytes: usize = 33_554_432 => 65_536..=68_719_476_736,
+        /// An IPv6 client is its prefix of so many bits.
+        ipv6_prefix: u8 = 64 => 32..=128,
+        /// Client errors of one client in the window, as the site answered them, that make it an attack
+        /// (429); 0 = off.
+        error_threshold: u16 = 50,
+        /// Requests of one client in the window that make it an attack (429); static files count by
+        /// rate_limit.static_cost; 0 = off.
+        request_threshold: u16 = 1_000,
+        /// Seconds for which an attacker stays blocked.
+        block_secs: u64 = 300 => 1..=31_536_000,
+        /// Each repetition multiplies block_secs, up to max_block_secs.
+        escalation: f64 = 2.0 => 1.0..=100.0,
+        /// The longest; after so long without another offence the count begins anew.
+        max_block_secs: u64 = 86_400 => 1..=31_536_000,
+    }
+    later { threshold, model }
+}
+
+impl DdosSection {
+    /// Reports thresholds that can never be reached.
+    pub fn check(&self, reader: &mut Reader) {
+        for (key, value) in [
+            ("ddos.min_events", self.min_events),
+            ("ddos.error_threshold", self.error_threshold),
+            ("ddos.request_threshold", self.request_threshold),
+        ] {
+            if value > self.window_capacity {
+                let kept = self.window_capacity;
+                let message = format!(
+                    "{value} can never be reached: the window keeps {kept} events (`ddos.window_capacity`)"
+                );
+                reader.error(key, message);
+            }
+        }
+        if self.max_block_secs < self.block_secs {
+            reader.error("ddos.max_block_secs", "is less than `ddos.block_secs`");
+        }
+    }
+}
+
+section! {
+    /// What a request looks like, and whether crawlers are who they say.
+    pub struct ScannerSection {
+        /// false: nobody asks.
+        enabled: bool = true,
+        /// Seconds for which a crawler that was proved counts as proved; one that was refuted a twelfth of it.
+        bot_cache_ttl_secs: u64 = 86_400 => 60..=2_592_000,
+        /// true: shadow mode whatever detection.mode says.
+        observe_only: bool = false,
+        /// More crawlers.
+        allowlist: Vec<AllowlistSection> = Vec::new(),
+    }
+    later { threshold, model }
+}
+
+impl ScannerSection {
+    /// Reports entries that mean nothing, and those that anybody can claim to be.
+    pub fn check(&self, reader: &mut Reader) {
+        for (index, entry) in self.allowlist.iter().enumerate() {
+            let at = format!("scanner.allowlist[{index}]");
+            if entry.ua_prefix.trim().is_empty() {
+                reader.error(&format!("{at}.ua_prefix"), "is empty: it would be everybody");
+            }
+            if entry.dns_suffixes.iter().any(|suffix| suffix.trim_matches('.').is_empty()) {
+                reader.error(&format!("{at}.dns_suffixes"), "holds an empty name: every host ends in it");
+            }
+            if entry.dns_suffixes.is_empty() && entry.cidrs.is_empty() {
+                reader.warning(
+                    &at,
+                    format!(
+                        "`{}` is believed by its user agent alone: whoever writes that is let through",
+                        entry.ua_prefix
+                    ),
+                );
+            }
+        }
+    }
+}

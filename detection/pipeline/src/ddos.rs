@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What one client has been doing: the behavioural rules over its window.
+
+use sunbeam_features::{Window, WindowEvent, WindowShape};
+use sunbeam_tables::{FixedTable, Moment};
+use sunbeam_traffic::Layer;
+
+use crate::memory::Memory;
+use crate::rules::Rules;
+use crate::stage::{Judgement, Stage};
+use crate::subject::Subject;
+
+/// What everybody authenticated behind one address may do together, in units of what one may: as for limits.
+const BEHIND: u32 = 10;
+
+/// IPv6 prefixes that one customer has at most, with what they may do in units of what one client may. Whoever
+/// changes his address within them is met again there.
+pub(crate) const WIDER_PREFIXES: [(u8, u32); 2] = [(56, 3), (48, 10)];
+
+/// 429 and a block for who causes too many errors or asks too often.
+#[derive(Debug)]
+pub(crate) struct DdosStage;
+
+impl Stage for DdosStage {
+    fn layer(&self) -> Layer {
+        Layer::Ddos
+    }
+
+    fn judge(&self, subject: &mut Subject<'_>, rules: &Rules, memory: &Memory, now: Moment) -> Judgement {
+        if subject.is_trusted(rules) {
+            return Judgement::PASS;
+        }
+        let identity = subject.identity;
+        if let Some(reason) = excess(&memory.windows, identity.key, 1, &rules.shape, rules, now) {
+            return attack(subject, identity.key, reason, rules, memory, now);
+        }
+        let wide = rules.shape.wide();
+        if identity.is_authenticated() {
+            let behind = memory.behind(identity.address);
+            if let Some(reason) = excess(&memory.prefixes, behind, BEHIND, &wide, rules, now) {
+                return attack(subject, behind, reason, rules, memory, now);
+            }
+            return Judgement::PASS;
+        }
+        for (bits, factor) in WIDER_PREFIXES {
+            if bits < rules.ipv6_prefix
+                && let Some(prefix) = memory.prefix(subject.facts.client, bits)
+                && let Some(reason) = excess(&memory.prefixes, prefix, factor, &wide, rules, now)
+            {
+                return attack(subject, prefix, reason, rules, memory, now);
+            }
+        }
+        Judgement::PASS
+    }
+}
+
+fn attack(
+    subject: &mut Subject<'_>,
+    key: u64,
+    reason: &'static str,
+    rules: &Rules,
+    memory: &Memory,
+    now: Moment,
+) -> Judgement {
+    if memory.bans.has_grace(key, now) {
+        return Judgement::pass("grace");
+    }
+    subject.offender = key;
+    Judgement::block(reason, 429).retry_after(rules.bans.secs.min(rules.bans.max_secs)).offence()
+}
+
+/// The rule that a window breaks, with thresholds so many times as high.
+fn excess(
+    windows: &FixedTable<Window>,
+    key: u64,
+    factor: u32,
+    shape: &WindowShape,
+    rules: &Rules,
+    now: Moment,
+) -> Option<&'static str> {
+    let mut window = windows.peek(key)?;
+    let totals = window.totals(now, shape);
+    if totals.events < rules.min_events {
+        return None;
+    }
+    // A window keeps no more than its capacity: a multiple beyond it could never be reached.
+    let reached = |count: u32, threshold: u32| {
+        threshold > 0 && count >= threshold.saturating_mul(factor).min(shape.capacity())
+    };
+    if reached(totals.errors, rules.error_threshold) {
+        Some("client_errors")
+    } else if reached(totals.requests, rules.request_threshold) {
+        Some("request_flood")
+    } else {
+        None
+    }
+}
+
+/// Counts a request that is over in every window that it belongs to.
+pub(crate) fn count(subject: &Counted, event: &WindowEvent, rules: &Rules, memory: &Memory, now: Moment) {
+    memory.windows.with(subject.key, now, |window| window.add(event, now, &rules.shape));
+    let wide = rules.shape.wide();
+    if subject.is_authenticated {
+        let behind = memory.behind(subject.address);
+        memory.prefixes.with(behind, now, |window| window.add(event, now, &wide));
+        return;
+    }
+    for (bits, _) in WIDER_PREFIXES {
+        if bits < rules.ipv6_prefix
+            && let Some(prefix) = memory.prefix(subject.client, bits)
+        {
+            memory.prefixes.with(prefix, now, |window| window.add(event, now, &wide));
+        }
+    }
+}
+
+/// Whose windows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    pub(crate) client: std::net::IpAddr,
+    pub(crate) key: u64,
+    pub(crate) address: u64,
+    pub(crate) is_authenticated: bool,
+}

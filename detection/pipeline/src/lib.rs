@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Judging: every layer asked in order, acted on once, and told afterwards what became of the request.
+//!
+//! [`Pipeline::judge`] before a request is served, [`Pipeline::observe`] after it: the proxy and replay make the
+//! same two calls. What a layer thinks ([`Stage`]) and whether anybody acts on it (`mode.rs`) are apart. No
+//! sockets, no clock, no runtime.
+
+mod bans;
+mod config;
+mod ddos;
+mod flood;
+mod floods;
+mod lists;
+mod memory;
+mod metrics;
+mod mode;
+mod pipeline;
+mod proxies;
+mod rate_limit;
+mod rules;
+mod scanner;
+mod stage;
+mod stages;
+mod subject;
+
+pub use config::{
+    DdosSection, DetectionMode, DetectionSection, LayerOverride, ProtectSection, ScannerSection,
+};
+pub use floods::{Flood, FloodReport};
+pub use memory::{Memory, MemoryOptions};
+pub use metrics::DetectionMetrics;
+pub use mode::{Modes, Protection};
+pub use pipeline::{Answer, Decision, Judged, Opinion, Pipeline};
+pub use proxies::is_likely_proxy;
+pub use rules::{RouteRules, Rules};
+pub use stage::{Judgement, Stage};
+pub use stages::STAGES;
+pub use subject::Subject;

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What judging counts.
+
+use sunbeam_metrics::{IntCounter, Registry, declare_metrics};
+use sunbeam_traffic::Layer;
+
+use crate::pipeline::Decision;
+
+declare_metrics! {
+    /// Decisions of each layer.
+    pub struct LayerMetrics {
+        /// Decisions about what clients have been doing: pass, observe (would have been blocked), block.
+        ddos_decisions: Counter["sunbeam_ddos_decisions_total", decision],
+        /// Decisions about what requests look like, and about crawlers; reason is a fixed word.
+        scanner_decisions: Counter["sunbeam_scanner_decisions_total", decision, reason],
+        /// Decisions about how much an identity asks for.
+        rate_limit_decisions: Counter["sunbeam_rate_limit_decisions_total", decision],
+        /// Requests of listed addresses, by list: block, allow, operator.
+        listed_requests: Counter["sunbeam_listed_requests_total", list],
+        /// Blocks that were made, by origin: operator, or the layer.
+        blocks: Counter["sunbeam_blocks_total", origin],
+        /// Blocks that hold, by origin: config, operator, or the layer.
+        blocks_active: Gauge["sunbeam_blocks_active", origin],
+        /// Floods from everywhere that go on.
+        floods_active: Gauge["sunbeam_floods_active"],
+        /// Requests of a proxy that speaks for others and is not in `listen.trusted_proxies`: not limited, not
+        /// blocked for how much they are.
+        undeclared_proxy_requests: Counter["sunbeam_undeclared_proxy_requests_total"],
+        /// Identities that have a bucket.
+        identities: Gauge["sunbeam_rate_limit_identities"],
+        /// Questions to DNS about crawlers, by result: verified, refuted, unknown, dropped (too many at once).
+        crawler_proofs: Counter["sunbeam_crawler_proofs_total", result],
+        /// Places in a table that went to a newcomer while somebody had them, by table: windows, identities, blocks.
+        evictions: Counter["sunbeam_state_evictions_total", table],
+    }
+}
+
+/// The same, with what each request counts at hand.
+#[derive(Clone, Debug)]
+pub struct DetectionMetrics {
+    /// All of it.
+    pub layers: LayerMetrics,
+    ddos: [IntCounter; 3],
+    rate_limit: [IntCounter; 3],
+    plain_pass: IntCounter,
+    browser_pass: IntCounter,
+}
+
+impl DetectionMetrics {
+    /// Adds the metrics to a registry.
+    pub fn register(registry: &Registry) -> Self {
+        let layers = LayerMetrics::register(registry);
+        let words = [Decision::Passed, Decision::Observed, Decision::Blocked].map(Decision::as_str);
+        for table in ["windows", "identities", "blocks"] {
+            layers.evictions(table).inc_by(0);
+        }
+        Self {
+            ddos: words.map(|word| layers.ddos_decisions(word)),
+            rate_limit: words.map(|word| layers.rate_limit_decisions(word)),
+            plain_pass: layers.scanner_decisions("pass", "none"),
+            browser_pass: layers.scanner_decisions("pass", "browser"),
+            layers,
+        }
+    }
+
+    /// The rows, for the reference page.
+    pub const TABLE: &'static [sunbeam_metrics::MetricDoc] = LayerMetrics::TABLE;
+
+    pub(crate) fn count(&self, layer: Layer, decision: Decision, reason: &'static str) {
+        let of = |handles: &[IntCounter; 3]| {
+            if let Some(handle) = handles.get(decision as usize) {
+                handle.inc();
+            }
+        };
+        match (layer, decision, reason) {
+            (Layer::Ddos, ..) => of(&self.ddos),
+            (Layer::RateLimit, ..) => of(&self.rate_limit),
+            (Layer::Scanner, Decision::Passed, "") => self.plain_pass.inc(),
+            (Layer::Scanner, Decision::Passed, "browser") => self.browser_pass.inc(),
+            (Layer::Scanner, ..) => self.layers.scanner_decisions(decision.as_str(), reason).inc(),
+            (Layer::Lists, Decision::Passed, "") => {}
+            (Layer::Lists, Decision::Passed, "operator") => self.layers.listed_requests("operator").inc(),
+            (Layer::Lists, Decision::Passed, _) => self.layers.listed_requests("allow").inc(),
+            (Layer::Lists, ..) => self.layers.listed_requests("block").inc(),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Shadow or enforce: worked out for each route and layer when the configuration is loaded.
+
+use sunbeam_traffic::{Layer, LayerMode};
+
+use crate::config::{DdosSection, DetectionSection, ProtectSection, ScannerSection};
+
+/// What each layer may do on one route.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Modes {
+    ddos: LayerMode,
+    scanner: LayerMode,
+    rate_limit: LayerMode,
+}
+
+/// The sections that decide about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Protection<'a> {
+    /// For all layers.
+    pub detection: &'a DetectionSection,
+    /// The layer's own.
+    pub ddos: &'a DdosSection,
+    /// The layer's own.
+    pub scanner: &'a ScannerSection,
+    /// `rate_limit.enabled`
+    pub is_rate_limited: bool,
+}
+
+impl Modes {
+    /// The route's word counts before the node's; a layer that is off or watches only does so everywhere.
+    pub fn new(protection: &Protection<'_>, protect: &ProtectSection) -> Self {
+        let everywhere: LayerMode = protection.detection.mode.into();
+        let mode = |is_enabled, observe_only, own: Option<crate::config::LayerOverride>| {
+            let wanted = own.map_or(everywhere, LayerMode::from);
+            match (is_enabled, observe_only) {
+                (false, _) => LayerMode::Off,
+                (true, true) => wanted.min(LayerMode::Observe),
+                (true, false) => wanted,
+            }
+        };
+        Self {
+            ddos: mode(protection.ddos.enabled, protection.ddos.observe_only, protect.ddos),
+            scanner: mode(protection.scanner.enabled, protection.scanner.observe_only, protect.scanner),
+            rate_limit: mode(protection.is_rate_limited, false, protect.rate_limit),
+        }
+    }
+
+    /// The mode of a layer. Lists are the operator's own word: they always hold.
+    pub const fn of(&self, layer: Layer) -> LayerMode {
+        match layer {
+            Layer::Lists => LayerMode::Enforce,
+            Layer::Ddos => self.ddos,
+            Layer::Scanner => self.scanner,
+            Layer::RateLimit => self.rate_limit,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{DetectionMode, LayerOverride};
+
+    #[test]
+    fn the_nearest_word_counts_and_shadow_stays_shadow() {
+        let (auto, observe) = (DetectionMode::Auto, DetectionMode::Observe);
+        type Case = (&'static str, DetectionMode, bool, bool, Option<LayerOverride>, LayerMode);
+        let cases: [Case; 8] = [
+            ("default", auto, true, false, None, LayerMode::Auto),
+            ("node observes", observe, true, false, None, LayerMode::Observe),
+            ("route enforces", observe, true, false, Some(LayerOverride::Enforce), LayerMode::Enforce),
+            ("route is off", auto, true, false, Some(LayerOverride::Off), LayerMode::Off),
+            ("layer observes", auto, true, true, None, LayerMode::Observe),
+            (
+                "layer observes, route enforces",
+                auto,
+                true,
+                true,
+                Some(LayerOverride::Enforce),
+                LayerMode::Observe,
+            ),
+            ("layer observes, route off", auto, true, true, Some(LayerOverride::Off), LayerMode::Off),
+            ("layer is off", auto, false, false, Some(LayerOverride::Enforce), LayerMode::Off),
+        ];
+        for (name, mode, enabled, observe_only, own, want) in cases {
+            let ddos = DdosSection { enabled, observe_only, ..DdosSection::default() };
+            let protection = Protection {
+                detection: &DetectionSection { mode },
+                ddos: &ddos,
+                scanner: &ScannerSection::default(),
+                is_rate_limited: true,
+            };
+            let modes = Modes::new(&protection, &ProtectSection { ddos: own, ..ProtectSection::default() });
+            assert_eq!(modes.of(Layer::Ddos), want, "{name}");
+            assert_eq!(modes.of(Layer::Lists), LayerMode::Enforce, "{name}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The two calls: [`Pipeline::judge`] before, [`Pipeline::observe`] after.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use sunbeam_features::{Finished, PathFacts, ddos as features, event};
+use sunbeam_rate_limit::{Answered, Charges, Claims, Evidence, Identity, Quota};
+use sunbeam_reputation::Offence;
+use sunbeam_tables::Moment;
+use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
+
+use crate::ddos::{self, Counted};
+use crate::memory::Memory;
+use crate::metrics::DetectionMetrics;
+use crate::rules::Rules;
+use crate::stage::Judgement;
+use crate::stages::STAGES;
+use crate::subject::Subject;
+
+/// What became of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Decision {
+    /// It goes on.
+    #[default]
+    Passed,
+    /// It goes on; some layer would have stopped it.
+    Observed,
+    /// It is answered here.
+    Blocked,
+}
+
+impl Decision {
+    /// `observe`
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passed => "pass",
+            Self::Observed => "observe",
+            Self::Blocked => "block",
+        }
+    }
+}
+
+/// The decision about one request, and what its end needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Judged {
+    /// What to do.
+    pub decision: Decision,
+    /// Who says so; of an observed one, the first that would have.
+    pub layer: Option<Layer>,
+    /// Why, in a fixed word.
+    pub reason: &'static str,
+    /// Of the answer, when it is blocked.
+    pub status: u16,
+    /// For the answer, when it is blocked.
+    pub retry_after_secs: Option<u64>,
+    /// Seconds for which the identity was blocked just now.
+    pub banned_secs: Option<u64>,
+    /// Who it is taken for.
+    pub identity: Identity,
+    /// What the client may be told of its limit.
+    pub quota: Option<Quota>,
+    /// It speaks for others, though nobody declared it.
+    pub is_undeclared_proxy: bool,
+    charges: Charges,
+    claims: Claims,
+    path: PathFacts,
+    page: u64,
+    client: IpAddr,
+    /// A list says that nobody is to look at it.
+    is_unjudged: bool,
+    /// It speaks for others, or may do what it likes: what it does is not held against its address.
+    is_trusted: bool,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// As its record tells it.
+    pub finished: Finished<'a>,
+    /// It was a redirect to where one logs in.
+    pub is_login_redirect: bool,
+    /// Claims of the session cookies that the site set.
+    pub sessions_set: &'a [u64],
+}
+
+/// What one stage thinks of a request, for those who want to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Opinion {
+    /// For whom it speaks.
+    pub layer: Layer,
+    /// What that layer may do on this route.
+    pub mode: LayerMode,
+    /// What it thinks; `None`: it was not asked.
+    pub judgement: Option<Judgement>,
+}
+
+/// A configuration's way to judge.
+#[derive(Debug)]
+pub struct Pipeline {
+    rules: Rules,
+    memory: Arc<Memory>,
+    metrics: DetectionMetrics,
+}
+
+impl Pipeline {
+    /// Judges by `rules`, with what `memory` remembers.
+    pub const fn new(rules: Rules, memory: Arc<Memory>, metrics: DetectionMetrics) -> Self {
+        Self { rules, memory, metrics }
+    }
+
+    /// The configuration.
+    pub const fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// What is remembered.
+    pub const fn memory(&self) -> &Arc<Memory> {
+        &self.memory
+    }
+
+    /// Decides about a request. `scratch` is a buffer to use again.
+    pub fn judge(&self, facts: &RequestFacts<'_>, now: Moment, scratch: &mut Vec<u8>) -> Judged {
+        let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch);
+        let mut judged = self.undecided(&subject);
+        if subject.is_undeclared_proxy {
+            self.metrics.layers.undeclared_proxy_requests().inc();
+        }
+        if let Some((bot, proof)) = subject.crawler(&self.rules) {
+            bot.seen.count(proof);
+        }
+        for stage in STAGES {
+            let mode = self.rules.mode(facts.route, stage.layer());
+            if mode == LayerMode::Off {
+                continue;
+            }
+            let judgement = stage.judge(&mut subject, &self.rules, &self.memory, now);
+            let (layer, mode) = match judgement.on_behalf_of {
+                Some(layer) => (layer, self.rules.mode(facts.route, layer)),
+                None => (stage.layer(), mode),
+            };
+            let decision = decide(&judgement, mode);
+            self.metrics.count(layer, decision, judgement.reason);
+            self.note(&mut judged, layer, decision, &judgement);
+            if decision == Decision::Blocked {
+                judged.banned_secs = self.ban(&subject, layer, &judgement, now);
+                break;
+            }
+            if judgement.is_final {
+                judged.is_unjudged = true;
+                break;
+            }
+        }
+        judged.charges = subject.charges;
+        judged.quota = subject.quota;
+        judged
+    }
+
+    /// What every stage thinks of a request, with the decision that would come of it, and the features of the
+    /// client's window. Nothing is counted, taken or blocked.
+    pub fn opinions(
+        &self,
+        facts: &RequestFacts<'_>,
+        now: Moment,
+        scratch: &mut Vec<u8>,
+    ) -> (Judged, Vec<Opinion>, [u32; features::COUNT]) {
+        let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch);
+        subject.is_trial = true;
+        let mut judged = self.undecided(&subject);
+        let mut opinions = Vec::new();
+        for stage in STAGES {
+            let mode = self.rules.mode(facts.route, stage.layer());
+            let is_over =
+                judged.decision == Decision::Blocked || judged.is_unjudged || mode == LayerMode::Off;
+            let judgement = (!is_over).then(|| stage.judge(&mut subject, &self.rules, &self.memory, now));
+            let layer =
+                judgement.and_then(|judgement| judgement.on_behalf_of).unwrap_or_else(|| stage.layer());
+            let mode = self.rules.mode(facts.route, layer);
+            if let Some(judgement) = &judgement {
+                self.note(&mut judged, layer, decide(judgement, mode), judgement);
+                judged.is_unjudged |= judgement.is_final;
+            }
+            opinions.push(Opinion { layer, mode, judgement });
+        }
+        judged.quota = subject.quota;
+        let mut window = self.memory.windows.peek(subject.identity.key).unwrap_or_default();
+        (judged, opinions, window.features(now, &self.rules.shape))
+    }
+
+    /// Tells what became of a request: once for each that was judged, whatever happened to it.
+    pub fn observe(&self, judged: &Judged, answer: &Answer<'_>, now: Moment) {
+        if judged.decision == Decision::Blocked || judged.is_unjudged {
+            // Our own answers say nothing about the client that we did not know.
+            return;
+        }
+        if !answer.finished.is_ours {
+            let answered = Answered {
+                page: judged.page,
+                status: answer.finished.status,
+                is_login_redirect: answer.is_login_redirect,
+                sessions_set: answer.sessions_set,
+            };
+            self.memory.evidence.observe(&judged.claims, &answered, now);
+        }
+        if judged.is_trusted {
+            return;
+        }
+        let event = event(&answer.finished, &judged.path, &self.memory.events, self.rules.cheap_cost);
+        let counted = Counted {
+            client: judged.client,
+            key: judged.identity.key,
+            address: judged.identity.address,
+            is_authenticated: judged.identity.is_authenticated(),
+        };
+        ddos::count(&counted, &event, &self.rules, &self.memory, now);
+    }
+
+    /// The request turned out to be for a file (or, once there is a cache, for what is in it): it gives back most of
+    /// what it took.
+    pub fn was_cheap(&self, judged: &Judged) {
+        self.memory.limiter.was_cheap(&self.rules.limits, &judged.charges);
+    }
+
+    fn undecided(&self, subject: &Subject<'_>) -> Judged {
+        let facts = subject.facts;
+        Judged {
+            decision: Decision::Passed,
+            layer: None,
+            reason: "",
+            status: 0,
+            retry_after_secs: None,
+            banned_secs: None,
+            identity: subject.identity,
+            quota: None,
+            is_undeclared_proxy: subject.is_undeclared_proxy,
+            charges: Charges::default(),
+            claims: subject.claims,
+            path: subject.path,
+            page: Evidence::page(facts.route, facts.method, subject.path.hash, &self.memory.hash),
+            client: facts.client,
+            is_unjudged: false,
+            is_trusted: subject.is_trusted(&self.rules),
+        }
+    }
+
+    /// The first that is acted on counts, else the first that would have been, else the first reason to pass.
+    fn note(&self, judged: &mut Judged, layer: Layer, decision: Decision, judgement: &Judgement) {
+        let is_stronger = match decision {
+            Decision::Blocked => judged.decision != Decision::Blocked,
+            Decision::Observed => judged.decision == Decision::Passed,
+            Decision::Passed => judged.decision == Decision::Passed && judged.reason.is_empty(),
+        };
+        if !is_stronger || judgement.reason.is_empty() {
+            return;
+        }
+        judged.decision = decision;
+        judged.layer = Some(layer);
+        judged.reason = judgement.reason;
+        judged.status = judgement.status;
+        judged.retry_after_secs = judgement.retry_after_secs;
+    }
+
+    fn ban(&self, subject: &Subject<'_>, layer: Layer, judgement: &Judgement, now: Moment) -> Option<u64> {
+        if !judgement.is_offence {
+            return None;
+        }
+        let offence = Offence {
+            key: subject.offender,
+            kind: subject.identity.kind,
+            address: subject.facts.client,
+            layer,
+            reason: judgement.reason,
+        };
+        let secs = self.memory.bans.add(&offence, &self.rules.bans, now)?;
+        self.metrics.layers.blocks(layer.as_str()).inc();
+        Some(secs)
+    }
+}
+
+fn decide(judgement: &Judgement, mode: LayerMode) -> Decision {
+    if judgement.verdict == Verdict::Pass {
+        Decision::Passed
+    } else if mode.acts_on(judgement.verdict) {
+        Decision::Blocked
+    } else {
+        Decision::Observed
+    }
+}

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How much an identity may ask for.
+
+use sunbeam_rate_limit::{Ask, Bound};
+use sunbeam_tables::Moment;
+use sunbeam_traffic::Layer;
+
+use crate::memory::Memory;
+use crate::rules::Rules;
+use crate::stage::{Judgement, Stage};
+use crate::subject::Subject;
+
+/// 429 with the true time to wait; who goes on all the same is blocked for a time.
+#[derive(Debug)]
+pub(crate) struct RateLimitStage;
+
+impl Stage for RateLimitStage {
+    fn layer(&self) -> Layer {
+        Layer::RateLimit
+    }
+
+    fn judge(&self, subject: &mut Subject<'_>, rules: &Rules, memory: &Memory, now: Moment) -> Judgement {
+        if subject.is_trusted(rules) {
+            return Judgement::PASS;
+        }
+        let ask = Ask {
+            identity: &subject.identity,
+            route: subject.facts.route,
+            method: subject.facts.method,
+            path: subject.canonical,
+            is_trial: subject.is_trial,
+        };
+        match memory.limiter.ask(&rules.limits, &ask, now) {
+            Ok(grant) => {
+                subject.charges = grant.charges;
+                subject.quota = grant.quota;
+                Judgement::PASS
+            }
+            Err(refusal) => {
+                if refusal.bound == Bound::Address {
+                    subject.offender = memory.behind(subject.identity.address);
+                }
+                subject.quota = Some(refusal.quota);
+                let blocked =
+                    Judgement::block(refusal.bound.as_str(), 429).retry_after(refusal.retry_after_secs());
+                if refusal.is_persistent { blocked.offence() } else { blocked }
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A configuration made ready to judge by.
+
+use sunbeam_features::{FULL_COST, WindowShape};
+use sunbeam_rate_limit::{RateLimitSection, RouteLimit, RouteLimitSection};
+use sunbeam_reputation::{BanRules, Bots, BotsSection};
+use sunbeam_traffic::{Layer, LayerMode};
+
+use crate::config::{DdosSection, DetectionSection, ProtectSection, ScannerSection};
+use crate::mode::{Modes, Protection};
+
+/// What one route says about judging.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteRules<'a> {
+    /// Its configured name.
+    pub name: &'a str,
+    /// Overrides.
+    pub protect: &'a ProtectSection,
+    /// Limits of its own.
+    pub rate_limits: &'a [RouteLimitSection],
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Rules {
+    pub(crate) shape: WindowShape,
+    pub(crate) min_events: u32,
+    pub(crate) error_threshold: u32,
+    pub(crate) request_threshold: u32,
+    pub(crate) cheap_cost: u8,
+    pub(crate) bans: BanRules,
+    pub(crate) limits: sunbeam_rate_limit::Rules,
+    pub(crate) session_cookies: Vec<String>,
+    /// Bits of an IPv6 client's prefix.
+    pub ipv6_prefix: u8,
+    /// Crawlers.
+    pub bots: Bots,
+    /// For how long a proof holds.
+    pub bot_ttl_secs: u64,
+    /// For how long an identity is remembered.
+    pub stale_after_secs: u64,
+    /// How often the forgotten are swept out.
+    pub eviction_interval_secs: u64,
+    /// Of each route.
+    modes: Vec<Modes>,
+    elsewhere: Modes,
+}
+
+impl Rules {
+    /// From the sections; `routes` in the order of the table.
+    pub fn new(
+        detection: &DetectionSection,
+        ddos: &DdosSection,
+        scanner: &ScannerSection,
+        rate_limit: &RateLimitSection,
+        bots: &BotsSection,
+        routes: &[RouteRules<'_>],
+    ) -> Self {
+        let protection = Protection { detection, ddos, scanner, is_rate_limited: rate_limit.enabled };
+        let limits = |route: &RouteRules<'_>| {
+            route.rate_limits.iter().filter_map(|limit| RouteLimit::new(route.name, limit)).collect()
+        };
+        let limits = routes.iter().map(limits).collect();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 100")]
+        let cheap_cost = (rate_limit.static_cost.clamp(0.0, 1.0) * f64::from(FULL_COST)).round() as u8;
+        Self {
+            shape: WindowShape::new(ddos.window_secs, ddos.window_capacity),
+            min_events: ddos.min_events.into(),
+            error_threshold: ddos.error_threshold.into(),
+            request_threshold: ddos.request_threshold.into(),
+            cheap_cost,
+            bans: BanRules {
+                secs: ddos.block_secs,
+                escalation: ddos.escalation,
+                max_secs: ddos.max_block_secs,
+            },
+            limits: sunbeam_rate_limit::Rules::new(rate_limit, ddos.window_secs, limits),
+            session_cookies: rate_limit.session_cookies.clone(),
+            ipv6_prefix: ddos.ipv6_prefix,
+            bots: Bots::new(bots, &scanner.allowlist),
+            bot_ttl_secs: scanner.bot_cache_ttl_secs,
+            stale_after_secs: rate_limit.stale_after_secs,
+            eviction_interval_secs: rate_limit.eviction_interval_secs,
+            modes: routes.iter().map(|route| Modes::new(&protection, route.protect)).collect(),
+            elsewhere: Modes::new(&protection, &ProtectSection::default()),
+        }
+    }
+
+    /// What a layer may do on a route.
+    pub fn mode(&self, route: usize, layer: Layer) -> LayerMode {
+        self.modes.get(route).unwrap_or(&self.elsewhere).of(layer)
+    }
+
+    /// Whether responses to this route's requests tell of limits.
+    pub fn has_route_limits(&self, route: usize) -> bool {
+        self.limits.has_route_limits(route)
+    }
+
+    /// Session cookies, by name.
+    pub fn session_cookies(&self) -> &[String] {
+        &self.session_cookies
+    }
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A request and whose it is, worked out once for all stages.
+
+use sunbeam_features::{AgentClass, BrowserEvidence, PathFacts, agent_class, browser_evidence, path_facts};
+use sunbeam_rate_limit::{Charges, Claims, Identity, Quota, address_number};
+use sunbeam_reputation::{Bot, BotPolicy, Named, Proof};
+use sunbeam_tables::Moment;
+use sunbeam_traffic::RequestFacts;
+
+use crate::memory::Memory;
+use crate::proxies::is_likely_proxy;
+use crate::rules::Rules;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// The request.
+    pub facts: &'a RequestFacts<'a>,
+    /// Its path in canonical form.
+    pub canonical: &'a [u8],
+    /// What the path says.
+    pub path: PathFacts,
+    /// What it claims to be.
+    pub claims: Claims,
+    /// Who it is taken for.
+    pub identity: Identity,
+    /// What kind of client it says it is.
+    pub agent: AgentClass,
+    /// What speaks for a browser.
+    pub evidence: BrowserEvidence,
+    /// The crawler that it names, and whether it is that one.
+    pub bot: Option<(u16, Proof)>,
+    /// It speaks for others, though nobody declared it.
+    pub is_undeclared_proxy: bool,
+    /// Nothing may come of this: somebody only wants to know.
+    pub is_trial: bool,
+    /// Written by the stages: whose key a block would be made for,
+    pub offender: u64,
+    /// which tokens were taken,
+    pub charges: Charges,
+    /// and what the client may be told of its limit.
+    pub quota: Option<Quota>,
+    is_bypassed: bool,
+}
+
+impl<'a> Subject<'a> {
+    /// `scratch` keeps the canonical path.
+    pub(crate) fn new(
+        facts: &'a RequestFacts<'a>,
+        rules: &Rules,
+        memory: &Memory,
+        now: Moment,
+        scratch: &'a mut Vec<u8>,
+    ) -> Self {
+        let path = path_facts(facts.path.as_bytes(), &memory.events, scratch);
+        let claims = Claims::of(facts, &rules.session_cookies, &memory.hash);
+        let address = address_number(facts.client, rules.ipv6_prefix);
+        let identity = Identity::of(address, &claims, &memory.evidence, &memory.hash);
+        let named = rules.bots.named(facts.user_agent, || class_bits(agent_class(facts.user_agent)));
+        let agent = class_of(named);
+        let proof = |bot| memory.proofs.of(bot, facts.client, now);
+        let bot = named.bot.and_then(|index| Some((index, proof(rules.bots.get(index)?))));
+        Self {
+            facts,
+            canonical: scratch,
+            path,
+            claims,
+            identity,
+            agent,
+            evidence: browser_evidence(agent, facts),
+            bot,
+            is_undeclared_proxy: facts.has_untrusted_forwarding && is_likely_proxy(facts.client),
+            is_trial: false,
+            offender: identity.key,
+            charges: Charges::default(),
+            quota: None,
+            is_bypassed: rules.limits.is_bypassed(facts.client),
+        }
+    }
+
+    /// Who is not held to what one client may do: the operator's own networks, a proxy that speaks for many,
+    /// and crawlers that are who they say, where their kind is allowed.
+    pub fn is_trusted(&self, rules: &Rules) -> bool {
+        self.is_bypassed || self.is_undeclared_proxy || self.is_welcome_crawler(rules)
+    }
+
+    /// The crawler that it names.
+    pub fn crawler<'r>(&self, rules: &'r Rules) -> Option<(&'r Bot, Proof)> {
+        let (index, proof) = self.bot?;
+        Some((rules.bots.get(index)?, proof))
+    }
+
+    fn is_welcome_crawler(&self, rules: &Rules) -> bool {
+        self.crawler(rules)
+            .is_some_and(|(bot, proof)| proof == Proof::Verified && bot.policy == BotPolicy::Allow)
+    }
+}
+
+const CLASSES: [AgentClass; 5] =
+    [AgentClass::Empty, AgentClass::Browser, AgentClass::Crawler, AgentClass::Tool, AgentClass::Other];
+
+fn class_bits(class: AgentClass) -> u8 {
+    CLASSES.iter().position(|known| *known == class).and_then(|index| u8::try_from(index).ok()).unwrap_or(0)
+}
+
+fn class_of(named: Named) -> AgentClass {
+    CLASSES.get(usize::from(named.class)).copied().unwrap_or_default()
+}

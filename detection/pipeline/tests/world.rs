@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A site without sockets: requests are judged, answered by a rule, and observed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use sunbeam_features::Finished;
+use sunbeam_metrics::Registry;
+use sunbeam_pipeline::{
+    Answer, DdosSection, Decision, DetectionMetrics, DetectionSection, Judged, Memory, MemoryOptions,
+    Pipeline, ProtectSection, RouteRules, Rules, ScannerSection,
+};
+use sunbeam_rate_limit::{RateLimitSection, cookie_claim};
+use sunbeam_reputation::BotsSection;
+use sunbeam_tables::{HashKey, Moment};
+use sunbeam_traffic::RequestFacts;
+
+/// The site.
+pub(crate) struct World {
+    pub(crate) pipeline: Pipeline,
+    scratch: Vec<u8>,
+    pub(crate) now_micros: u64,
+}
+
+/// A request and what the site does with it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Visit<'a> {
+    pub(crate) path: &'a str,
+    pub(crate) session: Option<&'a str>,
+    pub(crate) status: u16,
+    pub(crate) opens_session: Option<&'a str>,
+    pub(crate) is_file: bool,
+}
+
+impl World {
+    /// With the defaults of an empty configuration.
+    pub(crate) fn new() -> Self {
+        Self::with(&DdosSection::default(), &RateLimitSection::default())
+    }
+
+    pub(crate) fn with(ddos: &DdosSection, rate_limit: &RateLimitSection) -> Self {
+        let memory = Memory::new(MemoryOptions {
+            window_bytes: 4 << 20,
+            identities: 16_384,
+            epoch: 1_800_000_000,
+            hash: HashKey::fixed(1),
+            ask: Box::new(|_| false),
+        });
+        let protect = ProtectSection::default();
+        let routes = [RouteRules { name: "shop", protect: &protect, rate_limits: &[] }];
+        let rules = Rules::new(
+            &DetectionSection::default(),
+            ddos,
+            &ScannerSection::default(),
+            rate_limit,
+            &BotsSection::default(),
+            &routes,
+        );
+        let metrics = DetectionMetrics::register(&Registry::new());
+        Self {
+            pipeline: Pipeline::new(rules, Arc::new(memory), metrics),
+            scratch: Vec::new(),
+            now_micros: 1_000_000_000,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        Moment::from_micros(self.now_micros)
+    }
+
+    /// One request, its answer, and what judging said.
+    pub(crate) fn visit(&mut self, client: IpAddr, visit: &Visit<'_>) -> Judged {
+        let cookie = visit.session.map(|session| format!("session={session}"));
+        let cookies: Vec<&[u8]> = cookie.iter().map(String::as_bytes).collect();
+        let facts = RequestFacts {
+            client,
+            host: "shop.example",
+            path: visit.path,
+            user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+            accept: "text/html",
+            accept_language: "de",
+            referer: "https://shop.example/",
+            cookies: &cookies,
+            ..RequestFacts::EMPTY
+        };
+        let now = self.now();
+        let judged = self.pipeline.judge(&facts, now, &mut self.scratch);
+        let is_blocked = judged.decision == Decision::Blocked;
+        if visit.is_file && !is_blocked {
+            self.pipeline.was_cheap(&judged);
+        }
+        let hash = *self.pipeline.memory().hash();
+        let claim = |session: &str| cookie_claim("session", session.as_bytes(), &hash);
+        let opened: Vec<u64> = visit.opens_session.and_then(claim).into_iter().collect();
+        let answer = Answer {
+            finished: Finished {
+                method: facts.method,
+                host: facts.host,
+                user_agent: facts.user_agent,
+                has_cookies: !cookies.is_empty(),
+                has_referer: true,
+                has_language: true,
+                status: if is_blocked { judged.status } else { visit.status },
+                is_ours: is_blocked,
+                is_cheap: visit.is_file,
+                duration_ms: 20,
+                content_length: 0,
+            },
+            is_login_redirect: false,
+            sessions_set: &opened,
+        };
+        self.pipeline.observe(&judged, &answer, now);
+        judged
+    }
+}

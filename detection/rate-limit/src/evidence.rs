@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which sessions and tokens the site itself has honoured. A client can make up any of them; only what the
+//! backend (or the auth server) does says which is real.
+
+use sunbeam_tables::{FixedTable, HashKey, Moment};
+
+use crate::identity::Claims;
+
+/// How long a claim counts after the site honoured it last.
+const HONOURED_SECS: u64 = 7 * 86_400;
+
+/// How long it is remembered that a page asks for a log-in, or does not.
+const PAGE_SECS: u64 = 86_400;
+
+/// Pages that are remembered.
+const PAGES: usize = 16_384;
+
+const KIND_PAGE: u64 = 16;
+
+/// What the site answered, as far as it says whom it knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    /// The route, the method and the canonical path, as one hash.
+    pub page: u64,
+    /// Of the answer.
+    pub status: u16,
+    /// A redirect to where one logs in.
+    pub is_login_redirect: bool,
+    /// Claims of the session cookies that it set.
+    pub sessions_set: &'a [u64],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Honoured {
+    until: u32,
+}
+
+/// What a page answers to those who claim nothing, in seconds; 0: never seen.
+#[derive(Clone, Copy, Debug, Default)]
+struct Page {
+    refused_at: u32,
+    served_at: u32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Evidence {
+    honoured: FixedTable<Honoured>,
+    pages: FixedTable<Page>,
+}
+
+impl Evidence {
+    /// Room for so many sessions and tokens.
+    pub fn new(identities: usize) -> Self {
+        Self { honoured: FixedTable::of_places(identities), pages: FixedTable::of_places(PAGES) }
+    }
+
+    /// The hash of a page.
+    pub fn page(route: usize, method: &str, path: u64, hash: &HashKey) -> u64 {
+        let of_route = hash.number(KIND_PAGE, u128::from(path) << 64 | route as u128);
+        hash.bytes(of_route, method.as_bytes())
+    }
+
+    /// Whether the site has honoured this claim.
+    pub fn is_honoured(&self, claim: u64) -> bool {
+        self.honoured.peek(claim).is_some_and(|honoured| honoured.until > 0)
+    }
+
+    /// Forgets what is too old.
+    pub fn sweep(&self, now: Moment) {
+        let now = secs(now);
+        self.honoured.retain(|honoured| honoured.until > now);
+    }
+
+    /// Learns from an answer of the site. `asked`: what the request claimed.
+    ///
+    /// A claim counts as honoured when the site set this very cookie, or serves the claim where it refuses
+    /// those who claim nothing. A page that serves everybody proves nothing, nor does a request with two
+    /// claims: it would not be known which one was honoured. A claim that meets a 401 is honoured no more.
+    pub fn observe(&self, asked: &Claims, answered: &Answered<'_>, now: Moment) {
+        for claim in answered.sessions_set {
+            self.honour(*claim, now);
+        }
+        let is_served = (200..300).contains(&answered.status);
+        let is_refused = matches!(answered.status, 401 | 403) || answered.is_login_redirect;
+        if asked.is_anonymous() {
+            if is_served || is_refused {
+                self.note_page(answered.page, is_served, now);
+            }
+            return;
+        }
+        let Some(claim) = asked.only() else { return };
+        if answered.status == 401 {
+            self.honoured.remove(claim);
+        } else if is_served && self.asks_for_login(answered.page, now) {
+            self.honour(claim, now);
+        }
+    }
+
+    fn honour(&self, claim: u64, now: Moment) {
+        let until = secs(now).saturating_add(u32::try_from(HONOURED_SECS).unwrap_or(u32::MAX));
+        self.honoured.with(claim, now, |honoured| honoured.until = until);
+    }
+
+    /// Only what was refused once is worth a place: of pages that serve everybody there is no end.
+    fn note_page(&self, page: u64, is_served: bool, now: Moment) {
+        let at = secs(now).max(1);
+        if is_served {
+            self.pages.change(page, |page| page.served_at = at);
+        } else {
+            self.pages.with(page, now, |page| page.refused_at = at);
+        }
+    }
+
+    fn asks_for_login(&self, page: u64, now: Moment) -> bool {
+        let Some(page) = self.pages.peek(page) else { return false };
+        let since = |at: u32| u64::from(secs(now).saturating_sub(at));
+        let was_served = page.served_at > 0 && since(page.served_at) < PAGE_SECS;
+        page.refused_at > 0 && since(page.refused_at) < PAGE_SECS && !was_served
+    }
+}
+
+fn secs(moment: Moment) -> u32 {
+    u32::try_from(moment.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOBODY: Claims = Claims { session: None, bearer: None, has_other_credentials: false };
+
+    fn answered(page: u64, status: u16) -> Answered<'static> {
+        Answered { page, status, is_login_redirect: false, sessions_set: &[] }
+    }
+
+    #[test]
+    fn only_what_the_site_honours_counts() {
+        let (evidence, now) = (Evidence::new(1000), Moment::from_secs(5));
+        let claim = |session: u64| Claims { session: Some(session), ..NOBODY };
+        let see = |asked: &Claims, page, status| evidence.observe(asked, &answered(page, status), now);
+        // A public page serves any cookie.
+        see(&claim(1), 10, 200);
+        see(&NOBODY, 10, 200);
+        see(&claim(1), 10, 200);
+        assert!(!evidence.is_honoured(1), "a public page proves nothing");
+        // A page that refuses strangers.
+        see(&NOBODY, 11, 401);
+        see(&claim(2), 11, 403);
+        assert!(!evidence.is_honoured(2), "refused as well");
+        see(&claim(2), 11, 200);
+        assert!(evidence.is_honoured(2));
+        // One that refuses now and then is no such page.
+        see(&NOBODY, 12, 403);
+        see(&NOBODY, 12, 200);
+        see(&claim(3), 12, 200);
+        assert!(!evidence.is_honoured(3));
+        // Two claims at once: which one was it?
+        see(&Claims { session: Some(4), bearer: Some(5), ..NOBODY }, 11, 200);
+        assert!(!evidence.is_honoured(4) && !evidence.is_honoured(5));
+        // A redirect to the log-in is a refusal too.
+        evidence.observe(&NOBODY, &Answered { is_login_redirect: true, ..answered(13, 302) }, now);
+        see(&claim(6), 13, 200);
+        assert!(evidence.is_honoured(6));
+        // Somebody with another kind of credentials is no stranger.
+        see(&Claims { has_other_credentials: true, ..NOBODY }, 11, 200);
+        see(&claim(7), 11, 200);
+        assert!(evidence.is_honoured(7));
+        see(&claim(7), 99, 401);
+        assert!(!evidence.is_honoured(7), "logged out");
+        // The cookie that the site set.
+        evidence.observe(&NOBODY, &Answered { sessions_set: &[8], ..answered(14, 200) }, now);
+        assert!(evidence.is_honoured(8));
+        evidence.sweep(Moment::from_secs(HONOURED_SECS + 6));
+        assert!(!evidence.is_honoured(8));
+    }
+}

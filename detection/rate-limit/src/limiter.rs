@@ -1,0 +1,536 @@
+// SPDX-License-Identifier: Apache-2.0
+//! All buckets of a node, and which of them a request has to pass.
+
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use sunbeam_tables::{FixedTable, HashKey, Moment, PrefixMap};
+
+use crate::bucket::{Bucket, Limit, TOKEN};
+use crate::config::{RateLimitSection, RouteLimitSection};
+use crate::identity::Identity;
+
+/// What all identities behind one address may do, in units of what an address without any may.
+const CEILING: u32 = 10;
+
+const KIND_CEILING: u64 = 32;
+const KIND_ROUTE: u64 = 33;
+const KIND_ROUTE_CEILING: u64 = 34;
+
+/// Buckets that one request can pass: the identity's, its address's, those of as many route limits. A path that
+/// matches more of them is held to the first.
+const CHARGES_MAX: usize = 8;
+
+/// The limits of a configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Rules {
+    bypass: PrefixMap<()>,
+    global: Option<Limit>,
+    authenticated: Option<Limit>,
+    unauthenticated: Option<Limit>,
+    ceiling: Option<Limit>,
+    cheap_cost: u64,
+    block_after: u16,
+    window_secs: u32,
+    /// Of each route.
+    routes: Vec<Vec<RouteLimit>>,
+}
+
+/// A limit of one route.
+#[derive(Clone, Debug)]
+pub struct RouteLimit {
+    path: Vec<u8>,
+    methods: Vec<String>,
+    limit: Limit,
+    /// Names it over reloads: its bucket stays as long as path and methods do.
+    name: String,
+}
+
+impl RouteLimit {
+    /// `route` is the route's name.
+    pub fn new(route: &str, section: &RouteLimitSection) -> Option<Self> {
+        let mut path = section.path.trim_end_matches('/').to_ascii_lowercase();
+        if path.is_empty() {
+            path.push('/');
+        }
+        let name = format!("{route} {path} {}", section.methods.join(","));
+        let limit = Limit::new(section.burst, section.rate)?;
+        Some(Self { path: path.into_bytes(), methods: section.methods.clone(), limit, name })
+    }
+
+    /// `path` is canonical.
+    fn holds(&self, method: &str, path: &[u8]) -> bool {
+        let rest = if self.path == b"/" { Some(&b"/"[..]) } else { path.strip_prefix(self.path.as_slice()) };
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+            && (self.methods.is_empty() || self.methods.iter().any(|known| known == method))
+    }
+}
+
+impl Rules {
+    /// `window_secs` is the time in which refusals are counted; `routes` has the limits of each route.
+    pub fn new(section: &RateLimitSection, window_secs: u32, routes: Vec<Vec<RouteLimit>>) -> Self {
+        let unauthenticated = Limit::new(section.unauthenticated.burst, section.unauthenticated.rate);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between 0 and one token"
+        )]
+        let cheap_cost = (section.static_cost.clamp(0.0, 1.0) * 1e12).round() as u64;
+        Self {
+            bypass: PrefixMap::new(section.bypass_cidrs.iter().map(|cidr| (cidr.0, ()))),
+            global: Limit::new(section.global.burst, section.global.rate),
+            authenticated: Limit::new(section.authenticated.burst, section.authenticated.rate),
+            ceiling: unauthenticated.map(|limit| limit.times(CEILING)),
+            unauthenticated,
+            cheap_cost,
+            block_after: section.block_after,
+            window_secs,
+            routes,
+        }
+    }
+
+    /// Whether an address has no limits.
+    pub fn is_bypassed(&self, address: IpAddr) -> bool {
+        self.bypass.find(address).is_some()
+    }
+
+    /// Whether a route has limits of its own.
+    pub fn has_route_limits(&self, route: usize) -> bool {
+        self.routes.get(route).is_some_and(|limits| !limits.is_empty())
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// Who asks.
+    pub identity: &'a Identity,
+    /// The route's place.
+    pub route: usize,
+    /// `POST`
+    pub method: &'a str,
+    /// Canonical.
+    pub path: &'a [u8],
+    /// Nothing is taken: somebody only wants to know.
+    pub is_trial: bool,
+}
+
+/// Which bucket was full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bound {
+    /// That of the identity.
+    Identity,
+    /// That of all identities of its address.
+    Address,
+    /// A route's.
+    Route,
+    /// The whole node's.
+    Global,
+}
+
+impl Bound {
+    /// `identity`
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Identity => "identity_limit",
+            Self::Address => "address_limit",
+            Self::Route => "route_limit",
+            Self::Global => "global_limit",
+        }
+    }
+}
+
+/// What the client is told about its bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Tokens of a dry bucket.
+    pub burst: u64,
+    /// Seconds in which a full one runs dry.
+    pub window_secs: u64,
+    /// Whole tokens that may come now.
+    pub remaining: u64,
+    /// Seconds until the bucket is dry.
+    pub reset_secs: u64,
+}
+
+/// What was taken, to be given back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Charges {
+    keys: [u64; CHARGES_MAX],
+    count: u8,
+    is_global: bool,
+}
+
+impl Charges {
+    fn add(&mut self, key: u64) {
+        if let Some(place) = self.keys.get_mut(usize::from(self.count)) {
+            *place = key;
+            self.count += 1;
+        }
+    }
+
+    fn keys(&self) -> &[u64] {
+        self.keys.get(..usize::from(self.count)).unwrap_or_default()
+    }
+
+    fn is_full(&self) -> bool {
+        usize::from(self.count) + 2 > CHARGES_MAX
+    }
+}
+
+/// It may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grant {
+    /// What was taken.
+    pub charges: Charges,
+    /// The identity's bucket; `None` without a limit.
+    pub quota: Option<Quota>,
+}
+
+/// It may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which bucket was full.
+    pub bound: Bound,
+    /// Until there is room.
+    pub wait_micros: u64,
+    /// That bucket.
+    pub quota: Quota,
+    /// It was refused so often that whoever may block should.
+    pub is_persistent: bool,
+}
+
+impl Refusal {
+    /// Whole seconds, one at least: after so many there is room.
+    pub fn retry_after_secs(&self) -> u64 {
+        self.wait_micros.div_ceil(1_000_000).max(1)
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    bucket: Bucket,
+    /// Refusals since `refused_since`, in seconds.
+    refusals: u16,
+    refused_since: u32,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Limiter {
+    hash: HashKey,
+    entries: FixedTable<Entry>,
+    global: Mutex<Bucket>,
+}
+
+impl Limiter {
+    /// Room for so many identities.
+    pub fn new(identities: usize, hash: HashKey) -> Self {
+        Self { hash, entries: FixedTable::of_places(identities), global: Mutex::default() }
+    }
+
+    /// Takes a token from every bucket that the request has to pass, or from none.
+    ///
+    /// # Errors
+    /// The first bucket without room.
+    pub fn ask(&self, rules: &Rules, ask: &Ask<'_>, now: Moment) -> Result<Grant, Refusal> {
+        let mut grant = Grant::default();
+        let result = self.take_all(rules, ask, now, &mut grant);
+        if let Err(mut refusal) = result {
+            self.give_back(&grant.charges, TOKEN);
+            // Nobody is to blame for what all of them do together.
+            if refusal.bound != Bound::Global && !ask.is_trial {
+                let blamed =
+                    if refusal.bound == Bound::Address { ask.identity.address } else { ask.identity.key };
+                refusal.is_persistent = self.note_refusal(rules, blamed, now);
+            }
+            return Err(refusal);
+        }
+        if ask.is_trial {
+            self.give_back(&grant.charges, TOKEN);
+        }
+        Ok(grant)
+    }
+
+    fn take_all(&self, rules: &Rules, ask: &Ask<'_>, now: Moment, grant: &mut Grant) -> Result<(), Refusal> {
+        let identity = ask.identity;
+        if identity.is_authenticated() {
+            // The ceiling first: whoever mints identities gets no places for them beyond it.
+            let ceiling = self.hash.number(KIND_CEILING, identity.address.into());
+            self.take(ceiling, rules.ceiling.as_ref(), Bound::Address, now, grant)?;
+            let quota = self.take(identity.key, rules.authenticated.as_ref(), Bound::Identity, now, grant)?;
+            grant.quota = quota;
+        } else {
+            grant.quota =
+                self.take(identity.key, rules.unauthenticated.as_ref(), Bound::Identity, now, grant)?;
+        }
+        for limit in rules.routes.get(ask.route).into_iter().flatten() {
+            if limit.holds(ask.method, ask.path) && !grant.charges.is_full() {
+                self.take_of_route(limit, identity, now, grant)?;
+            }
+        }
+        self.take_global(rules, now, grant)
+    }
+
+    fn take_of_route(
+        &self,
+        limit: &RouteLimit,
+        identity: &Identity,
+        now: Moment,
+        grant: &mut Grant,
+    ) -> Result<(), Refusal> {
+        let name = limit.name.as_bytes();
+        if identity.is_authenticated() {
+            let ceiling =
+                self.hash.bytes(self.hash.number(KIND_ROUTE_CEILING, identity.address.into()), name);
+            self.take(ceiling, Some(&limit.limit.times(CEILING)), Bound::Route, now, grant)?;
+        }
+        let own = self.hash.bytes(self.hash.number(KIND_ROUTE, identity.key.into()), name);
+        let quota = self.take(own, Some(&limit.limit), Bound::Route, now, grant)?;
+        let remaining = |quota: &Option<Quota>| quota.map_or(u64::MAX, |quota| quota.remaining);
+        if remaining(&quota) < remaining(&grant.quota) {
+            grant.quota = quota;
+        }
+        Ok(())
+    }
+
+    fn take(
+        &self,
+        key: u64,
+        limit: Option<&Limit>,
+        bound: Bound,
+        now: Moment,
+        grant: &mut Grant,
+    ) -> Result<Option<Quota>, Refusal> {
+        let Some(limit) = limit else { return Ok(None) };
+        let (taken, quota) = self.entries.with(key, now, |entry| {
+            let taken = entry.bucket.take(TOKEN, limit, now);
+            (taken, quota(&mut entry.bucket, limit, now))
+        });
+        match taken {
+            Ok(()) => {
+                grant.charges.add(key);
+                Ok(Some(quota))
+            }
+            Err(refused) => {
+                Err(Refusal { bound, wait_micros: refused.wait_micros, quota, is_persistent: false })
+            }
+        }
+    }
+
+    fn take_global(&self, rules: &Rules, now: Moment, grant: &mut Grant) -> Result<(), Refusal> {
+        let Some(limit) = &rules.global else { return Ok(()) };
+        let mut bucket = self.global.lock().unwrap_or_else(PoisonError::into_inner);
+        match bucket.take(TOKEN, limit, now) {
+            Ok(()) => {
+                grant.charges.is_global = true;
+                Ok(())
+            }
+            Err(refused) => Err(Refusal {
+                bound: Bound::Global,
+                wait_micros: refused.wait_micros,
+                quota: quota(&mut bucket, limit, now),
+                is_persistent: false,
+            }),
+        }
+    }
+
+    /// The request was cheap: gives back all but what a static file costs.
+    pub fn was_cheap(&self, rules: &Rules, charges: &Charges) {
+        self.give_back(charges, TOKEN - rules.cheap_cost.min(TOKEN));
+    }
+
+    fn give_back(&self, charges: &Charges, cost: u64) {
+        for key in charges.keys() {
+            self.entries.change(*key, |entry| entry.bucket.give_back(cost));
+        }
+        if charges.is_global {
+            self.global.lock().unwrap_or_else(PoisonError::into_inner).give_back(cost);
+        }
+    }
+
+    /// Counts a refusal; whether there were too many.
+    fn note_refusal(&self, rules: &Rules, key: u64, now: Moment) -> bool {
+        let secs = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        self.entries.with(key, now, |entry| {
+            if secs.saturating_sub(entry.refused_since) >= rules.window_secs {
+                (entry.refusals, entry.refused_since) = (0, secs);
+            }
+            entry.refusals = entry.refusals.saturating_add(1);
+            let is_persistent = rules.block_after > 0 && entry.refusals >= rules.block_after;
+            if is_persistent {
+                entry.refusals = 0;
+            }
+            is_persistent
+        })
+    }
+
+    /// Forgets identities that were not seen for so long; how many stay.
+    pub fn sweep(&self, stale_after_secs: u64, now: Moment) -> usize {
+        let stale = stale_after_secs.saturating_mul(1_000_000);
+        self.entries.retain(|entry| now.micros_since(entry.bucket.used_at()) < stale)
+    }
+
+    /// Identities that lost their place to another so far.
+    pub fn evicted(&self) -> u64 {
+        self.entries.evicted()
+    }
+}
+
+fn quota(bucket: &mut Bucket, limit: &Limit, now: Moment) -> Quota {
+    Quota {
+        burst: limit.burst(),
+        window_secs: limit.window_secs(),
+        remaining: bucket.room(limit, now),
+        reset_secs: bucket.dry_in_secs(limit, now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sunbeam_traffic::IdentityKind;
+
+    use super::*;
+    use crate::config::{GlobalSection, UnauthenticatedSection};
+
+    const HASH: HashKey = HashKey::fixed(5);
+
+    fn address(number: u64) -> Identity {
+        Identity { kind: IdentityKind::Address, key: number, address: number }
+    }
+
+    fn session(key: u64, address: u64) -> Identity {
+        Identity { kind: IdentityKind::Session, key, address }
+    }
+
+    fn ask(identity: &Identity) -> Ask<'_> {
+        Ask { identity, route: 0, method: "GET", path: b"/", is_trial: false }
+    }
+
+    fn granted(limiter: &Limiter, rules: &Rules, ask: &Ask<'_>, tries: usize) -> usize {
+        (0..tries).filter(|_| limiter.ask(rules, ask, Moment::from_secs(9)).is_ok()).count()
+    }
+
+    #[test]
+    fn each_identity_has_its_bucket_and_their_address_a_ceiling() {
+        let (limiter, rules) =
+            (Limiter::new(100_000, HASH), Rules::new(&RateLimitSection::default(), 60, Vec::new()));
+        assert_eq!(granted(&limiter, &rules, &ask(&address(1)), 500), 50);
+        assert_eq!(granted(&limiter, &rules, &ask(&address(2)), 500), 50);
+        assert_eq!(granted(&limiter, &rules, &ask(&session(3, 7)), 500), 200);
+        assert_eq!(granted(&limiter, &rules, &ask(&session(4, 7)), 500), 200);
+        // A hundred thousand minted ones: the ceiling is 500 in all.
+        let minted: usize =
+            (1000..101_000).map(|key| granted(&limiter, &rules, &ask(&session(key, 7)), 1)).sum();
+        assert_eq!(minted, 100);
+        let refusal = limiter.ask(&rules, &ask(&session(5, 7)), Moment::from_secs(9)).unwrap_err();
+        assert_eq!((refusal.bound, refusal.retry_after_secs()), (Bound::Address, 1));
+        assert_eq!(limiter.ask(&rules, &ask(&session(5, 7)), Moment::from_secs(10)).map(|_| ()), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_takes_nothing_and_cheap_requests_take_a_tenth() {
+        let limit =
+            RouteLimit::new("r", &RouteLimitSection { burst: 2, rate: 0.5, ..RouteLimitSection::default() });
+        let section = RateLimitSection {
+            global: GlobalSection { burst: 10, rate: 1.0 },
+            ..RateLimitSection::default()
+        };
+        let rules = Rules::new(&section, 60, vec![limit.into_iter().collect(), Vec::new()]);
+        let limiter = Limiter::new(1000, HASH);
+        assert_eq!(granted(&limiter, &rules, &ask(&address(1)), 100), 2);
+        let elsewhere = |identity| Ask { route: 1, ..ask(identity) };
+        assert_eq!(
+            granted(&limiter, &rules, &elsewhere(&address(1)), 100),
+            8,
+            "the global bucket has 8 left"
+        );
+        let limiter = Limiter::new(1000, HASH);
+        let rules = Rules::new(&RateLimitSection::default(), 60, Vec::new());
+        let mut cheap = 0;
+        while let Ok(grant) = limiter.ask(&rules, &ask(&address(1)), Moment::from_secs(9)) {
+            limiter.was_cheap(&rules, &grant.charges);
+            cheap += 1;
+        }
+        assert_eq!(cheap, 491, "49 tokens by tenths, and the last that finds room for a whole one");
+    }
+
+    #[test]
+    fn route_limits_hold_by_path_and_method_for_minted_identities_too() {
+        let section =
+            RouteLimitSection { path: "/login".into(), methods: vec!["POST".into()], burst: 5, rate: 0.2 };
+        let rules = Rules::new(
+            &RateLimitSection::default(),
+            60,
+            vec![RouteLimit::new("r", &section).into_iter().collect()],
+        );
+        let limiter = Limiter::new(100_000, HASH);
+        fn at<'a>(identity: &'a Identity, method: &'a str, path: &'a [u8]) -> Ask<'a> {
+            Ask { identity, route: 0, method, path, is_trial: false }
+        }
+        let one = address(1);
+        assert_eq!(granted(&limiter, &rules, &at(&one, "POST", b"/login/now"), 20), 5);
+        for (method, path) in [("GET", &b"/login"[..]), ("POST", b"/loginx"), ("POST", b"/")] {
+            assert_eq!(granted(&limiter, &rules, &at(&one, method, path), 10), 10, "{method}");
+        }
+        let post = |key: u64| {
+            let minted = session(100 + key, 9);
+            granted(&limiter, &rules, &at(&minted, "POST", b"/login"), 1)
+        };
+        assert_eq!((0..400).map(post).sum::<usize>(), 50);
+    }
+
+    #[test]
+    fn who_is_refused_again_and_again_is_named_once_each_time() {
+        let (limiter, rules) =
+            (Limiter::new(1000, HASH), Rules::new(&RateLimitSection::default(), 60, Vec::new()));
+        let now = Moment::from_secs(100);
+        let persistent = (0..90).filter(|_| {
+            limiter.ask(&rules, &ask(&address(1)), now).is_err_and(|refusal| refusal.is_persistent)
+        });
+        assert_eq!(persistent.count(), 2, "40 refusals, 20 each");
+        // Refusals that lie apart are not added up.
+        let mut later = now;
+        for _ in 0..19 {
+            while limiter.ask(&rules, &ask(&address(2)), later).is_ok() {}
+            later = Moment::from_secs(later.as_secs() + 61);
+        }
+        assert!(!limiter.ask(&rules, &ask(&address(2)), later).is_err_and(|refusal| refusal.is_persistent));
+    }
+
+    #[test]
+    fn eight_threads_are_granted_no_token_more() {
+        let section = RateLimitSection {
+            unauthenticated: UnauthenticatedSection { burst: 1000, rate: 0.000_001 },
+            ..RateLimitSection::default()
+        };
+        let (limiter, rules) = (Limiter::new(1000, HASH), Rules::new(&section, 60, Vec::new()));
+        let granted: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| granted(&limiter, &rules, &ask(&address(1)), 1000))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(granted, 1000);
+    }
+
+    #[test]
+    fn a_trial_takes_nothing() {
+        let (limiter, rules) =
+            (Limiter::new(1000, HASH), Rules::new(&RateLimitSection::default(), 60, Vec::new()));
+        let one = address(1);
+        assert_eq!(granted(&limiter, &rules, &Ask { is_trial: true, ..ask(&one) }, 500), 500);
+        assert_eq!(granted(&limiter, &rules, &ask(&one), 500), 50);
+    }
+
+    #[test]
+    fn who_does_not_come_any_more_is_forgotten() {
+        let (limiter, rules) =
+            (Limiter::new(10_000, HASH), Rules::new(&RateLimitSection::default(), 60, Vec::new()));
+        for number in 0..100 {
+            let somebody = address(HASH.number(0, number.into()));
+            assert!(limiter.ask(&rules, &ask(&somebody), Moment::from_secs(number)).is_ok());
+        }
+        assert_eq!(limiter.sweep(50, Moment::from_secs(110)), 39);
+        assert_eq!(limiter.sweep(50, Moment::from_secs(1000)), 0);
+    }
+}

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Blocks, lists and crawlers: what the API's pages about them answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use ipnet::IpNet;
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sunbeam_config::Cidr;
+use sunbeam_reputation::{Ban, Bot, Entry, List, NewEntry, Origin};
+use sunbeam_traffic::IdentityKind;
+
+use crate::core::Core;
+use crate::judging::KeptEntry;
+use crate::snapshot::Snapshot;
+
+/// Ten years: longer is "until somebody removes it".
+const SECS_MAX: u64 = 315_360_000;
+
+/// `POST /api/v1/blocklist`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct BlockRequest {
+    /// An address or a range.
+    ip: String,
+    /// Absent: until somebody unblocks it.
+    duration_seconds: Option<u64>,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// Why a change of the lists is refused.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It makes no sense.
+    Wrong(String),
+    /// It would hurt whoever asks.
+    Conflict(String),
+    /// There is nothing like it.
+    Missing(String),
+    /// It cannot be kept.
+    Failed(String),
+}
+
+/// Every block that holds.
+pub(super) fn blocks(core: &Core) -> Value {
+    let shared = &core.shared;
+    let now = shared.now();
+    let listed = shared.memory.lists.all();
+    let mut blocks: Vec<Value> =
+        listed.iter().filter(|entry| entry.list == List::Block).map(block_of).collect();
+    let (wall, prefix) = (Timestamp::now().as_second(), shared.snapshot().config.ddos.ipv6_prefix);
+    for ban in shared.memory.bans.all(now) {
+        let ago = i64::try_from(now.micros_since(ban.since) / 1_000_000).unwrap_or(0);
+        let left = i64::try_from(ban.until.micros_since(now).div_ceil(1_000_000)).unwrap_or(0);
+        blocks.push(json!({
+            "id": format!("{:016x}", ban.key),
+            "cidr": if ban.kind == IdentityKind::Address { range_of(&ban, prefix) } else { String::new() },
+            "origin": ban.layer.as_str(),
+            "reason": ban.reason,
+            "since": moment(wall - ago),
+            "until": moment(wall + left),
+            "offences": ban.offences,
+            "identity": ban.kind.as_str(),
+        }));
+    }
+    json!({"total": blocks.len(), "blocks": blocks})
+}
+
+fn block_of(entry: &Entry) -> Value {
+    json!({
+        "id": entry.id.to_string(),
+        "cidr": entry.network.to_string(),
+        "origin": entry.origin.as_str(),
+        "reason": entry.reason,
+        "since": (entry.since > 0).then(|| moment(entry.since)),
+        "until": entry.until.map(moment),
+        "offences": 1,
+        "identity": "address",
+    })
+}
+
+fn range_of(ban: &Ban, ipv6_prefix: u8) -> String {
+    let network = match ban.address.to_canonical() {
+        IpAddr::V4(_) => IpNet::from(ban.address.to_canonical()),
+        address => IpNet::new(address, ipv6_prefix).unwrap_or_else(|_| IpNet::from(address)).trunc(),
+    };
+    network.to_string()
+}
+
+/// Every entry of every list.
+pub(super) fn lists(core: &Core) -> Value {
+    let entries = core.shared.memory.lists.all();
+    let entry = |entry: &Entry| {
+        json!({
+            "list": entry.list.as_str(),
+            "cidr": entry.network.to_string(),
+            "origin": entry.origin.as_str(),
+            "reason": entry.reason,
+            "since": (entry.since > 0).then(|| moment(entry.since)),
+            "until": entry.until.map(moment),
+        })
+    };
+    json!({"prefixes": entries.len(), "entries": entries.iter().map(entry).collect::<Vec<_>>()})
+}
+
+/// Adds a block. On the disk before it is answered.
+pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr>) -> Result<Value, Refused> {
+    let Cidr(network) = request.ip.parse().map_err(Refused::Wrong)?;
+    let network = canonical(network);
+    if network.prefix_len() == 0 {
+        return Err(Refused::Wrong(format!("`{network}` is everybody")));
+    }
+    if let Some(secs) = request.duration_seconds
+        && !(1..=SECS_MAX).contains(&secs)
+    {
+        return Err(Refused::Wrong(format!("`duration_seconds` must be between 1 and {SECS_MAX}")));
+    }
+    if let Some(hurt) = operators(core, operator).find(|address| network.contains(address)) {
+        return Err(Refused::Conflict(format!(
+            "`{network}` holds {hurt}, where an operator works from: that would lock you out"
+        )));
+    }
+    let now = Timestamp::now().as_second();
+    let secs = request.duration_seconds.and_then(|secs| i64::try_from(secs).ok());
+    let what = if network.prefix_len() == network.max_prefix_len() { "IP" } else { "range" };
+    let how_long =
+        secs.map_or_else(|| "until it is unblocked".to_owned(), |secs| format!("for {secs} seconds"));
+    let verb = if request.dry_run { "would be blocked" } else { "blocked" };
+    let mut answer = json!({
+        "success": true,
+        "message": format!("{what} {verb} {how_long}"),
+        "id": null,
+        "undo": format!("sunbeam unblock {}", short(network)),
+    });
+    if request.dry_run {
+        return Ok(answer);
+    }
+    let new = NewEntry {
+        network,
+        list: List::Block,
+        reason: request.reason.clone(),
+        since: now,
+        until: secs.map(|secs| now + secs),
+    };
+    let entry = core.shared.memory.lists.add(new).map_err(|full| Refused::Failed(full.to_string()))?;
+    if let Err(error) = core.state.keep_entry(&KeptEntry::from(&entry)) {
+        core.shared.memory.lists.remove(network, List::Block);
+        return Err(Refused::Failed(format!("not blocked, because it cannot be kept: {error}")));
+    }
+    core.shared.detection.layers.blocks(Origin::Operator.as_str()).inc();
+    tracing::info!(%network, secs, reason = request.reason, "blocked by an operator");
+    if let Some(answer) = answer.as_object_mut() {
+        answer.insert("id".to_owned(), entry.id.to_string().into());
+    }
+    Ok(answer)
+}
+
+/// Takes back what blocks exactly this range, or has this id. An address that a layer had blocked is left alone for a
+/// day.
+pub(super) fn unblock(core: &Core, what: &str, is_dry_run: bool) -> Result<Value, Refused> {
+    let network = what.parse::<Cidr>().map(|cidr| canonical(cidr.0));
+    let memory = &core.shared.memory;
+    let now = core.shared.now();
+    let id = u64::from_str_radix(what, 16).ok().filter(|_| what.len() == 16);
+    let means_ban = |ban: &Ban| match &network {
+        Ok(network) => ban.kind == IdentityKind::Address && network.contains(&ban.address.to_canonical()),
+        Err(_) => Some(ban.key) == id,
+    };
+    if let (Err(why), None) = (&network, id) {
+        return Err(Refused::Wrong(why.clone()));
+    }
+    let is_listed = |entry: &Entry| entry.list == List::Block && Ok(entry.network) == network;
+    let listed: Vec<Entry> = memory.lists.all().into_iter().filter(is_listed).collect();
+    if listed.iter().any(|entry| entry.origin == Origin::Config) {
+        return Err(Refused::Conflict(format!(
+            "`{what}` stands in `lists.block` of the configuration: take it out there"
+        )));
+    }
+    let banned = memory.bans.all(now).iter().filter(|ban| means_ban(ban)).count();
+    if listed.is_empty() && banned == 0 {
+        return Err(Refused::Missing(format!("`{what}` is not blocked")));
+    }
+    let left = listed.first().and_then(|entry| entry.until).map(|until| until - Timestamp::now().as_second());
+    let how_long = left.map(|secs| format!(" --for {}s", secs.max(1))).unwrap_or_default();
+    let undo = network.as_ref().map(|network| format!("sunbeam block {}{how_long}", short(*network))).ok();
+    let verb = if is_dry_run { "would be unblocked" } else { "unblocked" };
+    let grace = if banned > 0 { "; no layer blocks it again for a day" } else { "" };
+    let answer = json!({"success": true, "message": format!("{what} {verb}{grace}"), "undo": undo});
+    if is_dry_run {
+        return Ok(answer);
+    }
+    for entry in &listed {
+        core.state
+            .forget_entry(entry.id)
+            .map_err(|error| Refused::Failed(format!("still blocked: {error}")))?;
+    }
+    if let Ok(network) = network {
+        memory.lists.remove(network, List::Block);
+    }
+    memory.bans.lift(now, means_ban);
+    tracing::info!(what, banned, "unblocked by an operator");
+    Ok(answer)
+}
+
+/// Every crawler that is known, with what its kind may do.
+pub(super) fn bots(snapshot: &Snapshot) -> Value {
+    let bots = &snapshot.pipeline.rules().bots;
+    json!({
+        "crawl_delay_secs": bots.crawl_delay_secs,
+        "bots": bots.all().iter().map(bot).collect::<Vec<_>>(),
+    })
+}
+
+fn bot(bot: &Bot) -> Value {
+    let dns = bot.dns_suffixes.iter().map(|suffix| format!("dns {suffix}"));
+    let proof: Vec<String> = dns.chain(bot.cidrs.iter().map(ToString::to_string)).collect();
+    let seen = bot.seen.read();
+    json!({
+        "name": bot.token,
+        "reason": bot.reason,
+        "category": bot.category.as_str(),
+        "policy": bot.policy.to_string(),
+        "proof": proof,
+        "origin": if bot.is_configured { "config" } else { "built in" },
+        "requests": seen.iter().sum::<u64>(),
+        "verified": seen[1],
+        "refuted": seen[2],
+        "pending": seen[0],
+    })
+}
+
+/// Where operators work from: who asks, and those who are exempt.
+fn operators(core: &Core, asks: Option<IpAddr>) -> impl Iterator<Item = IpAddr> {
+    let exempt = core.shared.memory.lists.all().into_iter().filter(|entry| entry.list == List::Exempt);
+    asks.into_iter().chain(exempt.map(|entry| entry.network.addr()))
+}
+
+/// IPv4 that was written as mapped IPv6 is IPv4.
+fn canonical(network: IpNet) -> IpNet {
+    match (network.addr().to_canonical(), network.prefix_len()) {
+        (IpAddr::V4(address), length @ 96..) if network.addr().is_ipv6() => {
+            IpNet::new(IpAddr::V4(address), length - 96).unwrap_or(network)
+        }
+        _ => network,
+    }
+}
+
+/// A range of one address is that address.
+fn short(network: IpNet) -> String {
+    if network.prefix_len() == network.max_prefix_len() {
+        network.addr().to_string()
+    } else {
+        network.to_string()
+    }
+}
+
+fn moment(secs: i64) -> String {
+    Timestamp::from_second(secs).map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// The operator's address that the command line sends along.
+pub(super) fn operator_of(headers: &HeaderMap) -> Option<IpAddr> {
+    headers
+        .get("sunbeam-operator")?
+        .to_str()
+        .ok()?
+        .parse::<IpAddr>()
+        .ok()
+        .map(|address| address.to_canonical())
+}
+
+/// Remembers where an operator works from; off the thread that answers.
+pub(super) fn note_operator(core: &Arc<Core>, headers: &HeaderMap) {
+    if let Some(operator) = operator_of(headers) {
+        let core = Arc::clone(core);
+        drop(tokio::task::spawn_blocking(move || core.exempt_operator(operator)));
+    }
+}

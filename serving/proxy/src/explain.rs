@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What judging thinks of a request that somebody made up: nothing is sent, counted or blocked.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Uri;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sunbeam_config::Loaded;
+use sunbeam_features::{HeaderOrder, canonical, ddos};
+use sunbeam_metrics::Registry;
+use sunbeam_pipeline::{Decision, Opinion, Pipeline};
+use sunbeam_routing::host_of;
+use sunbeam_tables::Moment;
+use sunbeam_traffic::{Layer, RequestFacts};
+
+use crate::config::Config;
+use crate::metrics::ProxyMetrics;
+use crate::snapshot::{Judging, Snapshot};
+
+/// A request that somebody made up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// `GET`
+    pub method: String,
+    /// `https://docs.example.org/a?b=c`
+    pub url: String,
+    /// Fields in their order.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: String,
+    /// The client's address; documentation's own (192.0.2.1) when absent.
+    pub ip: Option<IpAddr>,
+}
+
+/// Fields of one request that are looked at.
+const FIELDS_MAX: usize = 256;
+
+/// What a configuration thinks, without a node: nothing was seen before.
+///
+/// # Errors
+/// What is wrong with the request or the configuration.
+pub fn explain_offline(loaded: &Loaded<Config>, request: &ExplainRequest) -> Result<Value, String> {
+    let (memory, detection) = crate::judging::for_measuring(&loaded.config);
+    let metrics = ProxyMetrics::register(&Registry::new());
+    let judging = Judging { memory: &memory, metrics: &detection };
+    let snapshot =
+        Snapshot::compile(loaded.config.clone(), loaded.sources.clone(), 1, &metrics, &judging, None)
+            .map_err(|error| error.to_string())?;
+    explain(&snapshot, request, Moment::default())
+}
+
+/// What `snapshot` thinks at `now`.
+pub(crate) fn explain(snapshot: &Snapshot, request: &ExplainRequest, now: Moment) -> Result<Value, String> {
+    let uri: Uri = request.url.parse().map_err(|error| format!("`{}` is no URL: {error}", request.url))?;
+    let authority = uri.authority().ok_or_else(|| format!("`{}` names no host", request.url))?;
+    if request.headers.len() > FIELDS_MAX {
+        return Err(format!("more than {FIELDS_MAX} header fields"));
+    }
+    let host = host_of(authority.as_str());
+    let client = request.ip.unwrap_or(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+    let Some(route) = snapshot.table.find(&host).map(Arc::clone) else {
+        return Ok(without_route(&host, client));
+    };
+    let fields: Vec<(String, &str)> =
+        request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_str())).collect();
+    let field = |name: &str| {
+        fields.iter().find(|(known, _)| known == name).map(|(_, value)| *value).unwrap_or_default()
+    };
+    let mut order = HeaderOrder::default();
+    fields.iter().for_each(|(name, _)| order.add(name));
+    let cookies: Vec<&[u8]> =
+        fields.iter().filter(|(name, _)| name == "cookie").map(|(_, value)| value.as_bytes()).collect();
+    let forwards =
+        ["x-forwarded-for", "cf-connecting-ip", "forwarded"].iter().any(|name| !field(name).is_empty());
+    let method = if request.method.is_empty() { "GET" } else { &request.method };
+    let facts = RequestFacts {
+        client,
+        has_untrusted_forwarding: forwards && !snapshot.is_trusted(client),
+        route: route.index,
+        method,
+        host: &host,
+        path: uri.path(),
+        query: uri.query().unwrap_or_default(),
+        user_agent: field("user-agent"),
+        referer: field("referer"),
+        accept: field("accept"),
+        accept_language: field("accept-language"),
+        cookies: &cookies,
+        authorization: field("authorization").as_bytes(),
+        content_length: request.body.len() as u64,
+        header_order: order.finish(),
+        ja4: "",
+    };
+    Ok(told(&snapshot.pipeline, &facts, &route.name, now))
+}
+
+fn without_route(host: &str, client: IpAddr) -> Value {
+    json!({
+        "request": {"route": null, "path": "", "client_ip": client.to_string()},
+        "identity": {"kind": "address", "authenticated": false},
+        "layers": [],
+        "decision": {
+            "verdict": "block", "layer": null, "reason": format!("no route names the host `{host}`"),
+            "status": 421, "retry_after_secs": null,
+        },
+        "features": [],
+        "microseconds": 0.0,
+    })
+}
+
+fn told(pipeline: &Pipeline, facts: &RequestFacts<'_>, route: &str, now: Moment) -> Value {
+    let mut scratch = Vec::new();
+    let (judged, opinions, features) = pipeline.opinions(facts, now, &mut scratch);
+    let mut path = Vec::new();
+    canonical::canonical_path(facts.path.as_bytes(), &mut path);
+    let features: Vec<Value> = ddos::TABLE
+        .iter()
+        .zip(features)
+        .map(|(row, value)| json!({"name": row.name, "value": value, "unit": row.unit}))
+        .collect();
+    let is_blocked = judged.decision == Decision::Blocked;
+    json!({
+        "request": {
+            "route": route,
+            "path": String::from_utf8_lossy(&path),
+            "client_ip": facts.client.to_string(),
+        },
+        "identity": {
+            "kind": judged.identity.kind.as_str(),
+            "authenticated": judged.identity.is_authenticated(),
+        },
+        "layers": opinions.iter().map(opinion).collect::<Vec<_>>(),
+        "decision": {
+            "verdict": judged.decision.as_str(),
+            "layer": judged.layer.map(Layer::as_str),
+            "reason": judged.reason,
+            "status": if is_blocked { judged.status } else { 200 },
+            "retry_after_secs": judged.retry_after_secs.filter(|_| is_blocked),
+        },
+        "features": features,
+        "microseconds": microseconds(pipeline, facts, now),
+    })
+}
+
+fn opinion(opinion: &Opinion) -> Value {
+    let judgement = opinion.judgement;
+    json!({
+        "layer": opinion.layer.as_str(),
+        "mode": opinion.mode.as_str(),
+        "verdict": judgement.map_or("not asked", |judgement| judgement.verdict.as_str()),
+        "reason": judgement.map_or("", |judgement| judgement.reason),
+        "detail": judgement.and_then(|judgement| judgement.retry_after_secs).map_or_else(String::new, |secs| format!("retry after {secs} s")),
+    })
+}
+
+/// How long judging takes, in the mean.
+fn microseconds(pipeline: &Pipeline, facts: &RequestFacts<'_>, now: Moment) -> f64 {
+    const ROUNDS: u32 = 200;
+    let mut scratch = Vec::new();
+    let begun = Instant::now();
+    for _ in 0..ROUNDS {
+        std::hint::black_box(pipeline.opinions(facts, now, &mut scratch));
+    }
+    begun.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS)
+}

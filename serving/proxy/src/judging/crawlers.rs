@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Answers the questions whether crawlers are who they say: by DNS, behind the requests that raised them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sunbeam_reputation::{Proof, Question};
+use tokio::sync::Semaphore;
+use tokio::sync::mpsc::{Receiver, Sender, channel as bounded};
+use tracing::{debug, info, warn};
+
+use crate::core::Core;
+use crate::dns_proof::{DnsProof, DnsProver};
+
+/// Questions that wait. Whoever invents crawlers can fill it: then the next ones are asked again later.
+const WAITING_MAX: usize = 1024;
+
+/// Questions that are asked at the same time.
+const ASKED_MAX: usize = 16;
+
+/// Where questions come out.
+#[derive(Debug)]
+pub(crate) struct Questions(Receiver<Question>);
+
+type Ask = Box<dyn Fn(Question) -> bool + Send + Sync>;
+
+/// Takes questions without waiting; says `false` when it is full or nobody answers.
+pub(super) fn channel() -> (Ask, Questions) {
+    let (sender, receiver): (Sender<Question>, _) = bounded(WAITING_MAX);
+    (Box::new(move |question| sender.try_send(question).is_ok()), Questions(receiver))
+}
+
+/// Answers until the node ends.
+pub(super) async fn answer(core: Arc<Core>, mut questions: Questions) {
+    let places = Arc::new(Semaphore::new(ASKED_MAX));
+    let mut prover: Option<(Vec<SocketAddr>, Arc<DnsProver>)> = None;
+    while let Some(question) = questions.0.recv().await {
+        let config = core.shared.snapshot();
+        let servers: Vec<SocketAddr> = config.config.bots.resolvers.iter().map(|server| server.0).collect();
+        let known = prover.take().filter(|(known, _)| *known == servers);
+        prover = known.or_else(|| made(&servers));
+        let asked = prover.as_ref().map(|(_, prover)| Arc::clone(prover));
+        // The semaphore is never closed.
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let core = Arc::clone(&core);
+        tokio::spawn(async move {
+            let proof = match asked {
+                Some(prover) => prover.prove(question.address, &question.suffixes).await,
+                None => DnsProof::Unknown { why: "there is no name server".to_owned() },
+            };
+            note(&core, &question, proof);
+            drop(place);
+        });
+    }
+}
+
+fn made(servers: &[SocketAddr]) -> Option<(Vec<SocketAddr>, Arc<DnsProver>)> {
+    match DnsProver::new(servers) {
+        Ok(prover) => Some((servers.to_vec(), Arc::new(prover))),
+        Err(error) => {
+            warn!(
+                error = crate::snapshot::error_chain(&error),
+                "crawlers cannot be proved: none gets their freedoms"
+            );
+            None
+        }
+    }
+}
+
+fn note(core: &Core, question: &Question, proof: DnsProof) {
+    let shared = &core.shared;
+    let ttl = Duration::from_secs(shared.snapshot().pipeline.rules().bot_ttl_secs);
+    let (word, proof) = match proof {
+        DnsProof::Verified { name } => {
+            debug!(address = %question.address, name, "a crawler is who it says");
+            ("verified", Proof::Verified)
+        }
+        DnsProof::Refuted { name } => {
+            let name = name.unwrap_or_default();
+            info!(address = %question.address, name, "a client only says that it is a crawler");
+            ("refuted", Proof::Refuted)
+        }
+        DnsProof::Unknown { why } => {
+            debug!(address = %question.address, why, "it is not known whether a client is a crawler");
+            ("unknown", Proof::Unknown)
+        }
+    };
+    shared.detection.layers.crawler_proofs(word).inc();
+    shared.memory.proofs.answer(question.key, proof, ttl, shared.now());
+}

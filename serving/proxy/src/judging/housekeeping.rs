@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Once a second: what is over goes, what is new is said, what is large is counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sunbeam_pipeline::FloodReport;
+use sunbeam_reputation::{List, Origin};
+use sunbeam_traffic::Layer;
+use tokio::time::interval;
+use tracing::{error, warn};
+
+use super::kept::KeptBan;
+use crate::core::Core;
+use crate::shared::Shared;
+
+/// Blocks that layers make are written down so often: a power cut loses as much.
+const KEEP_EVERY_SECS: u64 = 5;
+
+/// How often an undeclared proxy is spoken of.
+const SAY_EVERY_SECS: u64 = 3600;
+
+#[derive(Debug, Default)]
+struct Book {
+    ticks: u64,
+    kept: Vec<KeptBan>,
+    evicted: [u64; 3],
+    proxy_requests: u64,
+    proxy_said_at: Option<u64>,
+    may_not_keep: bool,
+}
+
+pub(super) async fn keep(core: Arc<Core>) {
+    let mut book = Book::default();
+    let mut ticks = interval(Duration::from_secs(1));
+    loop {
+        ticks.tick().await;
+        let core = Arc::clone(&core);
+        let worked = tokio::task::spawn_blocking(move || {
+            core.tidy(&mut book);
+            book
+        });
+        // A panic in there was logged by the hook; what it knew begins anew.
+        book = worked.await.unwrap_or_default();
+    }
+}
+
+/// Writes down the blocks that hold now.
+pub(super) fn keep_bans(core: &Core) {
+    let bans = bans(&core.shared);
+    if let Err(error) = core.state.keep_bans(&bans) {
+        warn!(%error, "blocks are not kept over a restart");
+    }
+}
+
+fn bans(shared: &Shared) -> Vec<KeptBan> {
+    let (moment, now) = (shared.now(), Timestamp::now().as_second());
+    shared.memory.bans.all(moment).iter().filter_map(|ban| KeptBan::of(ban, moment, now)).collect()
+}
+
+impl Core {
+    fn tidy(&self, book: &mut Book) {
+        let shared = &self.shared;
+        let now = shared.now();
+        for over in shared.memory.lists.expire(now) {
+            // It is over also where it stays written: nobody puts it back.
+            drop(self.state.forget_entry(over.id));
+        }
+        for report in shared.memory.floods.news() {
+            self.say_flood(&report);
+        }
+        self.say_proxy(book);
+        if book.ticks.is_multiple_of(KEEP_EVERY_SECS) {
+            self.keep_changed_bans(book);
+        }
+        let rules = shared.snapshot();
+        if book.ticks.is_multiple_of(rules.pipeline.rules().eviction_interval_secs) {
+            let identities = shared.memory.limiter.sweep(rules.pipeline.rules().stale_after_secs, now);
+            shared.detection.layers.identities().set(i64::try_from(identities).unwrap_or(i64::MAX));
+            shared.memory.evidence.sweep(now);
+        }
+        show(shared, book);
+        book.ticks += 1;
+    }
+
+    fn keep_changed_bans(&self, book: &mut Book) {
+        let bans = bans(&self.shared);
+        let ends = |bans: &[KeptBan]| bans.iter().map(KeptBan::end).collect::<Vec<_>>();
+        if ends(&bans) == ends(&book.kept) {
+            return;
+        }
+        match self.state.keep_bans(&bans) {
+            Ok(()) => (book.kept, book.may_not_keep) = (bans, false),
+            // While it is handed over, the other process keeps them.
+            Err(crate::state::StateError::Lent) => {}
+            Err(error) => {
+                if !book.may_not_keep {
+                    error!(%error, "blocks are not kept over a restart; trying on");
+                }
+                book.may_not_keep = true;
+            }
+        }
+    }
+
+    fn say_flood(&self, report: &FloodReport) {
+        let snapshot = self.shared.snapshot();
+        let route = snapshot.table.routes().get(report.flood.route).map_or("other", |route| &route.name);
+        warn!(
+            route,
+            ja4 = report.flood.ja4.as_deref().unwrap_or("any"),
+            header_order =
+                report.flood.header_order.map_or_else(|| "any".to_owned(), |order| format!("{order:012x}")),
+            network = report.flood.network.map_or_else(|| "any".to_owned(), |network| network.to_string()),
+            clients = report.clients,
+            requests = report.requests,
+            "a flood from many addresses that have this in common"
+        );
+    }
+
+    fn say_proxy(&self, book: &mut Book) {
+        let requests = self.shared.detection.layers.undeclared_proxy_requests().get();
+        let is_new = requests > book.proxy_requests;
+        book.proxy_requests = requests;
+        let is_time = book.proxy_said_at.is_none_or(|at| book.ticks >= at + SAY_EVERY_SECS);
+        if is_new && is_time {
+            book.proxy_said_at = Some(book.ticks);
+            warn!(
+                requests,
+                "requests come through a proxy that is not in `listen.trusted_proxies`: all its visitors share one \
+                 address; they are not limited by it, and nobody behind it can be told apart"
+            );
+        }
+    }
+}
+
+fn show(shared: &Shared, book: &mut Book) {
+    let memory = &shared.memory;
+    let layers = &shared.detection.layers;
+    let now = shared.now();
+    let bans = memory.bans.all(now);
+    for layer in Layer::ALL.into_iter().filter(|layer| *layer != Layer::Lists) {
+        let count = bans.iter().filter(|ban| ban.layer == layer).count();
+        layers.blocks_active(layer.as_str()).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+    let entries = memory.lists.all();
+    for origin in [Origin::Config, Origin::Operator] {
+        let blocked = entries.iter().filter(|entry| entry.list == List::Block && entry.origin == origin);
+        layers.blocks_active(origin.as_str()).set(i64::try_from(blocked.count()).unwrap_or(i64::MAX));
+    }
+    layers.floods_active().set(i64::try_from(memory.floods.all(now).len()).unwrap_or(i64::MAX));
+    let evicted = [memory.windows().1, memory.limiter.evicted(), memory.bans.evicted()];
+    for ((table, now), before) in
+        ["windows", "identities", "blocks"].iter().zip(evicted).zip(&mut book.evicted)
+    {
+        layers.evictions(table).inc_by(now.saturating_sub(*before));
+        *before = now;
+    }
+}
