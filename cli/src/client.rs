@@ -156,13 +156,13 @@ impl Client {
     }
 }
 
-/// The client's address in what the SSH server says of its session: the first word, in the first of the
-/// variables that has one.
 /// Where whoever types this works from, if it is an SSH session.
 pub(crate) fn operator_here() -> Option<IpAddr> {
     operator(["SSH_CONNECTION", "SSH_CLIENT"].map(|name| std::env::var(name).ok()))
 }
 
+/// The client's address in what the SSH server says of its session: the first word, in the first of the
+/// variables that has one.
 fn operator(sessions: [Option<String>; 2]) -> Option<IpAddr> {
     let address = |session: String| {
         // A link-local address may name its interface: `fe80::1%eth0`.

@@ -51,6 +51,14 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
         ("[lists]\nblock = [\"192.0.2.1/24\"]\n", "did you mean `192.0.2.0/24`?"),
         ("[rate_limit.unauthenticated]\nrate = 0\n", "`rate_limit.unauthenticated.rate`: is 0"),
         ("[rate_limit]\nsession_cookies = [\"a=b\"]\n", "`a=b` is not the name of a cookie"),
+        (
+            "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n[[routes.rate_limits]]\npath = \"login\"\n",
+            "`routes[0].rate_limits[0].path`: `login` is not a path",
+        ),
+        (
+            "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n[[routes.rate_limits]]\nmethods = [\"post\"]\n",
+            "`routes[0].rate_limits[0].methods`: `post` is not a method in capitals",
+        ),
         ("[waf]\nenabled = true\n", "c.toml:1:2: `waf`: not supported yet"),
         ("[platform]\nmode = \"syn\"\n", "`platform.mode`: `syn` is not one of `auto`, `l7`"),
         ("[tls]\ncert_path = \"x\"\n", "`tls.cert_path`: `cert_path` and `key_path` belong together"),

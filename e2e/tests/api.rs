@@ -129,7 +129,8 @@ fn every_page_answers_as_the_description_says() {
     let good = whole(&proxy, &route("shop", &backend.url()));
     let changed = format!("{good}{}", route("more", &backend.url()));
     let bad = "[listen]\nhttp = 7\ntypo = 1\n";
-    let calls: [(&str, &str, &str, u16); 26] = [
+    let block = "{\"ip\":\"192.0.2.1\",\"duration_seconds\":60,\"reason\":\"noise\"}";
+    let calls: [(&str, &str, &str, u16); 44] = [
         ("GET", "/health", "", 200),
         ("GET", "/live", "", 200),
         ("GET", "/ready", "", 200),
@@ -156,12 +157,33 @@ fn every_page_answers_as_the_description_says() {
         ("GET", "/api/v1/config/history", "", 200),
         ("GET", "/api/v1/status", "", 200),
         ("GET", "/api/v1/stats", "", 200),
+        ("POST", "/api/v1/blocklist", block, 200),
+        ("POST", "/api/v1/blocklist", "{\"ip\":\"x\"}", 422),
+        ("GET", "/api/v1/blocklist", "", 200),
+        ("DELETE", "/api/v1/blocklist/192.0.2.1?dry_run=true", "", 200),
+        ("GET", "/api/v1/lists", "", 200),
+        ("DELETE", "/api/v1/blocklist/192.0.2.1", "", 200),
+        ("GET", "/api/v1/lists", "", 200),
+        ("DELETE", "/api/v1/blocklist/192.0.2.1", "", 404),
+        ("DELETE", "/api/v1/blocklist/x", "", 422),
+        ("POST", "/api/v1/blacklist", block, 200),
+        ("GET", "/api/v1/blacklist", "", 200),
+        ("DELETE", "/api/v1/blacklist/192.0.2.1", "", 200),
+        ("GET", "/api/v1/bots", "", 200),
+        ("GET", "/api/v1/floods", "", 200),
+        ("POST", "/api/v1/explain", "{\"url\":\"https://shop.example.test/a\"}", 200),
+        ("POST", "/api/v1/explain", "{\"url\":\"https://nobody.test/a\"}", 200),
+        ("POST", "/api/v1/explain", "{\"url\":\"/a\"}", 422),
+        ("POST", "/api/v1/explain", "nonsense", 422),
     ];
     let mut asked = BTreeSet::from(["get /api/v1/events".to_owned()]);
     for (method, target, body, status) in calls {
         let answer = proxy.api(method, target, body);
         assert_eq!(answer.status, status, "{method} {target}: {}", answer.text());
         let (path, method) = (target.split('?').next().unwrap(), method.to_lowercase());
+        let of_list = |list: &str| path.strip_prefix(list).map(|_| format!("{list}{{cidr}}"));
+        let template = of_list("/api/v1/blocklist/").or_else(|| of_list("/api/v1/blacklist/"));
+        let path = template.as_deref().unwrap_or(path);
         assert_described(&root, &method, path, &answer);
         asked.insert(format!("{method} {path}"));
     }

@@ -79,7 +79,7 @@ impl Explain {
 
 /// What does not say that it passes does not pass.
 fn verdict(decision: &ExplainedDecision) -> ExitCode {
-    if decision.verdict == "pass" { ExitCode::Done } else { ExitCode::Findings }
+    if matches!(decision.verdict.as_str(), "pass" | "observe") { ExitCode::Done } else { ExitCode::Findings }
 }
 
 /// A file as text; bytes that are not UTF-8 become U+FFFD.

@@ -21,7 +21,8 @@ impl Run for Privacy {
     fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         let (name, config) = configuration::file_or_running(global)?;
         let resolvers = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-        let calls = calls(&Destination::all(&config), &resolvers);
+        let mut calls = calls(&Destination::all(&config), &resolvers);
+        calls.extend(crawlers(&config, &resolvers));
         let printer = global.printer();
         if printer.is_json() {
             let calls = calls.iter().map(|[address, kind, key, sends]| {
@@ -60,17 +61,33 @@ fn calls(destinations: &[Destination], resolv_conf: &str) -> Vec<[String; 4]> {
     names.sort_unstable();
     names.dedup();
     if !names.is_empty() {
-        let servers: Vec<&str> = resolv_conf
-            .lines()
-            .filter_map(|line| line.trim().strip_prefix("nameserver"))
-            .map(str::trim)
-            .collect();
-        let servers =
-            if servers.is_empty() { "the system's resolver".to_owned() } else { servers.join(", ") };
+        let servers = system_servers(resolv_conf);
         let sends = format!("the names {} (through the system's resolver)", names.join(", "));
         calls.push([servers, "DNS".to_owned(), "/etc/resolv.conf".to_owned(), sends]);
     }
     calls
+}
+
+fn system_servers(resolv_conf: &str) -> String {
+    let servers = resolv_conf.lines().filter_map(|line| line.trim().strip_prefix("nameserver"));
+    let servers: Vec<&str> = servers.map(str::trim).collect();
+    if servers.is_empty() { "the system's resolver".to_owned() } else { servers.join(", ") }
+}
+
+/// Whom the node asks whether a client that says it is a crawler is one.
+fn crawlers(config: &sunbeam_proxy::Config, resolv_conf: &str) -> Option<[String; 4]> {
+    if !config.scanner.enabled {
+        return None;
+    }
+    let own: Vec<String> = config.bots.resolvers.iter().map(|server| server.0.to_string()).collect();
+    let (servers, key) = if own.is_empty() {
+        (system_servers(resolv_conf), "scanner.enabled")
+    } else {
+        (own.join(", "), "bots.resolvers")
+    };
+    let sends = "reverse DNS questions with the addresses of clients that say they are a crawler, and the names that \
+                 come back (unencrypted)";
+    Some([servers, "crawlers".to_owned(), key.to_owned(), sends.to_owned()])
 }
 
 #[cfg(test)]

@@ -12,10 +12,11 @@ use crate::exit::{CliError, ExitCode};
 /// Let an address, or a range of addresses, in again
 ///
 /// For a day afterwards the node does not block it by itself.
-#[derive(Clone, Copy, Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Unblock {
-    /// The address or the range, as `sunbeam blocks` shows it
-    cidr: Cidr,
+    /// The address or the range, or the id of a session's block, as `sunbeam blocks` shows it
+    #[arg(value_name = "CIDR|ID", value_parser = meant)]
+    what: String,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -31,12 +32,20 @@ impl Run for Unblock {
 }
 
 impl Unblock {
-    fn path(self) -> String {
+    fn path(&self) -> String {
         // One segment: the slash of a range is a character like any other.
-        let cidr = self.cidr.0.to_string().replace('/', "%2F");
+        let cidr = self.what.replace('/', "%2F");
         let query = if self.dry_run { "?dry_run=true" } else { "" };
         format!("/api/v1/blocklist/{cidr}{query}")
     }
+}
+
+/// A range in full, or an id.
+fn meant(text: &str) -> Result<String, String> {
+    if text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(text.to_owned());
+    }
+    text.parse::<Cidr>().map(|cidr| cidr.0.to_string())
 }
 
 #[cfg(test)]
@@ -48,9 +57,10 @@ mod tests {
         for (name, cidr, dry_run, want) in [
             ("address", "192.0.2.1", false, "/api/v1/blocklist/192.0.2.1%2F32"),
             ("range", "192.0.2.0/24", false, "/api/v1/blocklist/192.0.2.0%2F24"),
+            ("id", "00ff00ff00ff00ff", false, "/api/v1/blocklist/00ff00ff00ff00ff"),
             ("dry run", "2001:db8::/32", true, "/api/v1/blocklist/2001:db8::%2F32?dry_run=true"),
         ] {
-            let path = Unblock { cidr: cidr.parse().unwrap(), dry_run }.path();
+            let path = Unblock { what: meant(cidr).unwrap(), dry_run }.path();
             assert_eq!(path, want, "{name}");
             assert!(path.parse::<http::Uri>().is_ok(), "{name}");
         }

@@ -54,7 +54,7 @@ fn nanoseconds(calls: u32, batches: u32, mut call: impl FnMut(u32)) -> f64 {
 
 /// The same numbers again and again, in an order that no prefetcher knows.
 fn scattered(number: u32, of: u32) -> u32 {
-    u32::try_from(u64::from(number.wrapping_mul(2_654_435_761)) * u64::from(of) >> 32).unwrap()
+    u32::try_from((u64::from(number.wrapping_mul(2_654_435_761)) * u64::from(of)) >> 32).unwrap()
 }
 
 fn update(table: &FixedTable<Window>, client: u32, number: u32, shape: &WindowShape) -> [u32; 14] {
@@ -135,7 +135,7 @@ fn limits() {
         let key = HASH.number(0, scattered(number, 1_000).into());
         let identity = Identity { kind: IdentityKind::Address, key, address: key };
         let ask = Ask { identity: &identity, route: 0, method: "GET", path: b"/", is_trial: false };
-        let _ = black_box(limiter.ask(&rules, &ask, Moment::from_micros(u64::from(number) * 200)));
+        black_box(limiter.ask(&rules, &ask, Moment::from_micros(u64::from(number) * 200)).is_ok());
     };
     say("rate_limit_ns", nanoseconds(100_000, 60, ask));
 }
@@ -143,7 +143,7 @@ fn limits() {
 fn prefixes() {
     let network = |number: u32| {
         let spread = number.wrapping_mul(2_654_435_761);
-        if number % 4 == 0 {
+        if number.is_multiple_of(4) {
             let address = 0x2001_0db8 << 96 | u128::from(spread) << 64 | u128::from(number) << 48;
             IpNet::from(Ipv6Net::new(address.into(), 64).unwrap().trunc())
         } else {

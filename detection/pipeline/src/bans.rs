@@ -16,6 +16,10 @@ use crate::subject::Subject;
 pub(crate) struct BanStage;
 
 impl Stage for BanStage {
+    fn name(&self) -> &'static str {
+        "blocks"
+    }
+
     fn layer(&self) -> Layer {
         Layer::Lists
     }

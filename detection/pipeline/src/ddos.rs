@@ -2,13 +2,14 @@
 //! What one client has been doing: the behavioural rules over its window.
 
 use sunbeam_features::{Window, WindowEvent, WindowShape};
+use sunbeam_reputation::Held;
 use sunbeam_tables::{FixedTable, Moment};
 use sunbeam_traffic::Layer;
 
 use crate::memory::Memory;
 use crate::rules::Rules;
 use crate::stage::{Judgement, Stage};
-use crate::subject::Subject;
+use crate::subject::{Offender, Subject};
 
 /// What everybody authenticated behind one address may do together, in units of what one may: as for limits.
 const BEHIND: u32 = 10;
@@ -22,6 +23,10 @@ pub(crate) const WIDER_PREFIXES: [(u8, u32); 2] = [(56, 3), (48, 10)];
 pub(crate) struct DdosStage;
 
 impl Stage for DdosStage {
+    fn name(&self) -> &'static str {
+        "ddos"
+    }
+
     fn layer(&self) -> Layer {
         Layer::Ddos
     }
@@ -31,23 +36,47 @@ impl Stage for DdosStage {
             return Judgement::PASS;
         }
         let identity = subject.identity;
-        if let Some(reason) = excess(&memory.windows, identity.key, 1, &rules.shape, rules, now) {
-            return attack(subject, identity.key, reason, rules, memory, now);
+        // How often somebody may ask whom the site knows is his limit's affair: that is wider than this threshold.
+        let asks = if identity.is_authenticated() { 0 } else { rules.request_threshold };
+        let own = Thresholds { factor: 1, requests: asks };
+        if let Some(reason) = excess(&memory.windows, identity.key, own, &rules.shape, rules, now) {
+            return attack(
+                subject,
+                Offender { key: identity.key, held: Held::Client },
+                reason,
+                rules,
+                memory,
+                now,
+            );
         }
         let wide = rules.shape.wide();
         if identity.is_authenticated() {
             let behind = memory.behind(identity.address);
-            if let Some(reason) = excess(&memory.prefixes, behind, BEHIND, &wide, rules, now) {
-                return attack(subject, behind, reason, rules, memory, now);
+            if let Some(reason) = excess(&memory.prefixes, behind, rules.times(BEHIND), &wide, rules, now) {
+                return attack(
+                    subject,
+                    Offender { key: behind, held: Held::Behind },
+                    reason,
+                    rules,
+                    memory,
+                    now,
+                );
             }
             return Judgement::PASS;
         }
         for (bits, factor) in WIDER_PREFIXES {
             if bits < rules.ipv6_prefix
                 && let Some(prefix) = memory.prefix(subject.facts.client, bits)
-                && let Some(reason) = excess(&memory.prefixes, prefix, factor, &wide, rules, now)
+                && let Some(reason) = excess(&memory.prefixes, prefix, rules.times(factor), &wide, rules, now)
             {
-                return attack(subject, prefix, reason, rules, memory, now);
+                return attack(
+                    subject,
+                    Offender { key: prefix, held: Held::Prefix(bits) },
+                    reason,
+                    rules,
+                    memory,
+                    now,
+                );
             }
         }
         Judgement::PASS
@@ -56,24 +85,37 @@ impl Stage for DdosStage {
 
 fn attack(
     subject: &mut Subject<'_>,
-    key: u64,
+    offender: Offender,
     reason: &'static str,
     rules: &Rules,
     memory: &Memory,
     now: Moment,
 ) -> Judgement {
-    if memory.bans.has_grace(key, now) {
+    if memory.bans.has_grace(offender.key, now) {
         return Judgement::pass("grace");
     }
-    subject.offender = key;
+    subject.offender = offender;
     Judgement::block(reason, 429).retry_after(rules.bans.secs.min(rules.bans.max_secs)).offence()
+}
+
+/// What a window may hold: so many times the thresholds of one client; requests 0: as many as come.
+#[derive(Clone, Copy, Debug)]
+struct Thresholds {
+    factor: u32,
+    requests: u32,
+}
+
+impl Rules {
+    const fn times(&self, factor: u32) -> Thresholds {
+        Thresholds { factor, requests: self.request_threshold }
+    }
 }
 
 /// The rule that a window breaks, with thresholds so many times as high.
 fn excess(
     windows: &FixedTable<Window>,
     key: u64,
-    factor: u32,
+    thresholds: Thresholds,
     shape: &WindowShape,
     rules: &Rules,
     now: Moment,
@@ -85,11 +127,11 @@ fn excess(
     }
     // A window keeps no more than its capacity: a multiple beyond it could never be reached.
     let reached = |count: u32, threshold: u32| {
-        threshold > 0 && count >= threshold.saturating_mul(factor).min(shape.capacity())
+        threshold > 0 && count >= threshold.saturating_mul(thresholds.factor).min(shape.capacity())
     };
     if reached(totals.errors, rules.error_threshold) {
         Some("client_errors")
-    } else if reached(totals.requests, rules.request_threshold) {
+    } else if reached(totals.requests, thresholds.requests) {
         Some("request_flood")
     } else {
         None

@@ -16,6 +16,10 @@ use crate::subject::Subject;
 pub(crate) struct FloodStage;
 
 impl Stage for FloodStage {
+    fn name(&self) -> &'static str {
+        "flood"
+    }
+
     fn layer(&self) -> Layer {
         Layer::Ddos
     }
@@ -28,7 +32,7 @@ impl Stage for FloodStage {
         }
         let facts = subject.facts;
         let arrival = Arrival {
-            route: facts.route,
+            route: rules.route_key(facts.route),
             ja4: facts.ja4,
             header_order: facts.header_order,
             client: facts.client,

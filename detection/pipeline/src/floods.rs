@@ -47,8 +47,8 @@ const NEWS_MAX: usize = 64;
 /// A request that arrives.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
-    /// The route's place.
-    pub route: usize,
+    /// What names the route.
+    pub route: u64,
     /// Empty for plain HTTP.
     pub ja4: &'a str,
     /// See `sunbeam_features::HeaderOrder`.
@@ -72,8 +72,8 @@ pub struct Arrival<'a> {
 /// What the requests of a flood have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flood {
-    /// The route's place.
-    pub route: usize,
+    /// What names the route.
+    pub route: u64,
     /// Their TLS fingerprint.
     pub ja4: Option<String>,
     /// The fingerprint of their header fields.
@@ -154,7 +154,7 @@ struct Slot {
     flagged_until: u32,
     /// It was flagged before anything was known.
     was_cold: bool,
-    route: u32,
+    route: u64,
     ja4: [u8; JA4_BYTES],
     header_order: Option<u64>,
     network: Option<IpAddr>,
@@ -229,7 +229,7 @@ impl Slot {
         let ja4 = self.ja4.split(|byte| *byte == 0).next().unwrap_or_default();
         FloodReport {
             flood: Flood {
-                route: usize::try_from(self.route).unwrap_or(0),
+                route: self.route,
                 ja4: (!ja4.is_empty()).then(|| String::from_utf8_lossy(ja4).into_owned()),
                 header_order: self.header_order,
                 network: self.network,
@@ -344,7 +344,7 @@ struct Description {
 
 impl Description {
     fn write(&self, slot: &mut Slot, arrival: &Arrival<'_>) {
-        slot.route = u32::try_from(arrival.route).unwrap_or(u32::MAX);
+        slot.route = arrival.route;
         slot.header_order = self.has_order.then_some(arrival.header_order);
         slot.network = self.network;
         if self.has_ja4 {
@@ -356,7 +356,7 @@ impl Description {
 }
 
 fn descriptions(arrival: &Arrival<'_>, hash: &HashKey) -> [Option<Description>; 3] {
-    let of_route = hash.number(96, arrival.route as u128);
+    let of_route = hash.number(96, arrival.route.into());
     let of_ja4 = hash.bytes(of_route, arrival.ja4.as_bytes());
     let has_ja4 = !arrival.ja4.is_empty();
     let (network, number) = network_of(arrival.client);

@@ -35,4 +35,4 @@ pub use proxies::is_likely_proxy;
 pub use rules::{RouteRules, Rules};
 pub use stage::{Judgement, Stage};
 pub use stages::STAGES;
-pub use subject::Subject;
+pub use subject::{Offender, Subject};

@@ -15,6 +15,10 @@ use crate::subject::Subject;
 pub(crate) struct ListStage;
 
 impl Stage for ListStage {
+    fn name(&self) -> &'static str {
+        "lists"
+    }
+
     fn layer(&self) -> Layer {
         Layer::Lists
     }

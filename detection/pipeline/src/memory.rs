@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use sunbeam_features::{EventHash, Window};
-use sunbeam_rate_limit::{Bucket, Evidence, Limiter};
+use sunbeam_rate_limit::{Bucket, Claims, Evidence, Identity, Limiter};
 use sunbeam_reputation::{Bans, BotProofs, Lists, Question};
-use sunbeam_tables::{FixedTable, HashKey};
+use sunbeam_tables::{FixedTable, HashKey, Moment};
 
 use crate::floods::Floods;
 
@@ -25,8 +25,6 @@ pub struct MemoryOptions {
     pub window_bytes: usize,
     /// Identities with a bucket.
     pub identities: usize,
-    /// What the wall clock shows at moment zero, in seconds since 1970.
-    pub epoch: i64,
     /// The key of all hashes.
     pub hash: HashKey,
     /// Takes questions about crawlers without waiting, or says `false`.
@@ -65,9 +63,9 @@ pub struct Memory {
 impl Memory {
     /// All of it, at once: it does not grow later.
     pub fn new(options: MemoryOptions) -> Self {
-        let MemoryOptions { window_bytes, identities, epoch, hash, ask } = options;
+        let MemoryOptions { window_bytes, identities, hash, ask } = options;
         Self {
-            lists: Lists::new(epoch),
+            lists: Lists::default(),
             bans: Bans::default(),
             limiter: Limiter::new(identities, hash),
             evidence: Evidence::new(identities),
@@ -89,7 +87,7 @@ impl Memory {
     /// The key under which an address is known.
     pub fn address_key(&self, address: IpAddr, ipv6_prefix: u8) -> u64 {
         let number = sunbeam_rate_limit::address_number(address, ipv6_prefix);
-        sunbeam_rate_limit::Identity::of(number, &Default::default(), &self.evidence, &self.hash).key
+        Identity::of(number, &Claims::default(), &self.evidence, &self.hash, Moment::default()).key
     }
 
     /// Clients that have a window, and those that lost one to another so far.
@@ -98,12 +96,12 @@ impl Memory {
     }
 
     /// The key of everybody who is authenticated behind an address.
-    pub(crate) fn behind(&self, address: u64) -> u64 {
+    pub fn behind(&self, address: u64) -> u64 {
         self.hash.number(KIND_BEHIND, address.into())
     }
 
     /// The key of an IPv6 prefix wider than a client; `None` for IPv4, where neighbours are strangers.
-    pub(crate) fn prefix(&self, address: IpAddr, bits: u8) -> Option<u64> {
+    pub fn prefix(&self, address: IpAddr, bits: u8) -> Option<u64> {
         match address.to_canonical() {
             IpAddr::V4(_) => None,
             address @ IpAddr::V6(_) => {

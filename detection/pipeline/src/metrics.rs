@@ -15,6 +15,8 @@ declare_metrics! {
         scanner_decisions: Counter["sunbeam_scanner_decisions_total", decision, reason],
         /// Decisions about how much an identity asks for.
         rate_limit_decisions: Counter["sunbeam_rate_limit_decisions_total", decision],
+        /// Requests that judging answered, by layer.
+        blocked_requests: Counter["sunbeam_blocked_requests_total", layer],
         /// Requests of listed addresses, by list: block, allow, operator.
         listed_requests: Counter["sunbeam_listed_requests_total", list],
         /// Blocks that were made, by origin: operator, or the layer.
@@ -30,7 +32,8 @@ declare_metrics! {
         identities: Gauge["sunbeam_rate_limit_identities"],
         /// Questions to DNS about crawlers, by result: verified, refuted, unknown, dropped (too many at once).
         crawler_proofs: Counter["sunbeam_crawler_proofs_total", result],
-        /// Places in a table that went to a newcomer while somebody had them, by table: windows, identities, blocks.
+        /// Places in a table that went to a newcomer while somebody had them, by table: windows,
+        /// identities (their buckets), sessions (those that the site honours), blocks.
         evictions: Counter["sunbeam_state_evictions_total", table],
     }
 }
@@ -42,6 +45,7 @@ pub struct DetectionMetrics {
     pub layers: LayerMetrics,
     ddos: [IntCounter; 3],
     rate_limit: [IntCounter; 3],
+    blocked: [IntCounter; Layer::ALL.len()],
     plain_pass: IntCounter,
     browser_pass: IntCounter,
 }
@@ -51,12 +55,13 @@ impl DetectionMetrics {
     pub fn register(registry: &Registry) -> Self {
         let layers = LayerMetrics::register(registry);
         let words = [Decision::Passed, Decision::Observed, Decision::Blocked].map(Decision::as_str);
-        for table in ["windows", "identities", "blocks"] {
+        for table in ["windows", "identities", "sessions", "blocks"] {
             layers.evictions(table).inc_by(0);
         }
         Self {
             ddos: words.map(|word| layers.ddos_decisions(word)),
             rate_limit: words.map(|word| layers.rate_limit_decisions(word)),
+            blocked: Layer::ALL.map(|layer| layers.blocked_requests(layer.as_str())),
             plain_pass: layers.scanner_decisions("pass", "none"),
             browser_pass: layers.scanner_decisions("pass", "browser"),
             layers,
@@ -72,6 +77,11 @@ impl DetectionMetrics {
                 handle.inc();
             }
         };
+        if decision == Decision::Blocked
+            && let Some(blocked) = self.blocked.get(layer as usize)
+        {
+            blocked.inc();
+        }
         match (layer, decision, reason) {
             (Layer::Ddos, ..) => of(&self.ddos),
             (Layer::RateLimit, ..) => of(&self.rate_limit),

@@ -67,6 +67,7 @@ pub struct Judged {
     path: PathFacts,
     page: u64,
     client: IpAddr,
+    route: usize,
     /// A list says that nobody is to look at it.
     is_unjudged: bool,
     /// It speaks for others, or may do what it likes: what it does is not held against its address.
@@ -87,8 +88,8 @@ pub struct Answer<'a> {
 /// What one stage thinks of a request, for those who want to know.
 #[derive(Clone, Copy, Debug)]
 pub struct Opinion {
-    /// For whom it speaks.
-    pub layer: Layer,
+    /// Which.
+    pub stage: &'static str,
     /// What that layer may do on this route.
     pub mode: LayerMode,
     /// What it thinks; `None`: it was not asked.
@@ -121,7 +122,7 @@ impl Pipeline {
 
     /// Decides about a request. `scratch` is a buffer to use again.
     pub fn judge(&self, facts: &RequestFacts<'_>, now: Moment, scratch: &mut Vec<u8>) -> Judged {
-        let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch);
+        let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch, false);
         let mut judged = self.undecided(&subject);
         if subject.is_undeclared_proxy {
             self.metrics.layers.undeclared_proxy_requests().inc();
@@ -129,6 +130,7 @@ impl Pipeline {
         if let Some((bot, proof)) = subject.crawler(&self.rules) {
             bot.seen.count(proof);
         }
+        let mut said = [None; Layer::ALL.len()];
         for stage in STAGES {
             let mode = self.rules.mode(facts.route, stage.layer());
             if mode == LayerMode::Off {
@@ -140,10 +142,12 @@ impl Pipeline {
                 None => (stage.layer(), mode),
             };
             let decision = decide(&judgement, mode);
-            self.metrics.count(layer, decision, judgement.reason);
-            self.note(&mut judged, layer, decision, &judgement);
+            say(&mut said, layer, decision, judgement.reason);
+            note(&mut judged, layer, decision, &judgement);
             if decision == Decision::Blocked {
                 judged.banned_secs = self.ban(&subject, layer, &judgement, now);
+                // Whoever is blocked from now on waits for that.
+                judged.retry_after_secs = judged.banned_secs.or(judged.retry_after_secs);
                 break;
             }
             if judgement.is_final {
@@ -151,8 +155,16 @@ impl Pipeline {
                 break;
             }
         }
+        for (layer, said) in Layer::ALL.into_iter().zip(said) {
+            if let Some((decision, reason)) = said {
+                self.metrics.count(layer, decision, reason);
+            }
+        }
         judged.charges = subject.charges;
-        judged.quota = subject.quota;
+        // In shadow nobody is told of a limit that does not hold.
+        judged.quota = subject
+            .quota
+            .filter(|_| (judged.decision, judged.layer) != (Decision::Observed, Some(Layer::RateLimit)));
         judged
     }
 
@@ -164,8 +176,7 @@ impl Pipeline {
         now: Moment,
         scratch: &mut Vec<u8>,
     ) -> (Judged, Vec<Opinion>, [u32; features::COUNT]) {
-        let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch);
-        subject.is_trial = true;
+        let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch, true);
         let mut judged = self.undecided(&subject);
         let mut opinions = Vec::new();
         for stage in STAGES {
@@ -177,10 +188,10 @@ impl Pipeline {
                 judgement.and_then(|judgement| judgement.on_behalf_of).unwrap_or_else(|| stage.layer());
             let mode = self.rules.mode(facts.route, layer);
             if let Some(judgement) = &judgement {
-                self.note(&mut judged, layer, decide(judgement, mode), judgement);
+                note(&mut judged, layer, decide(judgement, mode), judgement);
                 judged.is_unjudged |= judgement.is_final;
             }
-            opinions.push(Opinion { layer, mode, judgement });
+            opinions.push(Opinion { stage: stage.name(), mode, judgement });
         }
         judged.quota = subject.quota;
         let mut window = self.memory.windows.peek(subject.identity.key).unwrap_or_default();
@@ -202,7 +213,7 @@ impl Pipeline {
             };
             self.memory.evidence.observe(&judged.claims, &answered, now);
         }
-        if judged.is_trusted {
+        if judged.is_trusted || self.rules.mode(judged.route, Layer::Ddos) == LayerMode::Off {
             return;
         }
         let event = event(&answer.finished, &judged.path, &self.memory.events, self.rules.cheap_cost);
@@ -236,28 +247,18 @@ impl Pipeline {
             charges: Charges::default(),
             claims: subject.claims,
             path: subject.path,
-            page: Evidence::page(facts.route, facts.method, subject.path.hash, &self.memory.hash),
+            page: Evidence::page(
+                self.rules.route_key(facts.route),
+                facts.method,
+                subject.path.hash,
+                facts.query,
+                &self.memory.hash,
+            ),
             client: facts.client,
+            route: facts.route,
             is_unjudged: false,
             is_trusted: subject.is_trusted(&self.rules),
         }
-    }
-
-    /// The first that is acted on counts, else the first that would have been, else the first reason to pass.
-    fn note(&self, judged: &mut Judged, layer: Layer, decision: Decision, judgement: &Judgement) {
-        let is_stronger = match decision {
-            Decision::Blocked => judged.decision != Decision::Blocked,
-            Decision::Observed => judged.decision == Decision::Passed,
-            Decision::Passed => judged.decision == Decision::Passed && judged.reason.is_empty(),
-        };
-        if !is_stronger || judgement.reason.is_empty() {
-            return;
-        }
-        judged.decision = decision;
-        judged.layer = Some(layer);
-        judged.reason = judgement.reason;
-        judged.status = judgement.status;
-        judged.retry_after_secs = judgement.retry_after_secs;
     }
 
     fn ban(&self, subject: &Subject<'_>, layer: Layer, judgement: &Judgement, now: Moment) -> Option<u64> {
@@ -265,7 +266,8 @@ impl Pipeline {
             return None;
         }
         let offence = Offence {
-            key: subject.offender,
+            key: subject.offender.key,
+            held: subject.offender.held,
             kind: subject.identity.kind,
             address: subject.facts.client,
             layer,
@@ -284,5 +286,38 @@ fn decide(judgement: &Judgement, mode: LayerMode) -> Decision {
         Decision::Blocked
     } else {
         Decision::Observed
+    }
+}
+
+/// The first that is acted on counts, else the first that would have been, else the first reason to pass.
+fn note(judged: &mut Judged, layer: Layer, decision: Decision, judgement: &Judgement) {
+    let is_stronger = match decision {
+        Decision::Blocked => judged.decision != Decision::Blocked,
+        Decision::Observed => judged.decision == Decision::Passed,
+        Decision::Passed => judged.decision == Decision::Passed && judged.reason.is_empty(),
+    };
+    if !is_stronger || judgement.reason.is_empty() {
+        return;
+    }
+    judged.decision = decision;
+    judged.layer = Some(layer);
+    judged.reason = judgement.reason;
+    judged.status = judgement.status;
+    judged.retry_after_secs = judgement.retry_after_secs;
+}
+
+/// What a layer says of a request is one thing, though several stages speak for it: the strongest.
+fn say(
+    said: &mut [Option<(Decision, &'static str)>; Layer::ALL.len()],
+    layer: Layer,
+    decision: Decision,
+    reason: &'static str,
+) {
+    let Some(said) = said.get_mut(layer as usize) else { return };
+    let is_stronger = said.is_none_or(|(before, known)| {
+        decision as usize > before as usize || (decision as usize == before as usize && known.is_empty())
+    });
+    if is_stronger {
+        *said = Some((decision, reason));
     }
 }

@@ -2,19 +2,24 @@
 //! How much an identity may ask for.
 
 use sunbeam_rate_limit::{Ask, Bound};
+use sunbeam_reputation::Held;
 use sunbeam_tables::Moment;
 use sunbeam_traffic::Layer;
 
 use crate::memory::Memory;
 use crate::rules::Rules;
 use crate::stage::{Judgement, Stage};
-use crate::subject::Subject;
+use crate::subject::{Offender, Subject};
 
 /// 429 with the true time to wait; who goes on all the same is blocked for a time.
 #[derive(Debug)]
 pub(crate) struct RateLimitStage;
 
 impl Stage for RateLimitStage {
+    fn name(&self) -> &'static str {
+        "rate_limit"
+    }
+
     fn layer(&self) -> Layer {
         Layer::RateLimit
     }
@@ -37,10 +42,12 @@ impl Stage for RateLimitStage {
                 Judgement::PASS
             }
             Err(refusal) => {
-                if refusal.bound == Bound::Address {
-                    subject.offender = memory.behind(subject.identity.address);
+                if refusal.bound.is_shared() {
+                    let key = memory.behind(subject.identity.address);
+                    subject.offender = Offender { key, held: Held::Behind };
                 }
-                subject.quota = Some(refusal.quota);
+                // Of the whole node's bucket nobody is told.
+                subject.quota = (refusal.bound != Bound::Global).then_some(refusal.quota);
                 let blocked =
                     Judgement::block(refusal.bound.as_str(), 429).retry_after(refusal.retry_after_secs());
                 if refusal.is_persistent { blocked.offence() } else { blocked }

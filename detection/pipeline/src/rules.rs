@@ -4,10 +4,14 @@
 use sunbeam_features::{FULL_COST, WindowShape};
 use sunbeam_rate_limit::{RateLimitSection, RouteLimit, RouteLimitSection};
 use sunbeam_reputation::{BanRules, Bots, BotsSection};
+use sunbeam_tables::HashKey;
 use sunbeam_traffic::{Layer, LayerMode};
 
 use crate::config::{DdosSection, DetectionSection, ProtectSection, ScannerSection};
 use crate::mode::{Modes, Protection};
+
+/// Of names that are no secret.
+const KEY: HashKey = HashKey::fixed(0x0007_0075);
 
 /// What one route says about judging.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +45,8 @@ pub struct Rules {
     pub stale_after_secs: u64,
     /// How often the forgotten are swept out.
     pub eviction_interval_secs: u64,
+    /// Names each route over reloads.
+    route_keys: Vec<u64>,
     /// Of each route.
     modes: Vec<Modes>,
     elsewhere: Modes,
@@ -81,9 +87,20 @@ impl Rules {
             bot_ttl_secs: scanner.bot_cache_ttl_secs,
             stale_after_secs: rate_limit.stale_after_secs,
             eviction_interval_secs: rate_limit.eviction_interval_secs,
+            route_keys: routes.iter().map(|route| KEY.bytes(0, route.name.as_bytes())).collect(),
             modes: routes.iter().map(|route| Modes::new(&protection, route.protect)).collect(),
             elsewhere: Modes::new(&protection, &ProtectSection::default()),
         }
+    }
+
+    /// What names a route in what is remembered: its place may be another's after a reload.
+    pub fn route_key(&self, route: usize) -> u64 {
+        self.route_keys.get(route).copied().unwrap_or(0)
+    }
+
+    /// The place of a route that is remembered; none if it is gone.
+    pub fn route_of(&self, key: u64) -> Option<usize> {
+        self.route_keys.iter().position(|known| *known == key)
     }
 
     /// What a layer may do on a route.

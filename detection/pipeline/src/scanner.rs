@@ -17,6 +17,10 @@ use crate::subject::Subject;
 pub(crate) struct ScannerStage;
 
 impl Stage for ScannerStage {
+    fn name(&self) -> &'static str {
+        "scanner"
+    }
+
     fn layer(&self) -> Layer {
         Layer::Scanner
     }

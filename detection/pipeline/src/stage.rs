@@ -13,6 +13,9 @@ use crate::subject::Subject;
 /// A stage says what it thinks; whether that is acted on is not its business. It answers from memory, at once:
 /// what has to be asked of anybody is asked behind its back, and until then nothing is known.
 pub trait Stage: Sync {
+    /// What it is called where somebody asks what each stage thinks.
+    fn name(&self) -> &'static str;
+
     /// The layer that it belongs to.
     fn layer(&self) -> Layer;
 

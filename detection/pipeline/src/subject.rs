@@ -3,13 +3,22 @@
 
 use sunbeam_features::{AgentClass, BrowserEvidence, PathFacts, agent_class, browser_evidence, path_facts};
 use sunbeam_rate_limit::{Charges, Claims, Identity, Quota, address_number};
-use sunbeam_reputation::{Bot, BotPolicy, Named, Proof};
+use sunbeam_reputation::{Bot, BotPolicy, Held, Named, Proof};
 use sunbeam_tables::Moment;
 use sunbeam_traffic::RequestFacts;
 
 use crate::memory::Memory;
 use crate::proxies::is_likely_proxy;
 use crate::rules::Rules;
+
+/// For whom a block would be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Offender {
+    /// Its key.
+    pub key: u64,
+    /// Whose it is.
+    pub held: Held,
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -35,7 +44,7 @@ pub struct Subject<'a> {
     /// Nothing may come of this: somebody only wants to know.
     pub is_trial: bool,
     /// Written by the stages: whose key a block would be made for,
-    pub offender: u64,
+    pub offender: Offender,
     /// which tokens were taken,
     pub charges: Charges,
     /// and what the client may be told of its limit.
@@ -51,14 +60,17 @@ impl<'a> Subject<'a> {
         memory: &Memory,
         now: Moment,
         scratch: &'a mut Vec<u8>,
+        is_trial: bool,
     ) -> Self {
         let path = path_facts(facts.path.as_bytes(), &memory.events, scratch);
-        let claims = Claims::of(facts, &rules.session_cookies, &memory.hash);
+        let claims = Claims::of(facts, &rules.session_cookies, &memory.hash, |claim| {
+            memory.evidence.is_honoured(claim, now)
+        });
         let address = address_number(facts.client, rules.ipv6_prefix);
-        let identity = Identity::of(address, &claims, &memory.evidence, &memory.hash);
+        let identity = Identity::of(address, &claims, &memory.evidence, &memory.hash, now);
         let named = rules.bots.named(facts.user_agent, || class_bits(agent_class(facts.user_agent)));
         let agent = class_of(named);
-        let proof = |bot| memory.proofs.of(bot, facts.client, now);
+        let proof = |bot| memory.proofs.of(bot, facts.client, !is_trial, now);
         let bot = named.bot.and_then(|index| Some((index, proof(rules.bots.get(index)?))));
         Self {
             facts,
@@ -70,8 +82,8 @@ impl<'a> Subject<'a> {
             evidence: browser_evidence(agent, facts),
             bot,
             is_undeclared_proxy: facts.has_untrusted_forwarding && is_likely_proxy(facts.client),
-            is_trial: false,
-            offender: identity.key,
+            is_trial,
+            offender: Offender { key: identity.key, held: Held::Client },
             charges: Charges::default(),
             quota: None,
             is_bypassed: rules.limits.is_bypassed(facts.client),

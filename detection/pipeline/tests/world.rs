@@ -42,7 +42,6 @@ impl World {
         let memory = Memory::new(MemoryOptions {
             window_bytes: 4 << 20,
             identities: 16_384,
-            epoch: 1_800_000_000,
             hash: HashKey::fixed(1),
             ask: Box::new(|_| false),
         });

@@ -20,7 +20,7 @@ const KIND_PAGE: u64 = 16;
 /// What the site answered, as far as it says whom it knows.
 #[derive(Clone, Copy, Debug)]
 pub struct Answered<'a> {
-    /// The route, the method and the canonical path, as one hash.
+    /// See [`Evidence::page`].
     pub page: u64,
     /// Of the answer.
     pub status: u16,
@@ -55,15 +55,20 @@ impl Evidence {
         Self { honoured: FixedTable::of_places(identities), pages: FixedTable::of_places(PAGES) }
     }
 
-    /// The hash of a page.
-    pub fn page(route: usize, method: &str, path: u64, hash: &HashKey) -> u64 {
-        let of_route = hash.number(KIND_PAGE, u128::from(path) << 64 | route as u128);
-        hash.bytes(of_route, method.as_bytes())
+    /// The hash of a page: one query may be for everybody and another not.
+    pub fn page(route: u64, method: &str, path: u64, query: &str, hash: &HashKey) -> u64 {
+        let of_route = hash.number(KIND_PAGE, u128::from(path) << 64 | u128::from(route));
+        hash.bytes(hash.bytes(of_route, method.as_bytes()), query.as_bytes())
     }
 
     /// Whether the site has honoured this claim.
-    pub fn is_honoured(&self, claim: u64) -> bool {
-        self.honoured.peek(claim).is_some_and(|honoured| honoured.until > 0)
+    pub fn is_honoured(&self, claim: u64, now: Moment) -> bool {
+        self.honoured.recall(claim, now).is_some_and(|honoured| honoured.until > secs(now))
+    }
+
+    /// Sessions and tokens that lost their place to another so far.
+    pub fn evicted(&self) -> u64 {
+        self.honoured.evicted()
     }
 
     /// Forgets what is too old.
@@ -143,35 +148,36 @@ mod tests {
         see(&claim(1), 10, 200);
         see(&NOBODY, 10, 200);
         see(&claim(1), 10, 200);
-        assert!(!evidence.is_honoured(1), "a public page proves nothing");
+        assert!(!evidence.is_honoured(1, now), "a public page proves nothing");
         // A page that refuses strangers.
         see(&NOBODY, 11, 401);
         see(&claim(2), 11, 403);
-        assert!(!evidence.is_honoured(2), "refused as well");
+        assert!(!evidence.is_honoured(2, now), "refused as well");
         see(&claim(2), 11, 200);
-        assert!(evidence.is_honoured(2));
+        assert!(evidence.is_honoured(2, now));
         // One that refuses now and then is no such page.
         see(&NOBODY, 12, 403);
         see(&NOBODY, 12, 200);
         see(&claim(3), 12, 200);
-        assert!(!evidence.is_honoured(3));
+        assert!(!evidence.is_honoured(3, now));
         // Two claims at once: which one was it?
         see(&Claims { session: Some(4), bearer: Some(5), ..NOBODY }, 11, 200);
-        assert!(!evidence.is_honoured(4) && !evidence.is_honoured(5));
+        assert!(!evidence.is_honoured(4, now) && !evidence.is_honoured(5, now));
         // A redirect to the log-in is a refusal too.
         evidence.observe(&NOBODY, &Answered { is_login_redirect: true, ..answered(13, 302) }, now);
         see(&claim(6), 13, 200);
-        assert!(evidence.is_honoured(6));
+        assert!(evidence.is_honoured(6, now));
         // Somebody with another kind of credentials is no stranger.
         see(&Claims { has_other_credentials: true, ..NOBODY }, 11, 200);
         see(&claim(7), 11, 200);
-        assert!(evidence.is_honoured(7));
+        assert!(evidence.is_honoured(7, now));
         see(&claim(7), 99, 401);
-        assert!(!evidence.is_honoured(7), "logged out");
+        assert!(!evidence.is_honoured(7, now), "logged out");
         // The cookie that the site set.
         evidence.observe(&NOBODY, &Answered { sessions_set: &[8], ..answered(14, 200) }, now);
-        assert!(evidence.is_honoured(8));
+        assert!(evidence.is_honoured(8, now));
+        assert!(!evidence.is_honoured(8, Moment::from_secs(HONOURED_SECS + 6)));
         evidence.sweep(Moment::from_secs(HONOURED_SECS + 6));
-        assert!(!evidence.is_honoured(8));
+        assert!(!evidence.is_honoured(8, now));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use sunbeam_tables::HashKey;
+use sunbeam_tables::{HashKey, Moment};
 use sunbeam_traffic::{IdentityKind, RequestFacts};
 
 use crate::evidence::Evidence;
@@ -39,10 +39,22 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The first session cookie that is there, and the token.
-    pub fn of(facts: &RequestFacts<'_>, session_cookies: &[String], hash: &HashKey) -> Self {
-        let session =
-            if facts.cookies.is_empty() { None } else { session_of(facts.cookies, session_cookies, hash) };
+    /// The first session cookie that the site has honoured, else the first that is there; and the token.
+    pub fn of(
+        facts: &RequestFacts<'_>,
+        session_cookies: &[String],
+        hash: &HashKey,
+        is_honoured: impl Fn(u64) -> bool,
+    ) -> Self {
+        let mut sessions = sessions(facts.cookies, session_cookies, hash);
+        let first = if facts.cookies.is_empty() { None } else { sessions.next() };
+        let session = first.map(|first| {
+            if is_honoured(first) {
+                first
+            } else {
+                sessions.find(|claim| is_honoured(*claim)).unwrap_or(first)
+            }
+        });
         let token = bearer_token(facts.authorization);
         Self {
             session,
@@ -53,8 +65,8 @@ impl Claims {
 
     /// The one claim, if there is exactly one.
     pub const fn only(&self) -> Option<u64> {
-        match (self.session, self.bearer) {
-            (Some(one), None) | (None, Some(one)) => Some(one),
+        match (self.session, self.bearer, self.has_other_credentials) {
+            (Some(one), None, false) | (None, Some(one), false) => Some(one),
             _ => None,
         }
     }
@@ -65,8 +77,13 @@ impl Claims {
     }
 }
 
-fn session_of(cookies: &[&[u8]], names: &[String], hash: &HashKey) -> Option<u64> {
-    names.iter().find_map(|name| {
+/// The claims of all session cookies, in the order of the names.
+fn sessions<'a>(
+    cookies: &'a [&'a [u8]],
+    names: &'a [String],
+    hash: &'a HashKey,
+) -> impl Iterator<Item = u64> + 'a {
+    names.iter().filter_map(move |name| {
         let mut pairs = cookies.iter().flat_map(|line| line.split(|byte| *byte == b';'));
         pairs.find_map(|pair| {
             let pair = pair.trim_ascii();
@@ -109,9 +126,9 @@ pub struct Identity {
 
 impl Identity {
     /// The session, if the site has honoured it, else the token, else the address.
-    pub fn of(address: u128, claims: &Claims, evidence: &Evidence, hash: &HashKey) -> Self {
+    pub fn of(address: u128, claims: &Claims, evidence: &Evidence, hash: &HashKey, now: Moment) -> Self {
         let address = hash.number(KIND_ADDRESS, address);
-        let honoured = |claim: &u64| evidence.is_honoured(*claim);
+        let honoured = |claim: &u64| evidence.is_honoured(*claim, now);
         let session = claims.session.filter(honoured).map(|key| (IdentityKind::Session, key));
         let bearer = || claims.bearer.filter(honoured).map(|key| (IdentityKind::Bearer, key));
         let (kind, key) = session.or_else(bearer).unwrap_or((IdentityKind::Address, address));
@@ -144,7 +161,7 @@ mod tests {
         let (hash, names) = (HashKey::fixed(1), ["session".to_owned(), "PHPSESSID".to_owned()]);
         let claims = |cookies: &[&[u8]], authorization: &[u8]| {
             let facts = RequestFacts { cookies, authorization, ..RequestFacts::EMPTY };
-            Claims::of(&facts, &names, &hash)
+            Claims::of(&facts, &names, &hash, |_| false)
         };
         let one = claims(&[b"session=abc"], b"").session;
         assert!(one.is_some());
@@ -167,5 +184,11 @@ mod tests {
         assert!(basic.bearer.is_none() && !basic.is_anonymous());
         assert!(claims(&[b"a=b"], b"").is_anonymous());
         assert_eq!(claims(&[b"session=abc"], b"Bearer t0k").only(), None);
+        assert_eq!(claims(&[b"session=abc"], b"Basic eDp5").only(), None);
+        // A cookie of somebody else's by a common name hides nobody's session.
+        let cookies: &[&[u8]] = &[b"session=foreign; PHPSESSID=mine"];
+        let facts = RequestFacts { cookies, ..RequestFacts::EMPTY };
+        let mine = cookie_claim("PHPSESSID", b"mine", &hash);
+        assert_eq!(Claims::of(&facts, &names, &hash, |claim| Some(claim) == mine).session, mine);
     }
 }

@@ -13,4 +13,4 @@ pub use config::{
 };
 pub use evidence::{Answered, Evidence};
 pub use identity::{Claims, Identity, address_number, cookie_claim};
-pub use limiter::{Ask, Bound, Charges, Grant, Limiter, Quota, Refusal, RouteLimit, Rules};
+pub use limiter::{Ask, Bound, Charges, Grant, Limiter, Quota, ROUTE_LIMITS_MAX, Refusal, RouteLimit, Rules};

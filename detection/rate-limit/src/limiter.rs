@@ -17,9 +17,11 @@ const KIND_CEILING: u64 = 32;
 const KIND_ROUTE: u64 = 33;
 const KIND_ROUTE_CEILING: u64 = 34;
 
-/// Buckets that one request can pass: the identity's, its address's, those of as many route limits. A path that
-/// matches more of them is held to the first.
-const CHARGES_MAX: usize = 8;
+/// Limits that one route may have.
+pub const ROUTE_LIMITS_MAX: usize = 7;
+
+/// Buckets that one request can pass: the identity's, its address's, and both of each route limit.
+const CHARGES_MAX: usize = 2 + 2 * ROUTE_LIMITS_MAX;
 
 /// The limits of a configuration.
 #[derive(Clone, Debug, Default)]
@@ -60,10 +62,20 @@ impl RouteLimit {
 
     /// `path` is canonical.
     fn holds(&self, method: &str, path: &[u8]) -> bool {
-        let rest = if self.path == b"/" { Some(&b"/"[..]) } else { path.strip_prefix(self.path.as_slice()) };
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+        has_prefix(path, &self.path)
             && (self.methods.is_empty() || self.methods.iter().any(|known| known == method))
     }
+}
+
+/// Whether a path begins with the segments of `prefix`. What follows a `;` is no part of a segment's name: backends
+/// read `/login;x` as `/login`.
+fn has_prefix(path: &[u8], prefix: &[u8]) -> bool {
+    fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+        let name = |segment: &'_ [u8]| segment.iter().position(|byte| *byte == b';').unwrap_or(segment.len());
+        path.split(|byte| *byte == b'/').map(move |segment| segment.get(..name(segment)).unwrap_or(segment))
+    }
+    let mut own = segments(path);
+    segments(prefix.strip_suffix(b"/").unwrap_or(prefix)).all(|wanted| own.next() == Some(wanted))
 }
 
 impl Rules {
@@ -124,17 +136,24 @@ pub enum Bound {
     Address,
     /// A route's.
     Route,
+    /// A route's for all identities of the address.
+    RouteAddress,
     /// The whole node's.
     Global,
 }
 
 impl Bound {
-    /// `identity`
+    /// Whether it is everybody's who is logged in behind the address.
+    pub const fn is_shared(self) -> bool {
+        matches!(self, Self::Address | Self::RouteAddress)
+    }
+
+    /// `identity_limit`
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Identity => "identity_limit",
             Self::Address => "address_limit",
-            Self::Route => "route_limit",
+            Self::Route | Self::RouteAddress => "route_limit",
             Self::Global => "global_limit",
         }
     }
@@ -171,10 +190,6 @@ impl Charges {
 
     fn keys(&self) -> &[u64] {
         self.keys.get(..usize::from(self.count)).unwrap_or_default()
-    }
-
-    fn is_full(&self) -> bool {
-        usize::from(self.count) + 2 > CHARGES_MAX
     }
 }
 
@@ -213,6 +228,8 @@ struct Entry {
     /// Refusals since `refused_since`, in seconds.
     refusals: u16,
     refused_since: u32,
+    /// When the bucket is dry, in seconds: until then it must not be forgotten.
+    dry_at: u32,
 }
 
 /// See the module.
@@ -240,8 +257,9 @@ impl Limiter {
             self.give_back(&grant.charges, TOKEN);
             // Nobody is to blame for what all of them do together.
             if refusal.bound != Bound::Global && !ask.is_trial {
-                let blamed =
-                    if refusal.bound == Bound::Address { ask.identity.address } else { ask.identity.key };
+                // Whoever is known by the address alone is not to blame for those who are logged in behind it.
+                let shared = self.hash.number(KIND_CEILING, ask.identity.address.into());
+                let blamed = if refusal.bound.is_shared() { shared } else { ask.identity.key };
                 refusal.is_persistent = self.note_refusal(rules, blamed, now);
             }
             return Err(refusal);
@@ -264,8 +282,8 @@ impl Limiter {
             grant.quota =
                 self.take(identity.key, rules.unauthenticated.as_ref(), Bound::Identity, now, grant)?;
         }
-        for limit in rules.routes.get(ask.route).into_iter().flatten() {
-            if limit.holds(ask.method, ask.path) && !grant.charges.is_full() {
+        for limit in rules.routes.get(ask.route).into_iter().flatten().take(ROUTE_LIMITS_MAX) {
+            if limit.holds(ask.method, ask.path) {
                 self.take_of_route(limit, identity, now, grant)?;
             }
         }
@@ -283,7 +301,7 @@ impl Limiter {
         if identity.is_authenticated() {
             let ceiling =
                 self.hash.bytes(self.hash.number(KIND_ROUTE_CEILING, identity.address.into()), name);
-            self.take(ceiling, Some(&limit.limit.times(CEILING)), Bound::Route, now, grant)?;
+            self.take(ceiling, Some(&limit.limit.times(CEILING)), Bound::RouteAddress, now, grant)?;
         }
         let own = self.hash.bytes(self.hash.number(KIND_ROUTE, identity.key.into()), name);
         let quota = self.take(own, Some(&limit.limit), Bound::Route, now, grant)?;
@@ -305,7 +323,9 @@ impl Limiter {
         let Some(limit) = limit else { return Ok(None) };
         let (taken, quota) = self.entries.with(key, now, |entry| {
             let taken = entry.bucket.take(TOKEN, limit, now);
-            (taken, quota(&mut entry.bucket, limit, now))
+            let quota = quota(&mut entry.bucket, limit, now);
+            entry.dry_at = u32::try_from(now.as_secs().saturating_add(quota.reset_secs)).unwrap_or(u32::MAX);
+            (taken, quota)
         });
         match taken {
             Ok(()) => {
@@ -365,10 +385,11 @@ impl Limiter {
         })
     }
 
-    /// Forgets identities that were not seen for so long; how many stay.
+    /// Forgets buckets that were not looked at for so long and are dry, which are as good as new; how many stay.
     pub fn sweep(&self, stale_after_secs: u64, now: Moment) -> usize {
         let stale = stale_after_secs.saturating_mul(1_000_000);
-        self.entries.retain(|entry| now.micros_since(entry.bucket.used_at()) < stale)
+        let is_fresh = |entry: &Entry| now.micros_since(entry.bucket.used_at()) < stale;
+        self.entries.retain(|entry| is_fresh(entry) || u64::from(entry.dry_at) > now.as_secs())
     }
 
     /// Identities that lost their place to another so far.
@@ -470,6 +491,11 @@ mod tests {
         }
         let one = address(1);
         assert_eq!(granted(&limiter, &rules, &at(&one, "POST", b"/login/now"), 20), 5);
+        assert_eq!(
+            granted(&limiter, &rules, &at(&one, "POST", b"/login;x=1"), 20),
+            0,
+            "the same to a backend"
+        );
         for (method, path) in [("GET", &b"/login"[..]), ("POST", b"/loginx"), ("POST", b"/")] {
             assert_eq!(granted(&limiter, &rules, &at(&one, method, path), 10), 10, "{method}");
         }
@@ -532,5 +558,13 @@ mod tests {
         }
         assert_eq!(limiter.sweep(50, Moment::from_secs(110)), 39);
         assert_eq!(limiter.sweep(50, Moment::from_secs(1000)), 0);
+        // Three an hour stay three an hour.
+        let section = RouteLimitSection { burst: 3, rate: 3.0 / 3600.0, ..RouteLimitSection::default() };
+        let slow = RouteLimit::new("r", &section).into_iter().collect();
+        let rules = Rules::new(&RateLimitSection::default(), 60, vec![slow]);
+        let one = address(1);
+        assert_eq!(granted(&limiter, &rules, &ask(&one), 10), 3);
+        limiter.sweep(600, Moment::from_secs(700));
+        assert!(limiter.ask(&rules, &ask(&one), Moment::from_secs(700)).is_err());
     }
 }

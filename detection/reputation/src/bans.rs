@@ -38,6 +38,18 @@ impl BanRules {
     }
 }
 
+/// Whose block it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Held {
+    /// One client's: an address (or IPv6 prefix), a session, a token.
+    #[default]
+    Client,
+    /// That of an IPv6 prefix wider than a client, of so many bits.
+    Prefix(u8),
+    /// That of everybody who is logged in behind an address.
+    Behind,
+}
+
 /// Who offended, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct Offence {
@@ -45,6 +57,8 @@ pub struct Offence {
     pub key: u64,
     /// What it is.
     pub kind: IdentityKind,
+    /// Whose block it becomes.
+    pub held: Held,
     /// The address behind it.
     pub address: IpAddr,
     /// Who says so.
@@ -60,6 +74,8 @@ pub struct Ban {
     pub key: u64,
     /// What it is.
     pub kind: IdentityKind,
+    /// Whose it is.
+    pub held: Held,
     /// The address behind it; of an IPv6 client one of its prefix.
     pub address: IpAddr,
     /// Who says so.
@@ -81,6 +97,7 @@ impl Default for Ban {
         Self {
             key: 0,
             kind: IdentityKind::Address,
+            held: Held::Client,
             address: IpAddr::V6(Ipv6Addr::UNSPECIFIED),
             layer: Layer::Ddos,
             reason: "",
@@ -107,7 +124,7 @@ impl Default for Bans {
 impl Bans {
     /// The block of an identity that holds now.
     pub fn find(&self, key: u64, now: Moment) -> Option<Ban> {
-        self.table.peek(key).filter(|ban| ban.until > now)
+        self.table.recall(key, now).filter(|ban| ban.until > now)
     }
 
     /// Whether an operator unblocked it less than a day ago.
@@ -127,6 +144,7 @@ impl Bans {
             *ban = Ban {
                 key: offence.key,
                 kind: offence.kind,
+                held: offence.held,
                 address: offence.address,
                 layer: offence.layer,
                 reason: offence.reason,
@@ -162,13 +180,22 @@ impl Bans {
         keys.len()
     }
 
-    /// Gives an identity a day in which no layer blocks it.
-    pub fn grant_grace(&self, key: u64, now: Moment) {
+    /// Gives an address a day in which no layer blocks it.
+    pub fn grant_grace(&self, key: u64, address: IpAddr, now: Moment) {
         self.table.with(key, now, |ban| {
-            ban.key = key;
-            ban.until = now;
-            ban.grace_until = now.after(GRACE);
+            *ban = Ban { key, address, until: now, grace_until: now.after(GRACE), ..Ban::default() };
         });
+    }
+
+    /// Every identity that is left alone now.
+    pub fn graced(&self, now: Moment) -> Vec<Ban> {
+        let mut graced = Vec::new();
+        self.table.each(|ban| {
+            if ban.grace_until > now {
+                graced.push(*ban);
+            }
+        });
+        graced
     }
 
     /// Every block that holds now.
@@ -199,6 +226,7 @@ mod tests {
         Offence {
             key,
             kind: IdentityKind::Address,
+            held: Held::Client,
             address: "192.0.2.1".parse().unwrap(),
             layer: Layer::Ddos,
             reason: "client_errors",
@@ -231,7 +259,7 @@ mod tests {
         assert!(bans.find(7, now).is_none());
         assert_eq!(bans.add(&offence(7), &RULES, Moment::from_secs(86_000)), None);
         assert_eq!(bans.add(&offence(7), &RULES, Moment::from_secs(86_500)), Some(300));
-        bans.grant_grace(9, now);
+        bans.grant_grace(9, offence(9).address, now);
         assert_eq!(bans.add(&offence(9), &RULES, now), None);
     }
 }

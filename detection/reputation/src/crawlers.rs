@@ -42,7 +42,7 @@ pub(crate) const CRAWLERS: &[Crawler] = &[
     crawler("bingbot", "Microsoft Bing", Search, &["search.msn.com"]),
     crawler("adidxbot", "Microsoft Advertising", Search, &["search.msn.com"]),
     crawler("BingPreview", "Microsoft Bing", Search, &["search.msn.com"]),
-    crawler("DuckDuckBot", "DuckDuckGo", Search, &["duckduckgo.com"]),
+    crawler("DuckDuckBot", "DuckDuckGo", Search, &[]),
     crawler("YandexBot", "Yandex", Search, &["yandex.ru", "yandex.net", "yandex.com"]),
     crawler("YandexImages", "Yandex", Search, &["yandex.ru", "yandex.net", "yandex.com"]),
     crawler("Baiduspider", "Baidu", Search, &["baidu.com", "baidu.jp"]),
@@ -84,9 +84,9 @@ pub(crate) const CRAWLERS: &[Crawler] = &[
     crawler("DuckAssistBot", "DuckDuckGo", AiUser, &[]),
     crawler("meta-externalfetcher", "Meta", AiUser, &[]),
     // Uptime.
-    crawler("UptimeRobot", "UptimeRobot", Monitoring, &["uptimerobot.com"]),
-    crawler("Pingdom.com_bot", "Pingdom", Monitoring, &["pingdom.com"]),
-    crawler("Site24x7", "Site24x7", Monitoring, &["site24x7.com"]),
-    crawler("StatusCake", "StatusCake", Monitoring, &["statuscake.com"]),
-    crawler("Better Uptime Bot", "Better Stack", Monitoring, &["betteruptime.com"]),
+    crawler("UptimeRobot", "UptimeRobot", Monitoring, &[]),
+    crawler("Pingdom.com_bot", "Pingdom", Monitoring, &[]),
+    crawler("Site24x7", "Site24x7", Monitoring, &[]),
+    crawler("StatusCake", "StatusCake", Monitoring, &[]),
+    crawler("Better Uptime Bot", "Better Stack", Monitoring, &[]),
 ];

@@ -9,7 +9,7 @@ mod crawlers;
 mod lists;
 mod proofs;
 
-pub use bans::{Ban, BanRules, Bans, Offence};
+pub use bans::{Ban, BanRules, Bans, Held, Offence};
 pub use bots::{Bot, BotCategory, BotPolicy, Bots, Named};
 pub use config::{AllowlistSection, BotsSection, ListsSection};
 pub use lists::{AddError, Entry, List, Listed, Lists, NewEntry, Origin};

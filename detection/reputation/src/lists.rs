@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
@@ -75,8 +76,10 @@ pub struct Entry {
     pub reason: String,
     /// When, in seconds since 1970; 0 for those of the configuration.
     pub since: i64,
-    /// Until when, in seconds since 1970; `None`: until somebody removes it.
+    /// Until when, in seconds since 1970, for people and for the next start; `None`: until somebody removes it.
     pub until: Option<i64>,
+    /// The same in the time that is held to: a clock that is set while the node runs changes nothing.
+    pub ends: Option<Moment>,
 }
 
 /// What an operator adds.
@@ -90,8 +93,8 @@ pub struct NewEntry {
     pub reason: String,
     /// Seconds since 1970.
     pub since: i64,
-    /// Seconds since 1970.
-    pub until: Option<i64>,
+    /// For so many seconds; `None`: until somebody removes it.
+    pub secs: Option<u64>,
 }
 
 /// Why an entry cannot be added.
@@ -134,21 +137,13 @@ struct Book {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Lists {
     book: Mutex<Book>,
     compiled: ArcSwap<Compiled>,
-    /// What the wall clock shows when the monotonic one is at zero, in seconds since 1970.
-    epoch: i64,
 }
 
 impl Lists {
-    /// Empty. `epoch` is what the wall clock shows at moment zero: ends of entries are kept in wall time and
-    /// held in monotonic time, so that a clock that is set while the node runs changes none.
-    pub fn new(epoch: i64) -> Self {
-        Self { book: Mutex::default(), compiled: ArcSwap::default(), epoch }
-    }
-
     /// Takes the lists of a configuration in place of those before.
     pub fn configure(&self, section: &ListsSection) {
         let mut book = self.book();
@@ -161,6 +156,7 @@ impl Lists {
                 reason: String::new(),
                 since: 0,
                 until: None,
+                ends: None,
             };
             ranges.iter().map(entry).collect::<Vec<_>>()
         };
@@ -177,21 +173,20 @@ impl Lists {
         open.or_else(|| compiled.blocked.find(address).filter(holds)).copied()
     }
 
-    /// Adds an entry; one for the same range in the same list is replaced.
+    /// Adds an entry; one for the same range in the same list is replaced and gives it its id. Returns it, and what
+    /// it replaced.
     ///
     /// # Errors
     /// [`AddError`]; nothing changed.
-    pub fn add(&self, new: NewEntry) -> Result<Entry, AddError> {
+    pub fn add(&self, new: NewEntry, now: Moment) -> Result<(Entry, Option<Entry>), AddError> {
         let mut book = self.book();
         let same = |entry: &Entry| entry.network == new.network && entry.list == new.list;
-        let replaced = book.added.values().find(|entry| same(entry)).map(|entry| entry.id);
-        if replaced.is_none() && book.added.len() >= ENTRIES_MAX {
+        let before = book.added.values().find(|entry| same(entry)).cloned();
+        if before.is_none() && book.added.len() >= ENTRIES_MAX {
             return Err(AddError::Full);
         }
-        if let Some(id) = replaced {
-            book.added.remove(&id);
-        }
-        book.last_id += 1;
+        let id = before.as_ref().map_or(book.last_id + 1, |entry| entry.id);
+        book.last_id = book.last_id.max(id);
         let mut reason = new.reason;
         reason.truncate(
             (0..=REASON_BYTES_MAX.min(reason.len()))
@@ -200,17 +195,18 @@ impl Lists {
                 .unwrap_or(0),
         );
         let entry = Entry {
-            id: book.last_id,
+            id,
             network: new.network,
             list: new.list,
             origin: Origin::Operator,
             reason,
             since: new.since,
-            until: new.until,
+            until: new.secs.map(|secs| new.since.saturating_add(i64::try_from(secs).unwrap_or(i64::MAX))),
+            ends: new.secs.map(|secs| now.after(Duration::from_secs(secs))),
         };
         book.added.insert(entry.id, entry.clone());
         self.compile(&book);
-        Ok(entry)
+        Ok((entry, before))
     }
 
     /// Puts back what was kept.
@@ -239,14 +235,13 @@ impl Lists {
         removed
     }
 
-    /// Takes out what is over at `now` (seconds since 1970).
+    /// Takes out what is over.
     pub fn expire(&self, now: Moment) -> Vec<Entry> {
-        let now = self.epoch.saturating_add(i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
         let mut book = self.book();
         let over: Vec<u64> = book
             .added
             .values()
-            .filter(|entry| entry.until.is_some_and(|until| until <= now))
+            .filter(|entry| entry.ends.is_some_and(|ends| ends <= now))
             .map(|entry| entry.id)
             .collect();
         let removed: Vec<Entry> = over.iter().filter_map(|id| book.added.remove(id)).collect();
@@ -262,17 +257,20 @@ impl Lists {
         book.config.iter().chain(book.added.values()).cloned().collect()
     }
 
+    /// Blocked ranges, by whom.
+    pub fn blocked_by(&self, origin: Origin) -> usize {
+        let book = self.book();
+        let all = book.config.iter().chain(book.added.values());
+        all.filter(|entry| entry.list == List::Block && entry.origin == origin).count()
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn compile(&self, book: &Book) {
-        let until = |entry: &Entry| {
-            let left = entry.until?.saturating_sub(self.epoch);
-            Some(Moment::from_secs(u64::try_from(left).unwrap_or(0)))
-        };
         let listed = |entry: &Entry| {
-            (entry.network, Listed { list: entry.list, origin: entry.origin, until: until(entry) })
+            (entry.network, Listed { list: entry.list, origin: entry.origin, until: entry.ends })
         };
         let all = || book.config.iter().chain(book.added.values());
         let (open, blocked) =
@@ -293,19 +291,13 @@ mod tests {
 
     const EPOCH: i64 = 1_800_000_000;
 
-    fn new(network: &str, list: List, secs: Option<i64>) -> NewEntry {
-        NewEntry {
-            network: network.parse().unwrap(),
-            list,
-            reason: String::new(),
-            since: EPOCH,
-            until: secs.map(|secs| EPOCH + secs),
-        }
+    fn new(network: &str, list: List, secs: Option<u64>) -> NewEntry {
+        NewEntry { network: network.parse().unwrap(), list, reason: String::new(), since: EPOCH, secs }
     }
 
     #[test]
     fn entries_hold_until_their_time_and_allow_is_stronger() {
-        let lists = Lists::new(EPOCH);
+        let lists = Lists::default();
         lists.configure(&ListsSection {
             block: vec!["192.0.2.0/24".parse().unwrap()],
             allow: vec!["192.0.2.7/32".parse().unwrap()],
@@ -318,10 +310,15 @@ mod tests {
         assert_eq!(find("192.0.2.1", 0), Some((List::Block, Origin::Config)));
         assert_eq!(find("192.0.2.7", 0), Some((List::Allow, Origin::Config)));
         assert_eq!(find("192.0.3.1", 0), None);
-        let first = lists.add(new("198.51.100.0/24", List::Block, Some(60))).unwrap();
-        let second = lists.add(new("198.51.100.0/24", List::Block, Some(90))).unwrap();
-        assert!(second.id > first.id && lists.all().len() == 3, "replaced");
-        lists.add(new("192.0.2.0/28", List::Exempt, Some(30))).unwrap();
+        let start = Moment::default();
+        let (first, _) = lists.add(new("198.51.100.0/24", List::Block, None), start).unwrap();
+        let (second, before) = lists.add(new("198.51.100.0/24", List::Block, Some(90)), start).unwrap();
+        assert_eq!(
+            (second.id, before, lists.all().len()),
+            (first.id, Some(first), 3),
+            "one place for one range"
+        );
+        lists.add(new("192.0.2.0/28", List::Exempt, Some(30)), start).unwrap();
         assert_eq!(find("198.51.100.9", 89), Some((List::Block, Origin::Operator)));
         assert_eq!(find("198.51.100.9", 90), None, "over, even before anybody cleans up");
         assert_eq!(find("192.0.2.1", 29), Some((List::Exempt, Origin::Operator)));
@@ -331,13 +328,13 @@ mod tests {
         assert_eq!(find("198.51.100.9", 0), None);
         let kept = vec![Entry { id: 40, ..second }];
         lists.restore(kept);
-        assert_eq!(lists.add(new("203.0.113.1/32", List::Block, None)).unwrap().id, 41);
+        assert_eq!(lists.add(new("203.0.113.1/32", List::Block, None), start).unwrap().0.id, 41);
     }
 
     #[test]
     fn a_reason_is_cut_at_a_character() {
-        let lists = Lists::new(EPOCH);
+        let lists = Lists::default();
         let entry = NewEntry { reason: "é".repeat(1000), ..new("192.0.2.1/32", List::Block, None) };
-        assert_eq!(lists.add(entry).unwrap().reason, "é".repeat(128));
+        assert_eq!(lists.add(entry, Moment::default()).unwrap().0.reason, "é".repeat(128));
     }
 }

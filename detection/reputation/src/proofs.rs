@@ -67,8 +67,8 @@ impl BotProofs {
         Self { hash, known: FixedTable::of_places(PLACES), ask }
     }
 
-    /// What is known of an address that calls itself `bot`; asks, if it should be known.
-    pub fn of(&self, bot: &Bot, address: IpAddr, now: Moment) -> Proof {
+    /// What is known of an address that calls itself `bot`; `asks`, if it should be known.
+    pub fn of(&self, bot: &Bot, address: IpAddr, asks: bool, now: Moment) -> Proof {
         if bot.holds(address) || bot.is_believed() {
             return Proof::Verified;
         }
@@ -80,6 +80,9 @@ impl BotProofs {
         let known = self.known.peek(key).filter(|known| known.until > now);
         if let Some(known) = known {
             return known.proof;
+        }
+        if !asks {
+            return Proof::Unknown;
         }
         let open = Known { proof: Proof::Unknown, until: now.after(OPEN) };
         self.known.with(key, now, |known| *known = open);
@@ -142,27 +145,27 @@ mod tests {
         let bot = |token: &str| bots.all().iter().find(|bot| bot.token == token).unwrap();
         let (near, far): (IpAddr, IpAddr) = ("192.0.2.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
         let at = Moment::from_secs;
-        assert_eq!(proofs.of(bot("Named"), far, at(0)), Proof::Verified);
-        assert_eq!(proofs.of(bot("Ranged"), near, at(0)), Proof::Verified);
-        assert_eq!(proofs.of(bot("Ranged"), far, at(0)), Proof::Refuted);
-        assert_eq!(proofs.of(bot("GPTBot"), far, at(0)), Proof::Unknown);
-        assert_eq!(proofs.of(bot("Googlebot"), "66.249.66.1".parse().unwrap(), at(0)), Proof::Verified);
+        assert_eq!(proofs.of(bot("Named"), far, true, at(0)), Proof::Verified);
+        assert_eq!(proofs.of(bot("Ranged"), near, true, at(0)), Proof::Verified);
+        assert_eq!(proofs.of(bot("Ranged"), far, true, at(0)), Proof::Refuted);
+        assert_eq!(proofs.of(bot("GPTBot"), far, true, at(0)), Proof::Unknown);
+        assert_eq!(proofs.of(bot("Googlebot"), "66.249.66.1".parse().unwrap(), true, at(0)), Proof::Verified);
         assert!(asked.lock().unwrap().is_empty(), "no question for any of these");
         for _ in 0..3 {
-            assert_eq!(proofs.of(bot("Googlebot"), far, at(1)), Proof::Unknown);
+            assert_eq!(proofs.of(bot("Googlebot"), far, true, at(1)), Proof::Unknown);
         }
         let question = asked.lock().unwrap().pop().unwrap();
         assert!(asked.lock().unwrap().is_empty());
         let ttl = Duration::from_secs(1200);
         proofs.answer(question.key, Proof::Refuted, ttl, at(2));
-        assert_eq!(proofs.of(bot("Googlebot"), far, at(101)), Proof::Refuted);
-        assert_eq!(proofs.of(bot("bingbot"), far, at(101)), Proof::Unknown, "another crawler's answer");
-        assert_eq!(proofs.of(bot("Googlebot"), far, at(103)), Proof::Unknown, "asked again");
+        assert_eq!(proofs.of(bot("Googlebot"), far, true, at(101)), Proof::Refuted);
+        assert_eq!(proofs.of(bot("bingbot"), far, true, at(101)), Proof::Unknown, "another crawler's answer");
+        assert_eq!(proofs.of(bot("Googlebot"), far, true, at(103)), Proof::Unknown, "asked again");
         proofs.answer(question.key, Proof::Verified, ttl, at(104));
-        assert_eq!(proofs.of(bot("Googlebot"), far, at(1303)), Proof::Verified);
+        assert_eq!(proofs.of(bot("Googlebot"), far, true, at(1303)), Proof::Verified);
         proofs.answer(question.key, Proof::Unknown, ttl, at(1400));
         assert_eq!(asked.lock().unwrap().len(), 2);
-        assert_eq!(proofs.of(bot("Googlebot"), far, at(1459)), Proof::Unknown);
+        assert_eq!(proofs.of(bot("Googlebot"), far, true, at(1459)), Proof::Unknown);
         assert_eq!(asked.lock().unwrap().len(), 2, "a server that does not answer is left alone for a while");
     }
 }

@@ -105,6 +105,14 @@ impl<E: Copy + Default> FixedTable<E> {
         set.entries.get(set.find(key)?).map(|place| place.entry)
     }
 
+    /// The state of `key`, if there is any; counts as use.
+    pub fn recall(&self, key: u64, now: Moment) -> Option<E> {
+        let mut set = self.set(key);
+        let way = set.find(key)?;
+        set.touch(way, tick(now));
+        set.entries.get(way).map(|place| place.entry)
+    }
+
     /// Changes the state of `key`, if there is any. Does not count as use.
     pub fn change<R>(&self, key: u64, work: impl FnOnce(&mut E) -> R) -> Option<R> {
         let mut set = self.set(key);

@@ -152,6 +152,7 @@ fn who_goes_on_after_refusals_is_blocked_longer_each_time() {
     for want in [1, 2, 4, 4] {
         let refused: Vec<_> = (0..3).map(|_| client.get(SHOP, "/")).collect();
         assert!(refused.iter().all(|answer| answer.status == 429));
+        assert_eq!(refused.last().map(retry_after), Some(want), "the answer that blocks says for how long");
         let blocked = client.get(SHOP, "/");
         assert_eq!((blocked.status, retry_after(&blocked)), (429, want));
         assert_eq!(layer(&record(&proxy, &blocked)), ("block", "rate_limit", "identity_limit"));
@@ -212,4 +213,30 @@ fn a_reload_changes_the_limit_and_keeps_what_was_used() {
     );
     proxy.reload(&text).unwrap();
     assert_eq!(served(&client, "/", 20), 5, "to the token");
+}
+
+#[test]
+fn who_an_auth_server_lets_in_is_known_and_who_guesses_is_blocked() {
+    let backend = TestUpstream::echo();
+    let auth = TestUpstream::with(|seen| {
+        let mut response = http::Response::new(http_body_util::Full::default());
+        let is_good = seen.header("cookie").is_some_and(|cookie| cookie.contains("session=good"));
+        *response.status_mut() = if is_good { http::StatusCode::OK } else { http::StatusCode::UNAUTHORIZED };
+        response
+    });
+    let route = format!(
+        "[[routes.paths]]\nprefix = \"/admin\"\nbackend = {:?}\nauth_request = \"{}/check\"\n",
+        backend.url(),
+        auth.url()
+    );
+    let config = format!("{NOBODY_IS_SPARED}ddos.error_threshold = 15\n{STILL}");
+    let proxy = node(&backend, &config, &route);
+    assert_eq!(from(&proxy, "203.0.113.1").get(SHOP, "/admin/users").status, 403);
+    let good = from(&proxy, "203.0.113.2").header("cookie", "session=good");
+    good.get(SHOP, "/admin/users");
+    assert_eq!(record(&proxy, &good.get(SHOP, "/admin/users")).identity_kind, "session");
+    let guess =
+        |number: usize| from(&proxy, "203.0.113.3").header("cookie", &format!("session=guess-{number}"));
+    let stopped = (0..30).position(|number| guess(number).get(SHOP, "/admin/users").status == 429);
+    assert_eq!(stopped, Some(15));
 }

@@ -181,3 +181,77 @@ fn what_the_configuration_lists_is_taken_out_there() {
     assert_eq!(refused.status, 409);
     assert!(refused.text().contains("lists.block"), "{}", refused.text());
 }
+
+/// A node whose state outlives it. The one before lets go of it a moment after it has drained.
+fn again(backend: &TestUpstream, state: &std::path::Path, config: &str) -> TestProxy {
+    let text = format!(
+        "state.path = {:?}\n{NOBODY_IS_SPARED}{config}[[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\n\
+         disable_secure_redirection = true\n",
+        state.display().to_string(),
+        backend.url()
+    );
+    eventually("the state is free", || TestProxy::builder().config(&text).try_start().ok())
+}
+
+#[test]
+fn what_was_blocked_is_blocked_after_a_restart_and_what_was_unblocked_is_not() {
+    let (backend, folder) = (shop(), sunbeam_testkit::TestFolder::new());
+    let state = folder.join("state.redb");
+    let config = "ddos.error_threshold = 10\n";
+    let mut proxy = again(&backend, &state, config);
+    for (ip, secs) in
+        [("192.0.2.1", None), ("192.0.2.2", Some(3600)), ("192.0.2.3", Some(1)), ("192.0.2.4", None)]
+    {
+        let (code, answer) = block(&proxy, &json!({"ip": ip, "duration_seconds": secs}));
+        assert_eq!(code, 200, "{answer}");
+    }
+    // For ever, then for an hour, then not at all: no earlier word comes back.
+    block(&proxy, &json!({"ip": "192.0.2.4", "duration_seconds": 3600}));
+    assert_eq!(proxy.api("DELETE", "/api/v1/blocklist/192.0.2.4", "").status, 200);
+    served(&from(&proxy, "203.0.113.7"), "/missing", 10);
+    assert_eq!(status(&proxy, "203.0.113.7"), 429);
+    eventually("the short one is over", || (status(&proxy, "192.0.2.3") == 200).then_some(()));
+    proxy.drain();
+    let proxy = again(&backend, &state, config);
+    for (address, want) in [
+        ("192.0.2.1", 403),
+        ("192.0.2.2", 403),
+        ("192.0.2.3", 200),
+        ("192.0.2.4", 200),
+        ("203.0.113.7", 429),
+        ("203.0.113.8", 200),
+    ] {
+        assert_eq!(status(&proxy, address), want, "{address}");
+    }
+    let grace = proxy.api("GET", "/api/v1/lists", "").json();
+    let is_his = |entry: &Value| entry["list"] == "grace" && entry["cidr"] == "192.0.2.4/32";
+    assert!(grace["entries"].as_array().unwrap().iter().any(is_his), "{grace}");
+    // The time that is left, not the whole again.
+    let blocks = proxy.api("GET", "/api/v1/blocklist", "").json();
+    let of =
+        |cidr: &str| blocks["blocks"].as_array().unwrap().iter().find(|block| block["cidr"] == cidr).cloned();
+    assert!(
+        of("192.0.2.2/32").unwrap()["until"].is_string() && of("192.0.2.1/32").unwrap()["until"].is_null()
+    );
+    assert_eq!(of("203.0.113.7/32").unwrap()["origin"], "ddos");
+}
+
+#[test]
+fn a_wider_block_is_listed_as_what_it_is_and_lifted_by_any_address_in_it() {
+    let (_backend, proxy) =
+        start("ddos.error_threshold = 20\n[rate_limit.unauthenticated]\nburst = 100000\nrate = 1000\n");
+    let rotating = |number: usize| from(&proxy, &format!("2001:db8:1:2{:02x}::1", number % 256));
+    let stopped = (0..200).position(|number| rotating(number).get(SHOP, "/missing").status == 429);
+    assert_eq!(stopped, Some(60));
+    let blocks = proxy.api("GET", "/api/v1/blocklist", "").json();
+    assert_eq!(blocks["blocks"][0]["cidr"], "2001:db8:1:200::/56", "{blocks}");
+    assert_eq!(rotating(200).get(SHOP, "/").status, 429);
+    let lifted = proxy.api("DELETE", "/api/v1/blocklist/2001:db8:1:2c8::1", "");
+    assert_eq!(lifted.status, 200, "{}", lifted.text());
+    assert_eq!(rotating(200).get(SHOP, "/").status, 200);
+    // One client is its /64: any address of it means it.
+    served(&from(&proxy, "2001:db8:9:9::1"), "/missing", 20);
+    assert_eq!(status(&proxy, "2001:db8:9:9::2"), 429);
+    assert_eq!(proxy.api("DELETE", "/api/v1/blocklist/2001:db8:9:9::3", "").status, 200);
+    assert_eq!(status(&proxy, "2001:db8:9:9::2"), 200);
+}

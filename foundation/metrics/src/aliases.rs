@@ -21,6 +21,12 @@ pub const ALIASES: &[Alias] = &[
         of: "sunbeam_requests_received_total",
         labels: &[("scheme", "https")],
     },
+    Alias { name: "blocked_requests_total", of: "sunbeam_blocked_requests_total", labels: &[] },
+    Alias {
+        name: "ddos_events_detected_total",
+        of: "sunbeam_blocked_requests_total",
+        labels: &[("layer", "ddos")],
+    },
     Alias { name: "requests_proxied", of: "sunbeam_upstream_requests_total", labels: &[] },
     Alias { name: "active_connections", of: "sunbeam_active_connections", labels: &[] },
     Alias {

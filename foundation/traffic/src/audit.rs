@@ -64,14 +64,19 @@ pub struct AuditRecord<S = String> {
     /// `TLSv1.2`, `TLSv1.3`; empty for plain HTTP.
     pub tls_version: S,
     /// The fingerprint of the client's TLS (JA4); empty for plain HTTP.
+    #[serde(default)]
     pub ja4: S,
     /// By what the client was known: `address`, `session`, `bearer`; empty when it was not judged.
+    #[serde(default)]
     pub identity_kind: S,
     /// `pass`, `observe` (a layer would have blocked it), `block`; empty when it was not judged.
+    #[serde(default)]
     pub decision: S,
     /// The layer that says so: `lists`, `ddos`, `scanner`, `rate_limit`; empty for a plain pass.
+    #[serde(default)]
     pub layer: S,
     /// Why, in a fixed word; empty for a plain pass.
+    #[serde(default)]
     pub reason: S,
     /// Our own time, the backend's excluded.
     pub added_us: u64,

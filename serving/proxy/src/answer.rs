@@ -100,8 +100,9 @@ fn tell_limit(context: &RequestContext, headers: &mut HeaderMap) {
     let policy = format!("\"default\";q={};w={}", quota.burst, quota.window_secs);
     let left = format!("\"default\";r={};t={}", quota.remaining, quota.reset_secs);
     if let (Ok(policy), Ok(left)) = (HeaderValue::try_from(policy), HeaderValue::try_from(left)) {
-        headers.insert(RATE_LIMIT_POLICY, policy);
-        headers.insert(RATE_LIMIT, left);
+        // A backend that has limits of its own tells of those.
+        headers.entry(RATE_LIMIT_POLICY).or_insert(policy);
+        headers.entry(RATE_LIMIT).or_insert(left);
     }
 }
 

@@ -67,6 +67,8 @@ pub(crate) async fn authorise(
     drop(drained.await);
     if !answer.status.is_success() {
         count("denied");
+        // The site's word, not ours: it is the client's error, and shows what a page says to who is not known.
+        context.backend = auth_server(auth);
         return Err(Denial::new(
             StatusCode::FORBIDDEN,
             format!("auth server answered {}", answer.status.as_u16()),
@@ -78,6 +80,11 @@ pub(crate) async fn authorise(
         answer.headers.get_all(&name).iter().map(|value| (name.clone(), value.clone())).collect::<Vec<_>>()
     };
     Ok(auth.capture.iter().flat_map(values).collect())
+}
+
+/// Who was asked: an auth server is one backend.
+fn auth_server(auth: &AuthRequest) -> String {
+    auth.backend.members.first().map(|member| member.backend.url.as_str().to_owned()).unwrap_or_default()
 }
 
 fn question(context: &RequestContext, auth: &AuthRequest, parts: &Parts, target: &str) -> HeaderMap {

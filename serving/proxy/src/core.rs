@@ -588,6 +588,8 @@ fn needs_restart(running: &Config, next: &Config) -> Option<&'static str> {
     [
         ("platform.mode", running.platform.mode != next.platform.mode),
         ("state.path", running.state.path != next.state.path),
+        ("ddos.memory_bytes", running.ddos.memory_bytes != next.ddos.memory_bytes),
+        ("rate_limit.max_identities", running.rate_limit.max_identities != next.rate_limit.max_identities),
         ("telemetry.log_format", running.telemetry.log_format != next.telemetry.log_format),
     ]
     .into_iter()

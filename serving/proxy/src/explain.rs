@@ -71,7 +71,13 @@ pub(crate) fn explain(snapshot: &Snapshot, request: &ExplainRequest, now: Moment
         fields.iter().find(|(known, _)| known == name).map(|(_, value)| *value).unwrap_or_default()
     };
     let mut order = HeaderOrder::default();
-    fields.iter().for_each(|(name, _)| order.add(name));
+    // A name counts once, where it stands first, as in the requests of clients.
+    let is_first = |index: usize, name: &str| !fields.iter().take(index).any(|(known, _)| known == name);
+    for (index, (name, _)) in fields.iter().enumerate() {
+        if is_first(index, name) {
+            order.add(name);
+        }
+    }
     let cookies: Vec<&[u8]> =
         fields.iter().filter(|(name, _)| name == "cookie").map(|(_, value)| value.as_bytes()).collect();
     let forwards =
@@ -149,7 +155,7 @@ fn told(pipeline: &Pipeline, facts: &RequestFacts<'_>, route: &str, now: Moment)
 fn opinion(opinion: &Opinion) -> Value {
     let judgement = opinion.judgement;
     json!({
-        "layer": opinion.layer.as_str(),
+        "layer": opinion.stage,
         "mode": opinion.mode.as_str(),
         "verdict": judgement.map_or("not asked", |judgement| judgement.verdict.as_str()),
         "reason": judgement.map_or("", |judgement| judgement.reason),

@@ -305,6 +305,9 @@ impl Node {
         }
         shared.telemetry.close();
         shared.audit.close();
+        if !has_successor {
+            judging::flush(&self.core);
+        }
         drop(std::mem::take(&mut self.core.changing().parts));
         // A node file without a node would send the command line to a closed door; a successor wrote its own.
         if !has_successor {
@@ -409,7 +412,7 @@ fn make_shared(
         telemetry.configure(&config)?;
     }
     let detection = DetectionMetrics::register(&registry);
-    let (memory, questions) = judging::memory(&config);
+    let (memory, questions) = judging::memory(&config, detection.layers.crawler_proofs("dropped"));
     let of_judging = Judging { memory: &memory, metrics: &detection };
     let snapshot = Snapshot::compile(config.clone(), sources, 1, &metrics, &of_judging, None)?;
     let shared = Shared {

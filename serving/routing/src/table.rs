@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use regex::RegexBuilder;
 use sunbeam_encoding::BodyRewrite;
+use sunbeam_rate_limit::ROUTE_LIMITS_MAX;
 
 use crate::backends::{BackendEntry, BackendList};
 use crate::config::{Balance, HealthSection, Http2Mode, PathSection, RouteSection};
@@ -207,6 +208,27 @@ fn is_host(host: &str) -> bool {
     host.len() <= 253 && host.split('.').all(is_label)
 }
 
+/// What could never match, or not all of them.
+fn check_rate_limits(section: &RouteSection, at: &str, report: &mut dyn FnMut(&str, String)) {
+    if section.rate_limits.len() > ROUTE_LIMITS_MAX {
+        report(&format!("{at}.rate_limits"), format!("holds more than {ROUTE_LIMITS_MAX}"));
+    }
+    for (index, limit) in section.rate_limits.iter().enumerate() {
+        let at = format!("{at}.rate_limits[{index}]");
+        if !limit.path.starts_with('/') || limit.path.contains(['%', '?', '#', ';']) {
+            report(
+                &format!("{at}.path"),
+                format!("`{}` is not a path as it reads decoded, `/login`", limit.path),
+            );
+        }
+        let is_method =
+            |method: &String| !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase());
+        if let Some(wrong) = limit.methods.iter().find(|method| !is_method(method)) {
+            report(&format!("{at}.methods"), format!("`{wrong}` is not a method in capitals, `POST`"));
+        }
+    }
+}
+
 fn compile_route(
     section: &RouteSection,
     index: usize,
@@ -230,6 +252,7 @@ fn compile_route(
         );
     }
     check_health(section, at, report);
+    check_rate_limits(section, at, report);
     let key = format!("{at}.backend");
     let own = section.backend.as_ref().map(|list| add_group(list, section, name.clone(), key, groups));
     let mut paths: Vec<PathRoute> = section

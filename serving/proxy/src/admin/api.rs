@@ -175,9 +175,12 @@ async fn bots(State(core): State<Arc<Core>>) -> Json<Value> {
 
 async fn floods(State(core): State<Arc<Core>>) -> Json<Value> {
     let snapshot = core.shared.snapshot();
+    let route = |key| {
+        snapshot.table.routes().get(snapshot.pipeline.rules().route_of(key)?).map(|route| route.name.clone())
+    };
     let one = |report: &FloodReport| {
         json!({
-            "route": snapshot.table.routes().get(report.flood.route).map(|route| route.name.clone()),
+            "route": route(report.flood.route),
             "ja4": report.flood.ja4,
             "header_order": report.flood.header_order.map(|order| format!("{order:012x}")),
             "network": report.flood.network.map(|network| network.to_string()),

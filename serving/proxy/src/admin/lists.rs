@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sunbeam_config::Cidr;
-use sunbeam_reputation::{Ban, Bot, Entry, List, NewEntry, Origin};
+use sunbeam_reputation::{Ban, Bot, Entry, Held, List, NewEntry, Origin};
 use sunbeam_traffic::IdentityKind;
 
 use crate::core::Core;
-use crate::judging::KeptEntry;
+use crate::judging::{KeptEntry, client_network};
 use crate::snapshot::Snapshot;
 
 /// Ten years: longer is "until somebody removes it".
@@ -56,17 +56,18 @@ pub(super) fn blocks(core: &Core) -> Value {
         listed.iter().filter(|entry| entry.list == List::Block).map(block_of).collect();
     let (wall, prefix) = (Timestamp::now().as_second(), shared.snapshot().config.ddos.ipv6_prefix);
     for ban in shared.memory.bans.all(now) {
+        let range = range_of(&ban, prefix);
         let ago = i64::try_from(now.micros_since(ban.since) / 1_000_000).unwrap_or(0);
         let left = i64::try_from(ban.until.micros_since(now).div_ceil(1_000_000)).unwrap_or(0);
         blocks.push(json!({
             "id": format!("{:016x}", ban.key),
-            "cidr": if ban.kind == IdentityKind::Address { range_of(&ban, prefix) } else { String::new() },
+            "cidr": range.map(|range| range.to_string()).unwrap_or_default(),
             "origin": ban.layer.as_str(),
             "reason": ban.reason,
             "since": moment(wall - ago),
             "until": moment(wall + left),
             "offences": ban.offences,
-            "identity": ban.kind.as_str(),
+            "identity": if ban.held == Held::Behind { "all behind" } else { ban.kind.as_str() },
         }));
     }
     json!({"total": blocks.len(), "blocks": blocks})
@@ -85,12 +86,13 @@ fn block_of(entry: &Entry) -> Value {
     })
 }
 
-fn range_of(ban: &Ban, ipv6_prefix: u8) -> String {
-    let network = match ban.address.to_canonical() {
-        IpAddr::V4(_) => IpNet::from(ban.address.to_canonical()),
-        address => IpNet::new(address, ipv6_prefix).unwrap_or_else(|_| IpNet::from(address)).trunc(),
-    };
-    network.to_string()
+/// The addresses that a block means; none where it is a session's or a token's.
+fn range_of(ban: &Ban, ipv6_prefix: u8) -> Option<IpNet> {
+    match ban.held {
+        Held::Prefix(bits) => Some(client_network(ban.address, bits)),
+        Held::Behind => Some(client_network(ban.address, ipv6_prefix)),
+        Held::Client => (ban.kind == IdentityKind::Address).then(|| client_network(ban.address, ipv6_prefix)),
+    }
 }
 
 /// Every entry of every list.
@@ -106,7 +108,21 @@ pub(super) fn lists(core: &Core) -> Value {
             "until": entry.until.map(moment),
         })
     };
-    json!({"prefixes": entries.len(), "entries": entries.iter().map(entry).collect::<Vec<_>>()})
+    let mut all: Vec<Value> = entries.iter().map(entry).collect();
+    let (now, wall) = (core.shared.now(), Timestamp::now().as_second());
+    let prefix = core.shared.snapshot().config.ddos.ipv6_prefix;
+    for graced in core.shared.memory.bans.graced(now) {
+        let left = i64::try_from(graced.grace_until.micros_since(now).div_ceil(1_000_000)).unwrap_or(0);
+        all.push(json!({
+            "list": "grace",
+            "cidr": range_of(&graced, prefix).map(|range| range.to_string()).unwrap_or_default(),
+            "origin": "operator",
+            "reason": "unblocked by an operator: no layer blocks it again",
+            "since": null,
+            "until": moment(wall + left),
+        }));
+    }
+    json!({"prefixes": entries.len(), "entries": all})
 }
 
 /// Adds a block. On the disk before it is answered.
@@ -131,10 +147,13 @@ pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr
     let what = if network.prefix_len() == network.max_prefix_len() { "IP" } else { "range" };
     let how_long =
         secs.map_or_else(|| "until it is unblocked".to_owned(), |secs| format!("for {secs} seconds"));
+    let listed = core.shared.memory.lists.find(network.addr(), core.shared.now());
+    let is_allowed = listed.is_some_and(|listed| listed.list == List::Allow);
+    let but = if is_allowed { "; it is in `lists.allow`, which is stronger" } else { "" };
     let verb = if request.dry_run { "would be blocked" } else { "blocked" };
     let mut answer = json!({
         "success": true,
-        "message": format!("{what} {verb} {how_long}"),
+        "message": format!("{what} {verb} {how_long}{but}"),
         "id": null,
         "undo": format!("sunbeam unblock {}", short(network)),
     });
@@ -146,11 +165,14 @@ pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr
         list: List::Block,
         reason: request.reason.clone(),
         since: now,
-        until: secs.map(|secs| now + secs),
+        secs: request.duration_seconds,
     };
-    let entry = core.shared.memory.lists.add(new).map_err(|full| Refused::Failed(full.to_string()))?;
+    let lists = &core.shared.memory.lists;
+    let added = lists.add(new, core.shared.now()).map_err(|full| Refused::Failed(full.to_string()))?;
+    let (entry, before) = added;
     if let Err(error) = core.state.keep_entry(&KeptEntry::from(&entry)) {
-        core.shared.memory.lists.remove(network, List::Block);
+        lists.remove(network, List::Block);
+        lists.restore(before.into_iter().collect());
         return Err(Refused::Failed(format!("not blocked, because it cannot be kept: {error}")));
     }
     core.shared.detection.layers.blocks(Origin::Operator.as_str()).inc();
@@ -168,9 +190,15 @@ pub(super) fn unblock(core: &Core, what: &str, is_dry_run: bool) -> Result<Value
     let memory = &core.shared.memory;
     let now = core.shared.now();
     let id = u64::from_str_radix(what, 16).ok().filter(|_| what.len() == 16);
-    let means_ban = |ban: &Ban| match &network {
-        Ok(network) => ban.kind == IdentityKind::Address && network.contains(&ban.address.to_canonical()),
-        Err(_) => Some(ban.key) == id,
+    let prefix = core.shared.snapshot().config.ddos.ipv6_prefix;
+    let single = network.as_ref().ok().filter(|network| network.prefix_len() == network.max_prefix_len());
+    let means_ban = |ban: &Ban| match (&network, range_of(ban, prefix)) {
+        (Err(_), _) => Some(ban.key) == id,
+        // An address means whatever block it is held up by.
+        (Ok(network), Some(range)) => {
+            network.contains(&range) || single.is_some_and(|one| range.contains(one))
+        }
+        (Ok(_), None) => false,
     };
     if let (Err(why), None) = (&network, id) {
         return Err(Refused::Wrong(why.clone()));
@@ -182,15 +210,20 @@ pub(super) fn unblock(core: &Core, what: &str, is_dry_run: bool) -> Result<Value
             "`{what}` stands in `lists.block` of the configuration: take it out there"
         )));
     }
-    let banned = memory.bans.all(now).iter().filter(|ban| means_ban(ban)).count();
+    let bans: Vec<Ban> = memory.bans.all(now).into_iter().filter(means_ban).collect();
+    let banned = bans.len();
     if listed.is_empty() && banned == 0 {
         return Err(Refused::Missing(format!("`{what}` is not blocked")));
     }
-    let left = listed.first().and_then(|entry| entry.until).map(|until| until - Timestamp::now().as_second());
+    let of_list = listed.first().map(|entry| entry.until.map(|until| until - Timestamp::now().as_second()));
+    let secs_left =
+        |ban: &Ban| i64::try_from(ban.until.micros_since(now).div_ceil(1_000_000)).unwrap_or(i64::MAX);
+    let left = of_list.unwrap_or_else(|| bans.iter().map(secs_left).max());
     let how_long = left.map(|secs| format!(" --for {}s", secs.max(1))).unwrap_or_default();
     let undo = network.as_ref().map(|network| format!("sunbeam block {}{how_long}", short(*network))).ok();
     let verb = if is_dry_run { "would be unblocked" } else { "unblocked" };
-    let grace = if banned > 0 { "; no layer blocks it again for a day" } else { "" };
+    let has_grace = banned > 0 || single.is_some();
+    let grace = if has_grace { "; no layer blocks it again for a day" } else { "" };
     let answer = json!({"success": true, "message": format!("{what} {verb}{grace}"), "undo": undo});
     if is_dry_run {
         return Ok(answer);
@@ -204,6 +237,10 @@ pub(super) fn unblock(core: &Core, what: &str, is_dry_run: bool) -> Result<Value
         memory.lists.remove(network, List::Block);
     }
     memory.bans.lift(now, means_ban);
+    if let Some(one) = single.filter(|_| banned == 0) {
+        memory.bans.grant_grace(memory.address_key(one.addr(), prefix), one.addr(), now);
+    }
+    crate::judging::flush(core);
     tracing::info!(what, banned, "unblocked by an operator");
     Ok(answer)
 }

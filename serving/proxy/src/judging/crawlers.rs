@@ -3,8 +3,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use sunbeam_metrics::IntCounter;
 use sunbeam_reputation::{Proof, Question};
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{Receiver, Sender, channel as bounded};
@@ -16,6 +17,9 @@ use crate::dns_proof::{DnsProof, DnsProver};
 /// Questions that wait. Whoever invents crawlers can fill it: then the next ones are asked again later.
 const WAITING_MAX: usize = 1024;
 
+/// How long it is not tried again where the system has no name servers.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
+
 /// Questions that are asked at the same time.
 const ASKED_MAX: usize = 16;
 
@@ -26,21 +30,31 @@ pub(crate) struct Questions(Receiver<Question>);
 type Ask = Box<dyn Fn(Question) -> bool + Send + Sync>;
 
 /// Takes questions without waiting; says `false` when it is full or nobody answers.
-pub(super) fn channel() -> (Ask, Questions) {
+pub(super) fn channel(dropped: IntCounter) -> (Ask, Questions) {
     let (sender, receiver): (Sender<Question>, _) = bounded(WAITING_MAX);
-    (Box::new(move |question| sender.try_send(question).is_ok()), Questions(receiver))
+    let ask = move |question| {
+        let is_taken = sender.try_send(question).is_ok();
+        if !is_taken {
+            dropped.inc();
+        }
+        is_taken
+    };
+    (Box::new(ask), Questions(receiver))
 }
 
 /// Answers until the node ends.
 pub(super) async fn answer(core: Arc<Core>, mut questions: Questions) {
     let places = Arc::new(Semaphore::new(ASKED_MAX));
-    let mut prover: Option<(Vec<SocketAddr>, Arc<DnsProver>)> = None;
+    let mut known: Option<Known> = None;
     while let Some(question) = questions.0.recv().await {
         let config = core.shared.snapshot();
         let servers: Vec<SocketAddr> = config.config.bots.resolvers.iter().map(|server| server.0).collect();
-        let known = prover.take().filter(|(known, _)| *known == servers);
-        prover = known.or_else(|| made(&servers));
-        let asked = prover.as_ref().map(|(_, prover)| Arc::clone(prover));
+        let is_good = |known: &Known| {
+            known.servers == servers && (known.prover.is_some() || known.made.elapsed() < TRY_AGAIN)
+        };
+        let now = known.take().filter(is_good).unwrap_or_else(|| Known::make(servers));
+        let asked = now.prover.clone();
+        known = Some(now);
         // The semaphore is never closed.
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let core = Arc::clone(&core);
@@ -55,16 +69,22 @@ pub(super) async fn answer(core: Arc<Core>, mut questions: Questions) {
     }
 }
 
-fn made(servers: &[SocketAddr]) -> Option<(Vec<SocketAddr>, Arc<DnsProver>)> {
-    match DnsProver::new(servers) {
-        Ok(prover) => Some((servers.to_vec(), Arc::new(prover))),
-        Err(error) => {
-            warn!(
-                error = crate::snapshot::error_chain(&error),
-                "crawlers cannot be proved: none gets their freedoms"
-            );
-            None
+/// The servers that are asked.
+struct Known {
+    servers: Vec<SocketAddr>,
+    /// None where the system has none.
+    prover: Option<Arc<DnsProver>>,
+    made: Instant,
+}
+
+impl Known {
+    fn make(servers: Vec<SocketAddr>) -> Self {
+        let prover = DnsProver::new(&servers).map(Arc::new);
+        if let Err(error) = &prover {
+            let error = crate::snapshot::error_chain(error);
+            warn!(error, "crawlers cannot be proved: none gets their freedoms");
         }
+        Self { servers, prover: prover.ok(), made: Instant::now() }
     }
 }
 

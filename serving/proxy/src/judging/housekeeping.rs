@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sunbeam_pipeline::FloodReport;
-use sunbeam_reputation::{List, Origin};
+use sunbeam_reputation::Origin;
 use sunbeam_traffic::Layer;
 use tokio::time::interval;
 use tracing::{error, warn};
@@ -18,6 +18,9 @@ use crate::shared::Shared;
 /// Blocks that layers make are written down so often: a power cut loses as much.
 const KEEP_EVERY_SECS: u64 = 5;
 
+/// In the order of what `show` reads.
+const TABLES: [&str; 4] = ["windows", "identities", "sessions", "blocks"];
+
 /// How often an undeclared proxy is spoken of.
 const SAY_EVERY_SECS: u64 = 3600;
 
@@ -25,7 +28,7 @@ const SAY_EVERY_SECS: u64 = 3600;
 struct Book {
     ticks: u64,
     kept: Vec<KeptBan>,
-    evicted: [u64; 3],
+    evicted: [u64; 4],
     proxy_requests: u64,
     proxy_said_at: Option<u64>,
     may_not_keep: bool,
@@ -56,7 +59,9 @@ pub(super) fn keep_bans(core: &Core) {
 
 fn bans(shared: &Shared) -> Vec<KeptBan> {
     let (moment, now) = (shared.now(), Timestamp::now().as_second());
-    shared.memory.bans.all(moment).iter().filter_map(|ban| KeptBan::of(ban, moment, now)).collect()
+    let bans = &shared.memory.bans;
+    let all = bans.all(moment).into_iter().chain(bans.graced(moment));
+    all.filter_map(|ban| KeptBan::of(&ban, moment, now)).collect()
 }
 
 impl Core {
@@ -105,7 +110,9 @@ impl Core {
 
     fn say_flood(&self, report: &FloodReport) {
         let snapshot = self.shared.snapshot();
-        let route = snapshot.table.routes().get(report.flood.route).map_or("other", |route| &route.name);
+        let route = snapshot.pipeline.rules().route_of(report.flood.route);
+        let route =
+            route.and_then(|route| snapshot.table.routes().get(route)).map_or("other", |route| &route.name);
         warn!(
             route,
             ja4 = report.flood.ja4.as_deref().unwrap_or("any"),
@@ -143,16 +150,14 @@ fn show(shared: &Shared, book: &mut Book) {
         let count = bans.iter().filter(|ban| ban.layer == layer).count();
         layers.blocks_active(layer.as_str()).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
-    let entries = memory.lists.all();
     for origin in [Origin::Config, Origin::Operator] {
-        let blocked = entries.iter().filter(|entry| entry.list == List::Block && entry.origin == origin);
-        layers.blocks_active(origin.as_str()).set(i64::try_from(blocked.count()).unwrap_or(i64::MAX));
+        let blocked = i64::try_from(memory.lists.blocked_by(origin)).unwrap_or(i64::MAX);
+        layers.blocks_active(origin.as_str()).set(blocked);
     }
     layers.floods_active().set(i64::try_from(memory.floods.all(now).len()).unwrap_or(i64::MAX));
-    let evicted = [memory.windows().1, memory.limiter.evicted(), memory.bans.evicted()];
-    for ((table, now), before) in
-        ["windows", "identities", "blocks"].iter().zip(evicted).zip(&mut book.evicted)
-    {
+    let evicted =
+        [memory.windows().1, memory.limiter.evicted(), memory.evidence.evicted(), memory.bans.evicted()];
+    for ((table, now), before) in TABLES.iter().zip(evicted).zip(&mut book.evicted) {
         layers.evictions(table).inc_by(now.saturating_sub(*before));
         *before = now;
     }

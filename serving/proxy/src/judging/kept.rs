@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sunbeam_pipeline::Memory;
-use sunbeam_reputation::{Ban, Entry, List, Origin};
+use sunbeam_reputation::{Ban, Entry, Held, List, Origin};
 use sunbeam_tables::Moment;
 use sunbeam_traffic::{IdentityKind, Layer};
 
@@ -36,10 +36,11 @@ impl From<&Entry> for KeptEntry {
 
 impl KeptEntry {
     /// `None`: it is over, or of a version that this one does not know.
-    pub(crate) fn entry(&self, now: i64) -> Option<Entry> {
-        if self.until.is_some_and(|until| until <= now) {
-            return None;
-        }
+    pub(crate) fn entry(&self, moment: Moment, now: i64) -> Option<Entry> {
+        let left = match self.until {
+            Some(until) => Some(u64::try_from(until - now).ok().filter(|left| *left > 0)?),
+            None => None,
+        };
         let lists = [List::Block, List::Allow, List::Exempt];
         Some(Entry {
             id: self.id,
@@ -49,6 +50,7 @@ impl KeptEntry {
             reason: self.reason.clone(),
             since: self.since,
             until: self.until,
+            ends: left.map(|left| moment.after(Duration::from_secs(left))),
         })
     }
 }
@@ -63,6 +65,12 @@ pub(crate) struct KeptBan {
     since: i64,
     until: i64,
     offences: u16,
+    /// Of a prefix wider than a client, its bits.
+    prefix: Option<u8>,
+    /// Of everybody who is logged in behind the address.
+    behind: bool,
+    /// Until then no layer blocks it.
+    grace_until: i64,
 }
 
 /// The words that layers give as reasons for blocks; another one becomes `earlier`.
@@ -72,7 +80,7 @@ const REASONS: [&str; 6] =
 impl KeptBan {
     /// `None` for a session.
     pub(crate) fn of(ban: &Ban, moment: Moment, now: i64) -> Option<Self> {
-        if ban.kind != IdentityKind::Address {
+        if ban.kind != IdentityKind::Address && ban.held != Held::Behind {
             return None;
         }
         let secs = |micros: u64| i64::try_from(micros.div_ceil(1_000_000)).unwrap_or(i64::MAX);
@@ -83,28 +91,41 @@ impl KeptBan {
             since: now - secs(moment.micros_since(ban.since)),
             until: now.saturating_add(secs(ban.until.micros_since(moment))),
             offences: ban.offences,
+            prefix: if let Held::Prefix(bits) = ban.held { Some(bits) } else { None },
+            behind: ban.held == Held::Behind,
+            grace_until: now.saturating_add(secs(ban.grace_until.micros_since(moment))),
         })
     }
 
     /// What tells two of them apart.
-    pub(crate) const fn end(&self) -> (IpAddr, i64, u16) {
+    pub(crate) const fn end(&self) -> (IpAddr, Option<u8>, i64, i64, u16) {
         // To ten seconds: what is left is worked out anew each time, and rounded.
-        (self.address, self.until / 10, self.offences)
+        (self.address, self.prefix, self.until / 10, self.grace_until / 10, self.offences)
     }
 
     /// `None`: it is over.
     pub(crate) fn ban(&self, memory: &Memory, ipv6_prefix: u8, moment: Moment, now: i64) -> Option<Ban> {
-        let left = u64::try_from(self.until - now).ok().filter(|left| *left > 0)?;
+        let secs = |until: i64| Duration::from_secs(u64::try_from(until - now).unwrap_or(0));
+        if self.until <= now && self.grace_until <= now {
+            return None;
+        }
+        let address = memory.address_key(self.address, ipv6_prefix);
+        let (key, held) = match self.prefix {
+            _ if self.behind => (memory.behind(address), Held::Behind),
+            Some(bits) => (memory.prefix(self.address, bits)?, Held::Prefix(bits)),
+            None => (address, Held::Client),
+        };
         Some(Ban {
-            key: memory.address_key(self.address, ipv6_prefix),
+            key,
+            held,
             kind: IdentityKind::Address,
             address: self.address,
             layer: Layer::ALL.into_iter().find(|layer| layer.as_str() == self.layer)?,
             reason: REASONS.into_iter().find(|reason| *reason == self.reason).unwrap_or("earlier"),
             since: moment,
-            until: moment.after(Duration::from_secs(left)),
+            until: moment.after(secs(self.until)),
             offences: self.offences,
-            ..Ban::default()
+            grace_until: moment.after(secs(self.grace_until)),
         })
     }
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use jiff::Timestamp;
-use sunbeam_metrics::Registry;
+use sunbeam_metrics::{IntCounter, Registry};
 use sunbeam_pipeline::{DetectionMetrics, Memory, MemoryOptions};
 use sunbeam_reputation::{List, NewEntry};
 use sunbeam_tables::HashKey;
@@ -24,12 +24,11 @@ use crate::core::Core;
 use crate::state::StateError;
 
 /// The memory of a node, and where its questions about crawlers come out.
-pub(crate) fn memory(config: &Config) -> (Arc<Memory>, Questions) {
-    let (ask, questions) = crawlers::channel();
+pub(crate) fn memory(config: &Config, dropped: IntCounter) -> (Arc<Memory>, Questions) {
+    let (ask, questions) = crawlers::channel(dropped);
     let memory = Memory::new(MemoryOptions {
         window_bytes: config.ddos.memory_bytes,
         identities: config.rate_limit.max_identities,
-        epoch: Timestamp::now().as_second(),
         hash: HashKey::random(),
         ask,
     });
@@ -39,14 +38,23 @@ pub(crate) fn memory(config: &Config) -> (Arc<Memory>, Questions) {
 
 /// A memory that nobody asks the world for: for `explain` without a node, and for benchmarks.
 pub(crate) fn for_measuring(config: &Config) -> (Arc<Memory>, DetectionMetrics) {
-    (memory(config).0, DetectionMetrics::register(&Registry::new()))
+    let metrics = DetectionMetrics::register(&Registry::new());
+    (memory(config, metrics.layers.crawler_proofs("dropped")).0, metrics)
 }
 
 /// Puts back what was kept, before anything is served.
 pub(crate) fn restore(core: &Core) -> Result<(), StateError> {
     let memory = &core.shared.memory;
     let now = Timestamp::now().as_second();
-    let entries: Vec<_> = core.state.entries()?.into_iter().filter_map(|kept| kept.entry(now)).collect();
+    let moment = core.shared.now();
+    let mut entries = Vec::new();
+    for kept in core.state.entries()? {
+        match kept.entry(moment, now) {
+            Some(entry) => entries.push(entry),
+            // It ran out while the node was down.
+            None => core.state.forget_entry(kept.id)?,
+        }
+    }
     let bans: Vec<_> = core.state.bans()?;
     let config = &core.shared.snapshot().config;
     let blocked = bans
@@ -59,6 +67,16 @@ pub(crate) fn restore(core: &Core) -> Result<(), StateError> {
     }
     memory.lists.restore(entries);
     Ok(())
+}
+
+/// The range that one client is: an IPv4 address, an IPv6 prefix.
+pub(crate) fn client_network(address: IpAddr, ipv6_prefix: u8) -> IpNet {
+    match address.to_canonical() {
+        address @ IpAddr::V4(_) => IpNet::from(address),
+        address @ IpAddr::V6(_) => {
+            IpNet::new(address, ipv6_prefix).unwrap_or_else(|_| IpNet::from(address)).trunc()
+        }
+    }
 }
 
 /// Starts who works behind the requests.
@@ -79,13 +97,13 @@ impl Core {
         if hours == 0 || address.is_loopback() || address.is_unspecified() {
             return;
         }
-        let now = Timestamp::now().as_second();
-        let secs = i64::from(hours) * 3600;
-        let network = IpNet::from(address.to_canonical());
+        let (now, moment) = (Timestamp::now().as_second(), self.shared.now());
+        let secs = u64::from(hours) * 3600;
+        let network = client_network(address, self.shared.snapshot().config.ddos.ipv6_prefix);
         let is_fresh = |entry: &sunbeam_reputation::Entry| {
             entry.list == List::Exempt
                 && entry.network == network
-                && entry.until.is_some_and(|until| until - now > secs / 2)
+                && entry.ends.is_some_and(|ends| ends.micros_since(moment) / 1_000_000 > secs / 2)
         };
         if self.shared.memory.lists.all().iter().any(is_fresh) {
             return;
@@ -95,10 +113,10 @@ impl Core {
             list: List::Exempt,
             reason: "an operator works from there".to_owned(),
             since: now,
-            until: Some(now + secs),
+            secs: Some(secs),
         };
-        match self.shared.memory.lists.add(new) {
-            Ok(entry) => {
+        match self.shared.memory.lists.add(new, moment) {
+            Ok((entry, _)) => {
                 info!(%network, hours, "an operator's address is exempt from blocks");
                 if let Err(error) = self.state.keep_entry(&KeptEntry::from(&entry)) {
                     warn!(%error, "an exemption is not kept over a restart");
