@@ -65,7 +65,12 @@ fn row(block: &Block, now: Timestamp) -> Vec<String> {
 
 /// The addresses, or what else it is that is blocked.
 fn target(block: &Block) -> String {
-    if block.cidr.is_empty() { format!("({})", escape(&block.identity)) } else { escape(&block.cidr) }
+    match (block.cidr.as_str(), block.identity.as_str()) {
+        ("", identity) => format!("({})", escape(identity)),
+        // Not the address itself: those who are logged in behind it.
+        (cidr, "all behind") => format!("{} (all behind)", escape(cidr)),
+        (cidr, _) => escape(cidr),
+    }
 }
 
 /// A time to the second, as RFC 3339.

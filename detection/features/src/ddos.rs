@@ -41,18 +41,15 @@ pub struct Totals {
 }
 
 impl Totals {
-    /// So many of 1,000 events; never more.
+    /// So many of 1,000 events; never more. A count is one of so many events, so nothing here overflows.
     fn permille(&self, count: u32) -> u32 {
-        let share =
-            u64::from(count).saturating_mul(1000).saturating_mul(self.inverse).saturating_add(HALF) >> 32;
-        u32::try_from(share).unwrap_or(1000).min(1000)
+        let share = (u64::from(count) * 1000).wrapping_mul(self.inverse).wrapping_add(HALF) >> 32;
+        u32::try_from(share.min(1000)).unwrap_or(1000)
     }
 
-    /// A share of the requests, in units of `scale`.
+    /// A share of the requests, in units of `scale`, which is below 2^12.
     fn of_requests(&self, count: u32, scale: u64) -> u32 {
-        let share =
-            u64::from(count).saturating_mul(scale).saturating_mul(self.inverse_requests).saturating_add(HALF)
-                >> 32;
+        let share = (u64::from(count) * scale).wrapping_mul(self.inverse_requests).wrapping_add(HALF) >> 32;
         u32::try_from(share).unwrap_or(u32::MAX)
     }
 
@@ -64,7 +61,7 @@ impl Totals {
     /// Thousandths of a bit, 0 to 2,000.
     fn method_entropy(&self) -> u32 {
         let term = |count: &u16| {
-            let share = (u64::from(*count) * 64 * self.inverse).saturating_add(HALF) >> 32;
+            let share = (u64::from(*count) * 64).wrapping_mul(self.inverse).wrapping_add(HALF) >> 32;
             usize::try_from(share).ok().and_then(|share| ENTROPY_TERMS.get(share)).copied().unwrap_or(0)
         };
         self.methods.iter().map(|count| u32::from(term(count))).sum()
@@ -163,21 +160,21 @@ mod tests {
         let zero = read(&Totals::default());
         assert_eq!(zero, [0, 0, 0, 0, 0, 0, 0, 1000, 0, 0, 0, 0, 0, 0]);
         let most = Totals {
-            requests: u32::MAX,
-            errors: u32::MAX,
-            most: u32::MAX,
+            requests: 12 * u32::from(u16::MAX),
+            errors: 12 * u32::from(u16::MAX),
+            most: u16::MAX.into(),
             per_second: 1 << 32,
-            inverse_requests: 1 << 32,
-            events: 1,
-            inverse: 1 << 32,
+            inverse_requests: (1 << 32) / (12 * u64::from(u16::MAX)),
+            events: 4 * u32::from(u16::MAX),
+            inverse: (1 << 32) / (4 * u64::from(u16::MAX)),
             methods: [u16::MAX; 4],
-            paths: u32::MAX,
-            hosts: u32::MAX,
-            agents: u32::MAX,
-            cookies: u32::MAX,
-            referers: u32::MAX,
-            languages: u32::MAX,
-            suspicious: u32::MAX,
+            paths: 710,
+            hosts: 55,
+            agents: 55,
+            cookies: u16::MAX.into(),
+            referers: u16::MAX.into(),
+            languages: u16::MAX.into(),
+            suspicious: u16::MAX.into(),
             duration_ms: u32::MAX,
             content_64: u32::MAX,
         };

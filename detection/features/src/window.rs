@@ -100,10 +100,15 @@ pub struct Window {
     paths: [[u32; 4]; 2],
     hosts: [u16; 2],
     agents: [u16; 2],
-    /// The sum of `requests`.
-    sum: u32,
+    /// The sums of `requests` and `errors`, kept along: the capacity bounds both.
+    request_sum: u16,
+    error_sum: u16,
+    /// Bits that are set in both generations of `paths`, `hosts` and `agents`.
+    path_bits: u8,
+    host_bits: u8,
+    agent_bits: u8,
     /// Hundredths of a request that is not whole yet.
-    part: u32,
+    part: u8,
 }
 
 const _: () = assert!(size_of::<Window>() == 124, "a window and its key are two cache lines");
@@ -114,17 +119,16 @@ impl Window {
     pub fn add(&mut self, event: &WindowEvent, now: Moment, shape: &WindowShape) {
         self.advance(shape.epoch(now));
         let bucket = self.bucket();
-        let part = self.part + u32::from(event.cost.min(FULL_COST));
-        let is_whole = part >= u32::from(FULL_COST);
-        self.part = if is_whole { part - u32::from(FULL_COST) } else { part };
-        if let Some(count) = self.requests.get_mut(bucket)
-            && is_whole
-            && *count < u16::MAX
-        {
-            *count += 1;
-            self.sum += 1;
+        if u32::from(self.request_sum) >= shape.capacity {
+            self.forget_oldest(shape.capacity - 1);
         }
+        let part = self.part.saturating_add(event.cost.min(FULL_COST));
+        let is_whole = part >= FULL_COST;
+        self.part = if is_whole { part - FULL_COST } else { part };
+        bump(self.requests.get_mut(bucket), u16::from(is_whole));
+        self.request_sum += u16::from(is_whole);
         bump(self.errors.get_mut(bucket), u16::from(event.is_error));
+        self.error_sum = self.error_sum.saturating_add(u16::from(event.is_error));
         bump(self.methods.get_mut(usize::from(event.method.min(3))), 1);
         self.cookies = self.cookies.saturating_add(u16::from(event.has_cookies));
         self.referers = self.referers.saturating_add(u16::from(event.has_referer));
@@ -133,17 +137,26 @@ impl Window {
         self.duration_ms = self.duration_ms.saturating_add(event.duration_ms);
         let units = u32::try_from(event.content_length.div_ceil(64)).unwrap_or(u32::MAX);
         self.content_64 = self.content_64.saturating_add(units);
-        let [paths, _] = &mut self.paths;
-        if let Some(word) = paths.get_mut(usize::try_from(event.path >> 5 & 3).unwrap_or(0)) {
-            *word |= 1 << (event.path & 31);
+        self.note_different(event);
+    }
+
+    /// Sets the bits of the event's path, host and agent.
+    fn note_different(&mut self, event: &WindowEvent) {
+        let [paths, before] = &mut self.paths;
+        let word = usize::try_from(event.path >> 5 & 3).unwrap_or(0);
+        if let (Some(word), Some(before)) = (paths.get_mut(word), before.get(word)) {
+            let bit = 1_u32 << (event.path & 31);
+            self.path_bits = self.path_bits.saturating_add(u8::from((*word | before) & bit == 0));
+            *word |= bit;
         }
-        let [hosts, _] = &mut self.hosts;
-        *hosts |= 1 << (event.host & 15);
-        let [agents, _] = &mut self.agents;
-        *agents |= 1 << (event.agent & 15);
-        if self.sum > shape.capacity {
-            self.forget_oldest(shape.capacity);
-        }
+        let set = |generations: &mut [u16; 2], bits: &mut u8, hash: u64| {
+            let [now, before] = generations;
+            let bit = 1_u16 << (hash & 15);
+            *bits = bits.saturating_add(u8::from((*now | *before) & bit == 0));
+            *now |= bit;
+        };
+        set(&mut self.hosts, &mut self.host_bits, event.host);
+        set(&mut self.agents, &mut self.agent_bits, event.agent);
     }
 
     /// What it adds up to now.
@@ -151,22 +164,18 @@ impl Window {
     pub fn totals(&mut self, now: Moment, shape: &WindowShape) -> Totals {
         self.advance(shape.epoch(now));
         let events = self.methods.iter().map(|count| u32::from(*count)).sum::<u32>();
-        let [[a0, a1, a2, a3], [b0, b1, b2, b3]] = self.paths;
-        let paths = [a0 | b0, a1 | b1, a2 | b2, a3 | b3].iter().map(|word| word.count_ones()).sum::<u32>();
-        let [hosts, hosts_before] = self.hosts;
-        let [agents, agents_before] = self.agents;
         Totals {
-            requests: self.sum,
-            errors: self.errors.iter().map(|count| u32::from(*count)).sum(),
+            requests: self.request_sum.into(),
+            errors: self.error_sum.into(),
             most: self.requests.iter().copied().max().map_or(0, u32::from),
             per_second: shape.per_second,
-            inverse_requests: (1_u64 << 32).checked_div(u64::from(self.sum)).unwrap_or(0),
+            inverse_requests: inverse(self.request_sum.into()),
             events,
-            inverse: (1_u64 << 32).checked_div(u64::from(events)).unwrap_or(0),
+            inverse: inverse(events),
             methods: self.methods,
-            paths: different(&DIFFERENT_128, paths),
-            hosts: different(&DIFFERENT_16, (hosts | hosts_before).count_ones()),
-            agents: different(&DIFFERENT_16, (agents | agents_before).count_ones()),
+            paths: different(&DIFFERENT_128, self.path_bits),
+            hosts: different(&DIFFERENT_16, self.host_bits),
+            agents: different(&DIFFERENT_16, self.agent_bits),
             cookies: self.cookies.into(),
             referers: self.referers.into(),
             languages: self.languages.into(),
@@ -199,7 +208,8 @@ impl Window {
             if let (Some(requests), Some(errors)) =
                 (self.requests.get_mut(bucket), self.errors.get_mut(bucket))
             {
-                self.sum = self.sum.saturating_sub(u32::from(*requests));
+                self.request_sum = self.request_sum.saturating_sub(*requests);
+                self.error_sum = self.error_sum.saturating_sub(*errors);
                 (*requests, *errors) = (0, 0);
             }
         }
@@ -222,11 +232,16 @@ impl Window {
         self.paths = [[0; 4], if is_next { self.paths[0] } else { [0; 4] }];
         self.hosts = [0, if is_next { self.hosts[0] } else { 0 }];
         self.agents = [0, if is_next { self.agents[0] } else { 0 }];
+        let ones = |word: u32| u8::try_from(word.count_ones()).unwrap_or(u8::MAX);
+        let [_, paths] = self.paths;
+        self.path_bits = paths.iter().map(|word| ones(*word)).sum();
+        self.host_bits = ones(self.hosts[1].into());
+        self.agent_bits = ones(self.agents[1].into());
     }
 
     /// Takes requests out of the oldest buckets, and the errors that were among them.
     fn forget_oldest(&mut self, capacity: u32) {
-        let mut surplus = self.sum.saturating_sub(capacity);
+        let mut surplus = u32::from(self.request_sum).saturating_sub(capacity);
         for step in 1..=BUCKETS {
             let bucket = (self.bucket() + step) % BUCKETS;
             let (Some(requests), Some(errors)) = (self.requests.get_mut(bucket), self.errors.get_mut(bucket))
@@ -235,9 +250,11 @@ impl Window {
             };
             let taken = u16::try_from(surplus).unwrap_or(u16::MAX).min(*requests);
             *requests -= taken;
-            *errors = (*errors).min(*requests);
+            self.request_sum -= taken;
+            let kept = (*errors).min(*requests);
+            self.error_sum = self.error_sum.saturating_sub(*errors - kept);
+            *errors = kept;
             surplus -= u32::from(taken);
-            self.sum -= u32::from(taken);
             if surplus == 0 {
                 return;
             }
@@ -271,14 +288,19 @@ impl EventHash {
     }
 }
 
+/// 2^32 / count, within a 2^32nd of itself, by a division of 32 bits: twice as quick as one of 64. 0 for 0.
+fn inverse(count: u32) -> u64 {
+    u32::MAX.checked_div(count).map_or(0, |quotient| u64::from(quotient) + 1)
+}
+
 fn bump(count: Option<&mut u16>, by: u16) {
     if let Some(count) = count {
         *count = count.saturating_add(by);
     }
 }
 
-fn different(table: &[u16], bits: u32) -> u32 {
-    usize::try_from(bits).ok().and_then(|bits| table.get(bits)).copied().map_or(0, u32::from)
+fn different(table: &[u16], bits: u8) -> u32 {
+    table.get(usize::from(bits)).copied().map_or(0, u32::from)
 }
 
 /// Linear counting (Whang et al. 1990): of 128 bits so many set mean so many different values; the last

@@ -88,7 +88,7 @@ section! {
         min_events: u16 = 10 => 1..=65_535,
         /// true: shadow mode whatever detection.mode says: log decisions without blocking.
         observe_only: bool = false,
-        /// [restart] The table of clients, fixed at start: about 240,000; forged ones cannot evict real ones.
+        /// [restart] The table of clients, fixed at start: about 215,000; forged ones cannot evict real ones.
         memory_bytes: usize = 33_554_432 => 65_536..=68_719_476_736,
         /// An IPv6 client is its prefix of so many bits.
         ipv6_prefix: u8 = 64 => 32..=128,
@@ -96,7 +96,8 @@ section! {
         /// (429); 0 = off.
         error_threshold: u16 = 50,
         /// Requests of one client in the window that make it an attack (429); static files count by
-        /// rate_limit.static_cost; 0 = off.
+        /// rate_limit.static_cost; 0 = off. Who is authenticated is held by his limit instead, all of them
+        /// behind one address by ten times this.
         request_threshold: u16 = 1_000,
         /// Seconds for which an attacker stays blocked.
         block_secs: u64 = 300 => 1..=31_536_000,

@@ -79,6 +79,8 @@ pub struct Judged {
 pub struct Answer<'a> {
     /// As its record tells it.
     pub finished: Finished<'a>,
+    /// What the site said of who asks, where the client was told something else: by its auth server.
+    pub site_status: Option<u16>,
     /// It was a redirect to where one logs in.
     pub is_login_redirect: bool,
     /// Claims of the session cookies that the site set.
@@ -162,9 +164,8 @@ impl Pipeline {
         }
         judged.charges = subject.charges;
         // In shadow nobody is told of a limit that does not hold.
-        judged.quota = subject
-            .quota
-            .filter(|_| (judged.decision, judged.layer) != (Decision::Observed, Some(Layer::RateLimit)));
+        let holds = self.rules.mode(facts.route, Layer::RateLimit) > LayerMode::Observe;
+        judged.quota = subject.quota.filter(|_| holds);
         judged
     }
 
@@ -207,7 +208,7 @@ impl Pipeline {
         if !answer.finished.is_ours {
             let answered = Answered {
                 page: judged.page,
-                status: answer.finished.status,
+                status: answer.site_status.unwrap_or(answer.finished.status),
                 is_login_redirect: answer.is_login_redirect,
                 sessions_set: answer.sessions_set,
             };
@@ -280,7 +281,7 @@ impl Pipeline {
 }
 
 fn decide(judgement: &Judgement, mode: LayerMode) -> Decision {
-    if judgement.verdict == Verdict::Pass {
+    if judgement.verdict == Verdict::Pass || mode == LayerMode::Off {
         Decision::Passed
     } else if mode.acts_on(judgement.verdict) {
         Decision::Blocked

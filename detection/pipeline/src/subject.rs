@@ -5,7 +5,7 @@ use sunbeam_features::{AgentClass, BrowserEvidence, PathFacts, agent_class, brow
 use sunbeam_rate_limit::{Charges, Claims, Identity, Quota, address_number};
 use sunbeam_reputation::{Bot, BotPolicy, Held, Named, Proof};
 use sunbeam_tables::Moment;
-use sunbeam_traffic::RequestFacts;
+use sunbeam_traffic::{Layer, LayerMode, RequestFacts};
 
 use crate::memory::Memory;
 use crate::proxies::is_likely_proxy;
@@ -70,7 +70,8 @@ impl<'a> Subject<'a> {
         let identity = Identity::of(address, &claims, &memory.evidence, &memory.hash, now);
         let named = rules.bots.named(facts.user_agent, || class_bits(agent_class(facts.user_agent)));
         let agent = class_of(named);
-        let proof = |bot| memory.proofs.of(bot, facts.client, !is_trial, now);
+        let asks = !is_trial && rules.mode(facts.route, Layer::Scanner) != LayerMode::Off;
+        let proof = |bot| memory.proofs.of(bot, facts.client, asks, now);
         let bot = named.bot.and_then(|index| Some((index, proof(rules.bots.get(index)?))));
         Self {
             facts,

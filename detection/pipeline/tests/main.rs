@@ -2,6 +2,7 @@
 //! Judging over simulated time: whole sites with their visitors, minutes in milliseconds.
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
 
+mod allocations;
 mod office;
 mod records;
 mod world;

@@ -105,6 +105,7 @@ impl World {
                 duration_ms: 20,
                 content_length: 0,
             },
+            site_status: None,
             is_login_redirect: false,
             sessions_set: &opened,
         };

@@ -10,7 +10,7 @@ section! {
         enabled: bool = true,
         /// Seconds between two sweeps of identities that were not seen for long.
         eviction_interval_secs: u64 = 300 => 1..=86_400,
-        /// Seconds after which an identity that was not seen is forgotten.
+        /// Seconds after which an identity that was not seen is forgotten, once its bucket is dry.
         stale_after_secs: u64 = 600 => 1..=604_800,
         /// Addresses without limits and without automatic blocks.
         bypass_cidrs: Vec<Cidr> = ["127.0.0.0/8", "::1/128"].iter().filter_map(|cidr| cidr.parse().ok()).collect(),

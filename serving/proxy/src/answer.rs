@@ -94,15 +94,16 @@ pub(crate) fn complete(
 /// half of it, so that ordinary answers stay as small as they were.
 fn tell_limit(context: &RequestContext, headers: &mut HeaderMap) {
     let Some(quota) = context.judged.as_ref().and_then(|judged| judged.quota) else { return };
-    if quota.remaining.saturating_mul(2) >= quota.burst {
+    // A backend that has limits of its own tells of those.
+    let is_told = headers.contains_key(RATE_LIMIT) || headers.contains_key(RATE_LIMIT_POLICY);
+    if quota.remaining.saturating_mul(2) >= quota.burst || is_told {
         return;
     }
     let policy = format!("\"default\";q={};w={}", quota.burst, quota.window_secs);
     let left = format!("\"default\";r={};t={}", quota.remaining, quota.reset_secs);
     if let (Ok(policy), Ok(left)) = (HeaderValue::try_from(policy), HeaderValue::try_from(left)) {
-        // A backend that has limits of its own tells of those.
-        headers.entry(RATE_LIMIT_POLICY).or_insert(policy);
-        headers.entry(RATE_LIMIT).or_insert(left);
+        headers.insert(RATE_LIMIT_POLICY, policy);
+        headers.insert(RATE_LIMIT, left);
     }
 }
 

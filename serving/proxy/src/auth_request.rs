@@ -69,6 +69,7 @@ pub(crate) async fn authorise(
         count("denied");
         // The site's word, not ours: it is the client's error, and shows what a page says to who is not known.
         context.backend = auth_server(auth);
+        context.auth_status = Some(answer.status.as_u16());
         return Err(Denial::new(
             StatusCode::FORBIDDEN,
             format!("auth server answered {}", answer.status.as_u16()),

@@ -101,6 +101,8 @@ pub(crate) struct RequestContext {
     pub(crate) judged: Option<Judged>,
     /// Claims of the session cookies that the site set.
     pub(crate) sessions_set: Vec<u64>,
+    /// What the auth server said, when it said no.
+    pub(crate) auth_status: Option<u16>,
     /// The site sent the client to where one logs in.
     pub(crate) is_login_redirect: bool,
     /// 0 until an answer's head is known.
@@ -216,6 +218,7 @@ impl RequestContext {
             error: None,
             judged: None,
             sessions_set: Vec::new(),
+            auth_status: None,
             is_login_redirect: false,
             status: 0,
             added_us: 0,
@@ -356,6 +359,7 @@ impl RequestContext {
         let user_agent = lossy(&self.head.user_agent);
         let answer = Answer {
             finished: self.finished(&user_agent, took),
+            site_status: self.auth_status,
             is_login_redirect: self.is_login_redirect,
             sessions_set: &self.sessions_set,
         };

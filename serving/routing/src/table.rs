@@ -215,7 +215,8 @@ fn check_rate_limits(section: &RouteSection, at: &str, report: &mut dyn FnMut(&s
     }
     for (index, limit) in section.rate_limits.iter().enumerate() {
         let at = format!("{at}.rate_limits[{index}]");
-        if !limit.path.starts_with('/') || limit.path.contains(['%', '?', '#', ';']) {
+        let is_odd = ["//", "/.", "\\", "%", "?", "#", ";"].iter().any(|odd| limit.path.contains(odd));
+        if !limit.path.starts_with('/') || is_odd {
             report(
                 &format!("{at}.path"),
                 format!("`{}` is not a path as it reads decoded, `/login`", limit.path),

@@ -276,7 +276,9 @@ fn configuration(work: &Path, backend: u16, http: u16, https: u16) -> Result<Pat
         "[listen]\nhttp = \"127.0.0.1:{http}\"\nhttps = \"127.0.0.1:{https}\"\n\
          [tls]\ncert_path = {:?}\nkey_path = {:?}\n[telemetry]\nmetrics_port = 0\n[management]\nbind = \"\"\n\
          [audit]\npath = {:?}\n[state]\npath = {:?}\n\
-         [limits]\nkeepalive_requests = 1000000\nnew_connections_per_ip = 1000000\n{}{}{}",
+         [limits]\nkeepalive_requests = 1000000\nnew_connections_per_ip = 1000000\n\
+         [ddos]\nrequest_threshold = 0\nerror_threshold = 0\n[rate_limit]\nbypass_cidrs = []\n\
+         [rate_limit.unauthenticated]\nburst = 10000000\nrate = 10000000\n{}{}{}",
         at("cert.pem"),
         at("key.pem"),
         at("audit.log"),

@@ -2,6 +2,7 @@
 //! Recorded figures: `benchmarks/figures/AREA.jsonl`, and the page made of them.
 
 mod instructions;
+mod judge;
 mod node;
 mod solid;
 
@@ -19,6 +20,7 @@ use crate::docs::line;
 const AREAS: &[Area] = &[
     ("node", "The node: start, size, and how long its developers wait", node::measure),
     ("solid", "Solid: what a request costs beside its peers, and what it withstands", solid::measure),
+    ("judge", "Judging: what it costs, and what it sees", judge::measure),
     ("instructions", "Instructions of the node for one request", instructions::measure),
 ];
 
@@ -66,6 +68,17 @@ impl Recorder {
             parts: parts.iter().map(ToString::to_string).collect(),
             figures,
         })
+    }
+
+    /// For rounds that are compared with each other and not kept.
+    pub(crate) const fn unrecorded() -> Self {
+        Self {
+            commit: String::new(),
+            date: String::new(),
+            path: PathBuf::new(),
+            parts: Vec::new(),
+            figures: Vec::new(),
+        }
     }
 
     /// Whether a part of the area is to be measured.

@@ -213,7 +213,14 @@ pub(super) fn unblock(core: &Core, what: &str, is_dry_run: bool) -> Result<Value
     let bans: Vec<Ban> = memory.bans.all(now).into_iter().filter(means_ban).collect();
     let banned = bans.len();
     if listed.is_empty() && banned == 0 {
-        return Err(Refused::Missing(format!("`{what}` is not blocked")));
+        let is_around = |entry: &&Entry| {
+            entry.list == List::Block && network.as_ref().is_ok_and(|network| entry.network.contains(network))
+        };
+        let around = memory.lists.all();
+        return Err(Refused::Missing(match around.iter().find(is_around) {
+            Some(around) => format!("`{what}` lies in `{}`, which is blocked as a whole", around.network),
+            None => format!("`{what}` is not blocked"),
+        }));
     }
     let of_list = listed.first().map(|entry| entry.until.map(|until| until - Timestamp::now().as_second()));
     let secs_left =

@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 use super::super::{Recorder, WorkFolder, median, text_of};
 use super::cpu::CpuTime;
 use super::load::{CONNECTIONS, Load, STREAMS, Target};
-use super::server::{LOAD_CORE, OURS, PROXY_CORE, Server, Site, pinned};
+use super::server::{LOAD_CORE, OURS, PROXY_CORE, Server, Site, UNJUDGED, pinned};
 use crate::docs::line;
 
 /// What is asked of everybody.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Job {
     part: &'static str,
     name: &'static str,
@@ -135,6 +135,29 @@ pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
         job.note(&rounds, recorder)?;
     }
     Ok(())
+}
+
+/// What judging costs: the same node on the same job, with every layer and with none, in turn.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct JudgingCosts {
+    /// The median of the rounds' ratios.
+    pub(in super::super) ratio: f64,
+    pub(in super::super) with_us: f64,
+    pub(in super::super) without_us: f64,
+}
+
+/// See [`JudgingCosts`]. Nobody is spared and nobody is refused: every layer does its whole work.
+pub(in super::super) fn with_and_without_judging(root: &Path, part: &str) -> Result<JudgingCosts> {
+    let job = JOBS.iter().find(|job| job.part == part).context("a known job")?;
+    let job = Job { peers: &[UNJUDGED], ..*job };
+    let work = WorkFolder::new("judging")?;
+    let site = Site::start(root, &work.0, super::binary(root)?)?;
+    let rounds = job.measure(root, &site, &work.0, &Recorder::unrecorded())?;
+    Ok(JudgingCosts {
+        ratio: ratio(&rounds, OURS, UNJUDGED),
+        with_us: cost(&rounds, OURS),
+        without_us: cost(&rounds, UNJUDGED),
+    })
 }
 
 /// Runs one job against our node alone, with `perf` beside it; prints where the time went.

@@ -32,6 +32,8 @@ struct Product {
     version: &'static [&'static str],
     /// Its configuration in `benchmarks/peers`.
     config: &'static str,
+    /// What stands in it for `@JUDGING@`.
+    judging: &'static str,
     arguments: &'static [&'static str],
 }
 
@@ -45,6 +47,29 @@ enum Program {
 }
 
 pub(super) const OURS: &str = "Sunbeam";
+/// The same with every layer off.
+pub(super) const UNJUDGED: &str = "Sunbeam-unjudged";
+
+/// All load comes from one address of the loopback network: it is not spared, and not refused.
+const JUDGED: &str = "\
+[ddos]
+request_threshold = 0
+error_threshold = 0
+[rate_limit]
+bypass_cidrs = []
+[rate_limit.unauthenticated]
+burst = 10000000
+rate = 10000000
+";
+
+const NOT_JUDGED: &str = "\
+[ddos]
+enabled = false
+[scanner]
+enabled = false
+[rate_limit]
+enabled = false
+";
 
 const PRODUCTS: &[Product] = &[
     Product {
@@ -52,6 +77,15 @@ const PRODUCTS: &[Product] = &[
         program: Program::Ours,
         version: &["--version"],
         config: "sunbeam.toml",
+        judging: JUDGED,
+        arguments: &["serve", "--config", "@CONFIG@"],
+    },
+    Product {
+        name: UNJUDGED,
+        program: Program::Ours,
+        version: &["--version"],
+        config: "sunbeam.toml",
+        judging: NOT_JUDGED,
         arguments: &["serve", "--config", "@CONFIG@"],
     },
     Product {
@@ -59,6 +93,7 @@ const PRODUCTS: &[Product] = &[
         program: Program::Installed("nginx"),
         version: &["-v"],
         config: "nginx.conf",
+        judging: "",
         // Without -e nginx opens the log that it was compiled with first.
         arguments: &["-e", "@WORK@/error.log", "-p", "@WORK@", "-c", "@CONFIG@"],
     },
@@ -67,6 +102,7 @@ const PRODUCTS: &[Product] = &[
         program: Program::Installed("haproxy"),
         version: &["-v"],
         config: "haproxy.cfg",
+        judging: "",
         arguments: &["-db", "-f", "@CONFIG@"],
     },
     Product {
@@ -74,6 +110,7 @@ const PRODUCTS: &[Product] = &[
         program: Program::Venv("envoy"),
         version: &["--version"],
         config: "envoy.yaml",
+        judging: "",
         arguments: &[
             "--config-path",
             "@CONFIG@",
@@ -91,6 +128,7 @@ const PRODUCTS: &[Product] = &[
         program: Program::Venv("caddy"),
         version: &["version"],
         config: "Caddyfile",
+        judging: "",
         arguments: &["run", "--config", "@CONFIG@", "--adapter", "caddyfile"],
     },
 ];
@@ -160,6 +198,7 @@ impl<'a> Site<'a> {
             ("HTTP", http.to_string()),
             ("HTTPS", https.to_string()),
             ("BACKEND", self.backend.to_string()),
+            ("JUDGING", product.judging.to_owned()),
             ("CONFIG", work.join(product.config).display().to_string()),
         ];
         fs::write(work.join(product.config), filled(&template(self.root, product.config)?, &values))?;

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The commands of judging, against a node and without one (rows D02, H17).
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
+
+use sunbeam_testkit::{TestFolder, TestUpstream, raw_exchange};
+
+use crate::program::{Serving, run, sunbeam, told, write_config};
+
+fn config(backend: &TestUpstream) -> String {
+    format!(
+        "[[routes]]\nhost = \"localhost\"\nbackend = \"{}\"\ndisable_secure_redirection = true\n\
+         [ddos]\nerror_threshold = 20\n",
+        backend.url()
+    )
+}
+
+fn status_from(node: &Serving, address: &str) -> u16 {
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: {address}\r\nConnection: close\r\n\r\n"
+    );
+    let answer = raw_exchange(node.http, request.as_bytes());
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+}
+
+fn start(backend: &TestUpstream) -> Serving {
+    let folder = TestFolder::new();
+    write_config(&folder, &config(backend));
+    let path = folder.join("config.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replacen("[listen]\n", "[listen]\ntrusted_proxies = [\"127.0.0.1/32\"]\n", 1))
+        .unwrap();
+    Serving::start_in(folder, &[])
+}
+
+#[test]
+fn a_block_holds_is_shown_survives_a_kill_and_is_taken_back_with_the_printed_command() {
+    let backend = TestUpstream::echo();
+    let node = start(&backend);
+    assert_eq!(status_from(&node, "192.0.2.1"), 200);
+    let (code, out, err) = node.ask(&["block", "192.0.2.0/28", "--for", "1h30m", "--why", "noise\u{1b}[31m"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(
+        out.contains("range blocked for 5400 seconds") && out.contains("sunbeam unblock 192.0.2.0/28"),
+        "{out}"
+    );
+    assert_eq!((status_from(&node, "192.0.2.1"), status_from(&node, "192.0.2.16")), (403, 200));
+    let (_, out, _) = node.ask(&["blocks"]);
+    assert!(out.contains("192.0.2.0/28") && out.contains("operator") && !out.contains('\u{1b}'), "{out}");
+    // As a power cut would end it.
+    node.signal("KILL");
+    let mut node = node;
+    node.wait();
+    let folder = std::mem::replace(&mut node.folder, TestFolder::new());
+    drop(node);
+    let node = Serving::start_in(folder, &[]);
+    assert_eq!((status_from(&node, "192.0.2.1"), status_from(&node, "192.0.2.16")), (403, 200));
+    let (code, out, _) = node.ask(&["unblock", "192.0.2.0/28", "--dry-run"]);
+    assert_eq!((code, status_from(&node, "192.0.2.1")), (0, 403), "{out}");
+    let (code, out, err) = node.ask(&["unblock", "192.0.2.0/28"]);
+    assert_eq!((code, status_from(&node, "192.0.2.1")), (0, 200), "{out}{err}");
+    assert!(out.contains("sunbeam block 192.0.2.0/28 --for"), "{out}");
+    let (code, _, err) = node.ask(&["unblock", "192.0.2.0/28"]);
+    assert_eq!(code, 1);
+    assert!(err.contains("is not blocked"), "{err}");
+}
+
+#[test]
+fn what_makes_no_sense_or_would_lock_its_author_out_changes_nothing() {
+    let backend = TestUpstream::echo();
+    let node = start(&backend);
+    for (arguments, code, part) in [
+        (&["block", "frobnicate"][..], 2, "frobnicate"),
+        (&["block", "192.0.2.1/24"], 2, "192.0.2.0/24"),
+        (&["block", "192.0.2.1", "--for", "0s"], 2, "0s"),
+        (&["block", "0.0.0.0/0"], 2, "everybody"),
+        (&["unblock", "nothing"], 2, "nothing"),
+    ] {
+        let (got, out, err) = node.ask(arguments);
+        assert_eq!(got, code, "{arguments:?}: {out}{err}");
+        assert!(err.contains(part), "{arguments:?}: {err}");
+    }
+    let path = node.folder.join("config.toml").display().to_string();
+    let over_ssh = sunbeam(&node.folder)
+        .env("SSH_CONNECTION", "203.0.113.5 50000 192.0.2.200 22")
+        .args(["--config", &path, "block", "203.0.113.0/24"])
+        .output()
+        .unwrap();
+    let (code, _, err) = told(&over_ssh);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("203.0.113.5"), "{err}");
+    assert_eq!(status_from(&node, "203.0.113.9"), 200);
+    let (_, out, _) = node.ask(&["blocks", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&out).unwrap()["total"], 0, "{out}");
+}
+
+#[test]
+fn lists_bots_and_an_explanation_are_told() {
+    let backend = TestUpstream::echo();
+    let node = start(&backend);
+    let (code, out, err) = node.ask(&["bots"]);
+    assert_eq!(code, 0, "{err}");
+    for part in ["Googlebot", "googlebot.com", "GPTBot", "ai_training", "limit", "built in"] {
+        assert!(out.contains(part), "{part} is missing in {out}");
+    }
+    let (code, out, err) = node.ask(&["lists"]);
+    assert_eq!(code, 0, "{out}{err}");
+    node.ask(&["block", "192.0.2.7"]);
+    let ask = |arguments: &[&str]| {
+        node.ask(&[&["explain", "GET", "http://localhost/a/%2e%2e/B"], arguments].concat())
+    };
+    let (code, out, err) = ask(&["--ip", "192.0.2.8", "-H", "User-Agent: curl/8"]);
+    assert_eq!(code, 0, "{out}{err}");
+    for part in ["localhost", "/b", "rate_limit", "request_rate", "suspicious_path_ratio"] {
+        assert!(out.contains(part), "{part} is missing in {out}");
+    }
+    let features = sunbeam_features_of(&ask(&["--ip", "192.0.2.8", "-o", "json"]).1);
+    assert_eq!(features, 14);
+    let (code, out, _) = ask(&["--ip", "192.0.2.7"]);
+    assert_eq!(code, 1, "{out}");
+    assert!(out.contains("listed") && out.contains("403"), "{out}");
+    // It takes nothing: asked a hundred times, the client may still do all it may.
+    for _ in 0..30 {
+        ask(&["--ip", "192.0.2.9"]);
+    }
+    assert_eq!(status_from(&node, "192.0.2.9"), 200);
+}
+
+fn sunbeam_features_of(json: &str) -> usize {
+    let explained: serde_json::Value = serde_json::from_str(json).expect("JSON");
+    explained["features"].as_array().expect("a list").len()
+}
+
+#[test]
+fn without_a_node_the_configuration_alone_explains() {
+    let (folder, backend) = (TestFolder::new(), TestUpstream::echo());
+    write_config(&folder, &format!("{}[lists]\nblock = [\"192.0.2.0/24\"]\n", config(&backend)));
+    let path = folder.join("config.toml").display().to_string();
+    let explain = |ip: &str, url: &str| {
+        told(&run(&folder, &["--config", &path, "explain", "GET", url, "--ip", ip, "--offline"]))
+    };
+    let (code, out, err) = explain("192.0.2.9", "http://localhost/");
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(out.contains("listed"), "{out}");
+    assert_eq!(explain("198.51.100.9", "http://localhost/").0, 0);
+    let (code, out, _) = explain("198.51.100.9", "http://nobody.test/");
+    assert_eq!(code, 1);
+    assert!(out.contains("421"), "{out}");
+    let (code, _, err) = told(&run(&folder, &["--config", &path, "blocks"]));
+    assert_eq!(code, 3, "no node: {err}");
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Nothing is allocated where every request passes.
+
+use std::net::IpAddr;
+
+use sunbeam_features::{FULL_COST, Window, WindowEvent, WindowShape};
+use sunbeam_rate_limit::{Ask, Identity, Limiter, RateLimitSection, Rules};
+use sunbeam_tables::{FixedTable, HashKey, Moment, PrefixMap};
+use sunbeam_traffic::IdentityKind;
+
+use crate::world::{Visit, World};
+
+fn allocations(work: impl FnOnce()) -> u64 {
+    allocation_counter::measure(work).count_total
+}
+
+#[test]
+fn windows_limits_lists_and_whole_decisions_allocate_nothing() {
+    assert!(allocations(|| drop(std::hint::black_box(vec![0_u8; 100]))) > 0, "it counts");
+    let hash = HashKey::fixed(1);
+    let (table, shape) = (FixedTable::<Window>::of_places(1000), WindowShape::new(60, 1000));
+    let windows = allocations(|| {
+        for number in 0..5_000_u32 {
+            let now = Moment::from_micros(u64::from(number) * 900);
+            let event = WindowEvent { path: number.into(), cost: FULL_COST, ..WindowEvent::default() };
+            table.with(hash.number(0, number.into()), now, |window| {
+                window.add(&event, now, &shape);
+                window.features(now, &shape)
+            });
+        }
+    });
+    let (limiter, rules) =
+        (Limiter::new(1000, hash), Rules::new(&RateLimitSection::default(), 60, Vec::new()));
+    let limits = allocations(|| {
+        for number in 0..5_000_u64 {
+            let identity = Identity { kind: IdentityKind::Session, key: number % 50, address: number % 7 };
+            let ask = Ask { identity: &identity, route: 0, method: "GET", path: b"/", is_trial: false };
+            let _granted = limiter.ask(&rules, &ask, Moment::from_micros(number)).is_ok();
+        }
+    });
+    let map = PrefixMap::new(
+        (0..2_000_u32).filter_map(|n| Some((format!("10.{}.{}.0/24", n / 256, n % 256).parse().ok()?, n))),
+    );
+    let prefixes = allocations(|| {
+        assert!((0..200_u8).all(|n| map.find(IpAddr::from([10, 1, n, 9])).is_some()));
+    });
+    let mut world = World::new();
+    let visit = Visit { path: "/docs/%67etting//started", status: 200, ..Visit::default() };
+    // The first of a client makes its buffer and remembers its user agent.
+    world.visit(IpAddr::from([198, 51, 100, 1]), &visit);
+    let decisions = allocations(|| {
+        for number in 0..2_000_u32 {
+            world.now_micros += 200_000;
+            world.visit(IpAddr::from([198, 51, 100, u8::try_from(number % 200).unwrap_or(0)]), &visit);
+        }
+    });
+    assert_eq!((windows, limits, prefixes, decisions), (0, 0, 0, 0));
+}
