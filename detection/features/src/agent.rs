@@ -87,7 +87,7 @@ impl BrowserEvidence {
 pub fn browser_evidence(class: AgentClass, facts: &RequestFacts<'_>) -> BrowserEvidence {
     let says_browser = class == AgentClass::Browser;
     let has_language = !facts.accept_language.is_empty();
-    let has_accept = facts.accept.contains('/');
+    let has_accept = facts.accept.contains(&b'/');
     let has_cookies = !facts.cookies.is_empty();
     let weight = [says_browser, says_browser && has_language, says_browser && has_accept, has_cookies];
     BrowserEvidence {
@@ -125,10 +125,10 @@ mod tests {
     #[test]
     fn a_cookie_is_one_weight_of_four_and_no_browser() {
         let cookies: &[&[u8]] = &[b"a=b"];
-        let tool = RequestFacts { user_agent: "curl/8", cookies, accept: "*/*", ..RequestFacts::EMPTY };
+        let tool = RequestFacts { user_agent: "curl/8", cookies, accept: b"*/*", ..RequestFacts::EMPTY };
         let evidence = browser_evidence(AgentClass::Tool, &tool);
         assert_eq!((evidence.weight, evidence.is_whole), (1, false));
-        let browser = RequestFacts { accept: "text/html", accept_language: "de", ..RequestFacts::EMPTY };
+        let browser = RequestFacts { accept: b"text/html", accept_language: b"de", ..RequestFacts::EMPTY };
         let evidence = browser_evidence(AgentClass::Browser, &browser);
         assert_eq!((evidence.weight, evidence.is_whole), (3, true));
     }

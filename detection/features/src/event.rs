@@ -7,7 +7,25 @@ use crate::canonical::{PathNotes, canonical_path};
 use crate::probes::is_probe;
 use crate::window::{EventHash, FULL_COST, WindowEvent};
 
-/// What the path of a request says; worked out once.
+/// What a window counts by hash; worked out once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hashes {
+    /// The path.
+    pub path: PathFacts,
+    /// The host's.
+    pub host: u64,
+    /// The user agent's.
+    pub agent: u64,
+}
+
+impl Hashes {
+    /// Of a request. `canonical` gets the canonical form of its path.
+    pub fn of(path: &[u8], host: &str, agent: &str, hash: &EventHash, canonical: &mut Vec<u8>) -> Self {
+        Self { path: path_facts(path, hash, canonical), host: hash.host(host), agent: hash.agent(agent) }
+    }
+}
+
+/// What the path of a request says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PathFacts {
     /// Of the canonical path.
@@ -29,10 +47,6 @@ pub fn path_facts(path: &[u8], hash: &EventHash, canonical: &mut Vec<u8>) -> Pat
 pub struct Finished<'a> {
     /// As sent.
     pub method: &'a str,
-    /// Lower case, without port.
-    pub host: &'a str,
-    /// Empty when absent.
-    pub user_agent: &'a str,
     /// Whether any came.
     pub has_cookies: bool,
     /// Whether one came.
@@ -57,8 +71,6 @@ impl<'a> Finished<'a> {
         let backend = record.backend.as_ref();
         Self {
             method: record.method.as_ref(),
-            host: record.host.as_ref(),
-            user_agent: record.user_agent.as_ref(),
             has_cookies: record.has_cookies,
             has_referer: !record.referer.as_ref().is_empty(),
             has_language: !record.accept_language.as_ref().is_empty(),
@@ -79,12 +91,12 @@ const CLIENT_LEFT: u16 = 499;
 
 /// What a window counts of it. An answer that we made ourselves is no error of the client's, or a block would
 /// be the reason for the next.
-pub fn event(finished: &Finished<'_>, path: &PathFacts, hash: &EventHash, cheap_cost: u8) -> WindowEvent {
+pub fn event(finished: &Finished<'_>, hashes: &Hashes, cheap_cost: u8) -> WindowEvent {
     let is_error = (400..CLIENT_LEFT).contains(&finished.status) && !finished.is_ours;
     WindowEvent {
-        path: path.hash,
-        host: hash.host(finished.host),
-        agent: hash.agent(finished.user_agent),
+        path: hashes.path.hash,
+        host: hashes.host,
+        agent: hashes.agent,
         method: match finished.method {
             "GET" | "HEAD" => 0,
             "POST" => 1,
@@ -95,7 +107,7 @@ pub fn event(finished: &Finished<'_>, path: &PathFacts, hash: &EventHash, cheap_
         has_cookies: finished.has_cookies,
         has_referer: finished.has_referer,
         has_language: finished.has_language,
-        is_suspicious: path.is_probe,
+        is_suspicious: hashes.path.is_probe,
         duration_ms: u32::try_from(finished.duration_ms).unwrap_or(u32::MAX),
         content_length: finished.content_length,
         cost: if finished.is_cheap && !is_error { cheap_cost } else { FULL_COST },
@@ -111,8 +123,6 @@ mod tests {
     fn finished(status: u16, is_ours: bool) -> Finished<'static> {
         Finished {
             method: "GET",
-            host: "a",
-            user_agent: "",
             has_cookies: false,
             has_referer: false,
             has_language: false,
@@ -126,7 +136,6 @@ mod tests {
 
     #[test]
     fn only_the_site_s_own_word_is_an_error() {
-        let hash = EventHash::new(HashKey::fixed(1));
         for (name, status, is_ours, want) in [
             ("found", 200, false, false),
             ("the site has no such page", 404, false, true),
@@ -136,7 +145,7 @@ mod tests {
             ("the site fails", 500, false, false),
             ("the client left", 499, false, false),
         ] {
-            let event = event(&finished(status, is_ours), &PathFacts::default(), &hash, 10);
+            let event = event(&finished(status, is_ours), &Hashes::default(), 10);
             assert_eq!(event.is_error, want, "{name}");
         }
     }

@@ -248,6 +248,9 @@ impl Window {
             else {
                 return;
             };
+            if *requests == 0 {
+                continue;
+            }
             let taken = u16::try_from(surplus).unwrap_or(u16::MAX).min(*requests);
             *requests -= taken;
             self.request_sum -= taken;

@@ -236,9 +236,9 @@ fn floods() {
                     "/article", "/a.css", "/b.css", "/a.js", "/b.js", "/1.png", "/2.png", "/3.png", "/4.png",
                 ][usize::try_from(number % 9).unwrap()],
                 user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-                accept: "text/html",
-                accept_language: "de",
-                referer: "https://news.example/",
+                accept: b"text/html",
+                accept_language: b"de",
+                referer: b"https://news.example/",
                 ..RequestFacts::EMPTY
             };
             let judged = world.pipeline.judge(&person, now, &mut scratch);

@@ -37,7 +37,7 @@ impl Stage for FloodStage {
             header_order: facts.header_order,
             client: facts.client,
             address: subject.identity.address,
-            path: subject.path.hash,
+            path: subject.hashes.path.hash,
             evidence: subject.evidence.weight,
             has_cookies: !facts.cookies.is_empty(),
             has_referer: !facts.referer.is_empty(),

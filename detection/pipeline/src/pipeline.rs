@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use sunbeam_features::{Finished, PathFacts, ddos as features, event};
+use sunbeam_features::{Finished, Hashes, ddos as features, event};
 use sunbeam_rate_limit::{Answered, Charges, Claims, Evidence, Identity, Quota};
 use sunbeam_reputation::Offence;
 use sunbeam_tables::Moment;
@@ -64,7 +64,7 @@ pub struct Judged {
     pub is_undeclared_proxy: bool,
     charges: Charges,
     claims: Claims,
-    path: PathFacts,
+    hashes: Hashes,
     page: u64,
     client: IpAddr,
     route: usize,
@@ -217,7 +217,7 @@ impl Pipeline {
         if judged.is_trusted || self.rules.mode(judged.route, Layer::Ddos) == LayerMode::Off {
             return;
         }
-        let event = event(&answer.finished, &judged.path, &self.memory.events, self.rules.cheap_cost);
+        let event = event(&answer.finished, &judged.hashes, self.rules.cheap_cost);
         let counted = Counted {
             client: judged.client,
             key: judged.identity.key,
@@ -247,11 +247,11 @@ impl Pipeline {
             is_undeclared_proxy: subject.is_undeclared_proxy,
             charges: Charges::default(),
             claims: subject.claims,
-            path: subject.path,
+            hashes: subject.hashes,
             page: Evidence::page(
                 self.rules.route_key(facts.route),
                 facts.method,
-                subject.path.hash,
+                subject.hashes.path.hash,
                 facts.query,
                 &self.memory.hash,
             ),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A request and whose it is, worked out once for all stages.
 
-use sunbeam_features::{AgentClass, BrowserEvidence, PathFacts, agent_class, browser_evidence, path_facts};
+use sunbeam_features::{AgentClass, BrowserEvidence, Hashes, agent_class, browser_evidence};
 use sunbeam_rate_limit::{Charges, Claims, Identity, Quota, address_number};
 use sunbeam_reputation::{Bot, BotPolicy, Held, Named, Proof};
 use sunbeam_tables::Moment;
@@ -27,8 +27,8 @@ pub struct Subject<'a> {
     pub facts: &'a RequestFacts<'a>,
     /// Its path in canonical form.
     pub canonical: &'a [u8],
-    /// What the path says.
-    pub path: PathFacts,
+    /// What its window counts by hash.
+    pub hashes: Hashes,
     /// What it claims to be.
     pub claims: Claims,
     /// Who it is taken for.
@@ -62,13 +62,14 @@ impl<'a> Subject<'a> {
         scratch: &'a mut Vec<u8>,
         is_trial: bool,
     ) -> Self {
-        let path = path_facts(facts.path.as_bytes(), &memory.events, scratch);
+        let hashes = Hashes::of(facts.path.as_bytes(), facts.host, facts.user_agent, &memory.events, scratch);
         let claims = Claims::of(facts, &rules.session_cookies, &memory.hash, |claim| {
             memory.evidence.is_honoured(claim, now)
         });
         let address = address_number(facts.client, rules.ipv6_prefix);
         let identity = Identity::of(address, &claims, &memory.evidence, &memory.hash, now);
-        let named = rules.bots.named(facts.user_agent, || class_bits(agent_class(facts.user_agent)));
+        let named =
+            rules.bots.named(hashes.agent, facts.user_agent, || class_bits(agent_class(facts.user_agent)));
         let agent = class_of(named);
         let asks = !is_trial && rules.mode(facts.route, Layer::Scanner) != LayerMode::Off;
         let proof = |bot| memory.proofs.of(bot, facts.client, asks, now);
@@ -76,7 +77,7 @@ impl<'a> Subject<'a> {
         Self {
             facts,
             canonical: scratch,
-            path,
+            hashes,
             claims,
             identity,
             agent,

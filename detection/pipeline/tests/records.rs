@@ -2,7 +2,7 @@
 //! What the audit record gives back: exactly what windows counted.
 
 use proptest::prelude::*;
-use sunbeam_features::{EventHash, Finished, Window, WindowShape, event, path_facts};
+use sunbeam_features::{EventHash, Finished, Hashes, Window, WindowShape, event};
 use sunbeam_tables::{HashKey, Moment};
 use sunbeam_traffic::{AuditRecord, AuditTarget};
 
@@ -58,10 +58,11 @@ fn features(records: &[AuditRecord]) -> [u32; 14] {
     let (hash, shape) = (EventHash::new(HashKey::fixed(3)), WindowShape::new(60, 1000));
     let (mut window, mut canonical, mut last) = (Window::default(), Vec::new(), Moment::default());
     for record in records {
-        let path = path_facts(record.path.as_bytes(), &hash, &mut canonical);
+        let hashes =
+            Hashes::of(record.path.as_bytes(), &record.host, &record.user_agent, &hash, &mut canonical);
         let micros = u64::try_from(record.timestamp.as_microsecond()).unwrap();
         last = Moment::from_micros(micros).max(last);
-        window.add(&event(&Finished::of_record(record), &path, &hash, 10), last, &shape);
+        window.add(&event(&Finished::of_record(record), &hashes, 10), last, &shape);
     }
     window.features(last, &shape)
 }

@@ -76,9 +76,9 @@ impl World {
             host: "shop.example",
             path: visit.path,
             user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
-            accept: "text/html",
-            accept_language: "de",
-            referer: "https://shop.example/",
+            accept: b"text/html",
+            accept_language: b"de",
+            referer: b"https://shop.example/",
             cookies: &cookies,
             ..RequestFacts::EMPTY
         };
@@ -94,8 +94,6 @@ impl World {
         let answer = Answer {
             finished: Finished {
                 method: facts.method,
-                host: facts.host,
-                user_agent: facts.user_agent,
                 has_cookies: !cookies.is_empty(),
                 has_referer: true,
                 has_language: true,

@@ -46,15 +46,7 @@ impl Claims {
         hash: &HashKey,
         is_honoured: impl Fn(u64) -> bool,
     ) -> Self {
-        let mut sessions = sessions(facts.cookies, session_cookies, hash);
-        let first = if facts.cookies.is_empty() { None } else { sessions.next() };
-        let session = first.map(|first| {
-            if is_honoured(first) {
-                first
-            } else {
-                sessions.find(|claim| is_honoured(*claim)).unwrap_or(first)
-            }
-        });
+        let session = session_of(facts.cookies, session_cookies, hash, is_honoured);
         let token = bearer_token(facts.authorization);
         Self {
             session,
@@ -77,20 +69,29 @@ impl Claims {
     }
 }
 
-/// The claims of all session cookies, in the order of the names.
-fn sessions<'a>(
-    cookies: &'a [&'a [u8]],
-    names: &'a [String],
-    hash: &'a HashKey,
-) -> impl Iterator<Item = u64> + 'a {
-    names.iter().filter_map(move |name| {
-        let mut pairs = cookies.iter().flat_map(|line| line.split(|byte| *byte == b';'));
-        pairs.find_map(|pair| {
-            let pair = pair.trim_ascii();
-            let value = pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
-            cookie_claim(name, value, hash)
-        })
-    })
+/// See [`Claims::of`]. One look at each cookie; of a name that comes twice the first counts.
+fn session_of(
+    cookies: &[&[u8]],
+    names: &[String],
+    hash: &HashKey,
+    is_honoured: impl Fn(u64) -> bool,
+) -> Option<u64> {
+    let mut best: Option<(bool, usize, u64)> = None;
+    for pair in cookies.iter().flat_map(|line| line.split(|byte| *byte == b';')) {
+        let pair = pair.trim_ascii_start();
+        let is_meant = |name: &String| {
+            pair.get(name.len()) == Some(&b'=') && pair.get(..name.len()) == Some(name.as_bytes())
+        };
+        let Some((place, name)) = names.iter().enumerate().find(|(_, name)| is_meant(name)) else { continue };
+        let value = pair.get(name.len() + 1..).unwrap_or_default();
+        let Some(claim) = cookie_claim(name, value, hash) else { continue };
+        let found = (!is_honoured(claim), place, claim);
+        // Honoured before others, then by the order of the names.
+        if best.is_none_or(|(is_not, known, _)| (found.0, found.1) < (is_not, known)) {
+            best = Some(found);
+        }
+    }
+    best.map(|(_, _, claim)| claim)
 }
 
 /// The claim that a session cookie of this name and value makes; none without a value.

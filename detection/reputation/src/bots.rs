@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use ipnet::IpNet;
 use sunbeam_config::choice;
-use sunbeam_tables::{HashKey, PrefixMap};
+use sunbeam_tables::PrefixMap;
 
 use crate::config::{AllowlistSection, BotsSection};
 use crate::crawlers::CRAWLERS;
@@ -130,7 +130,6 @@ pub struct Bots {
     pub crawl_delay_secs: u32,
     /// What agents name: 44 bits of an agent's hash, then what was found. Lost entries are found again.
     known: Box<[AtomicU64]>,
-    hash: HashKey,
 }
 
 /// Agents that are remembered; a site meets some hundreds.
@@ -171,7 +170,6 @@ impl Bots {
             bots,
             crawl_delay_secs: section.crawl_delay_secs,
             known: (0..KNOWN).map(|_| AtomicU64::new(0)).collect(),
-            hash: HashKey::random(),
         }
     }
 
@@ -185,11 +183,11 @@ impl Bots {
         self.bots.get(usize::from(index))
     }
 
-    /// What a user agent names; remembered, with the four bits that `class` works out.
-    pub fn named(&self, agent: &str, class: impl FnOnce() -> u8) -> Named {
+    /// What a user agent names; remembered by its (keyed) hash, with the four bits that `class` works out.
+    pub fn named(&self, hash: u64, agent: &str, class: impl FnOnce() -> u8) -> Named {
         const FOUND_BITS: u32 = 20;
         const FOUND: u64 = (1 << FOUND_BITS) - 1;
-        let hash = self.hash.bytes(0, agent.as_bytes()) | 1 << 63;
+        let hash = hash | 1 << 63;
         let place = usize::try_from(hash & (KNOWN as u64 - 1)).unwrap_or(0);
         let Some(place) = self.known.get(place) else { return Named::default() };
         let known = place.load(Ordering::Relaxed);
@@ -267,14 +265,17 @@ fn unpack(found: u64) -> Named {
 
 #[cfg(test)]
 mod tests {
+    use sunbeam_tables::HashKey;
+
     use super::*;
 
     #[test]
     fn crawlers_are_found_by_the_beginning_of_a_word() {
         let bots = Bots::new(&BotsSection::default(), &[]);
         let named = |agent: &str| {
-            let first = bots.named(agent, || 3);
-            assert_eq!(first, bots.named(agent, || 9), "remembered");
+            let hash = HashKey::fixed(1).bytes(0, agent.as_bytes());
+            let first = bots.named(hash, agent, || 3);
+            assert_eq!(first, bots.named(hash, agent, || 9), "remembered");
             first.bot.and_then(|bot| bots.get(bot)).map(|bot| bot.token.clone())
         };
         for (agent, want) in [
@@ -292,7 +293,7 @@ mod tests {
         ] {
             assert_eq!(named(agent).as_deref(), want, "{agent}");
         }
-        assert_eq!(bots.named("curl/8", || 7).class, 7);
+        assert_eq!(bots.named(5, "curl/8", || 7).class, 7);
     }
 
     #[test]

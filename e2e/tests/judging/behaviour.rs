@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What clients have been doing (rows D03, D04, D05, D19).
 
-use sunbeam_testkit::{RawUpstream, TestProxy, TestUpstream};
+use serde_json::{Value, json};
+use sunbeam_features::{EventHash, Finished, Hashes, Window, WindowShape, ddos, event};
+use sunbeam_tables::{HashKey, Moment};
+use sunbeam_testkit::{RawUpstream, TestProxy, TestUpstream, eventually};
 
 use super::{NOBODY_IS_SPARED, SHOP, from, layer, node, record, retry_after, served, shop};
 
@@ -153,4 +156,59 @@ fn a_websocket_upgrade_passes_the_same_layers() {
     let stopped = (0..30).position(|_| upgrade().status == 429);
     assert_eq!(stopped, Some(10));
     assert_eq!(layer(&record(&proxy, &upgrade())), ("block", "ddos", "client_errors"));
+}
+
+#[test]
+fn the_records_of_a_client_give_the_features_of_its_window_back() {
+    let (_backend, proxy) = start("ddos.error_threshold = 0\n", "");
+    let client = || from(&proxy, "203.0.113.7");
+    for round in 0..6 {
+        client().header("cookie", "a=b").header("accept-language", "de").get(SHOP, "/page");
+        client().method("POST").body("x".repeat(64 * (round + 1))).get(SHOP, "/form");
+        client()
+            .header("user-agent", "probe\u{e9}")
+            .header("referer", "http://a/")
+            .get(SHOP, "/missing/.env");
+        client().method("PUT").get(SHOP, "/account");
+        // Refused by us: 400, and no error of the client's.
+        client().get(SHOP, "/a%00b");
+    }
+    let records = eventually("thirty records", || {
+        let records = proxy.audit().records();
+        (records.len() == 30).then_some(records)
+    });
+    let explained = proxy.api(
+        "POST",
+        "/api/v1/explain",
+        &json!({"method": "GET", "url": format!("http://{SHOP}/"), "ip": "203.0.113.7"}).to_string(),
+    );
+    let explained = explained.json();
+    let (hash, shape) = (EventHash::new(HashKey::fixed(1)), WindowShape::new(60, 1000));
+    let (mut window, mut canonical) = (Window::default(), Vec::new());
+    // What was refused before judging (an ambiguous path) was never the client's to count.
+    for record in records.iter().filter(|record| !record.decision.is_empty()) {
+        let hashes =
+            Hashes::of(record.path.as_bytes(), &record.host, &record.user_agent, &hash, &mut canonical);
+        window.add(&event(&Finished::of_record(record), &hashes, 10), Moment::from_secs(600), &shape);
+    }
+    let features = window.features(Moment::from_secs(600), &shape);
+    let of = |name: &str| {
+        let row = |row: &&Value| row["name"] == name;
+        explained["features"].as_array().unwrap().iter().find(row).and_then(|row| row["value"].as_u64())
+    };
+    for (row, value) in ddos::TABLE.iter().zip(features) {
+        // Rates hang on the clock, and different values may share a bit under one key and not under another.
+        let by = match row.name {
+            "request_rate" | "burst_score" => continue,
+            "path_repetition" => 60,
+            name if name.starts_with("unique_") => 1,
+            _ => 0,
+        };
+        let found = of(row.name).unwrap_or_default();
+        assert!(found.abs_diff(value.into()) <= by, "{}: {found} is not {value}", row.name);
+    }
+    assert_eq!(
+        (of("error_rate"), of("cookie_ratio"), of("suspicious_path_ratio")),
+        (Some(500), Some(250), Some(250))
+    );
 }

@@ -21,14 +21,14 @@ pub struct RequestFacts<'a> {
     pub path: &'a str,
     /// As sent; empty when there is none.
     pub query: &'a str,
-    /// Empty when absent, like the fields below.
+    /// Empty when absent, like the fields below; what is no text in it is replaced, as in the audit record.
     pub user_agent: &'a str,
     /// `Referer`
-    pub referer: &'a str,
+    pub referer: &'a [u8],
     /// `Accept`
-    pub accept: &'a str,
+    pub accept: &'a [u8],
     /// `Accept-Language`
-    pub accept_language: &'a str,
+    pub accept_language: &'a [u8],
     /// Values of all `Cookie` lines.
     pub cookies: &'a [&'a [u8]],
     /// `Authorization`
@@ -52,9 +52,9 @@ impl RequestFacts<'_> {
         path: "/",
         query: "",
         user_agent: "",
-        referer: "",
-        accept: "",
-        accept_language: "",
+        referer: b"",
+        accept: b"",
+        accept_language: b"",
         cookies: &[],
         authorization: b"",
         content_length: 0,

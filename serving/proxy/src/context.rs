@@ -133,15 +133,6 @@ struct HeadFacts {
     has_forwarding: bool,
 }
 
-/// Texts of a head: borrowed, where they came as text.
-#[derive(Debug)]
-pub(crate) struct HeadTexts<'a> {
-    user_agent: Cow<'a, str>,
-    referer: Cow<'a, str>,
-    accept: Cow<'a, str>,
-    accept_language: Cow<'a, str>,
-}
-
 /// Method and target, from a head that was read or from one that was refused.
 #[derive(Debug)]
 enum RequestLine {
@@ -303,8 +294,10 @@ impl RequestContext {
         }
     }
 
-    /// What judging is told, but for what only the head has. `texts` lends what is not text as it came.
-    pub(crate) fn request_facts<'a>(&'a self, route: usize, texts: &'a HeadTexts<'_>) -> RequestFacts<'a> {
+    /// What judging is told, but for what only the head has.
+    pub(crate) fn request_facts<'a>(&'a self, route: usize, user_agent: &'a str) -> RequestFacts<'a> {
+        let bytes =
+            |value: &'a Option<HeaderValue>| value.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
         RequestFacts {
             client: self.client,
             has_untrusted_forwarding: self.head.has_forwarding && !self.from_trusted_proxy,
@@ -313,10 +306,10 @@ impl RequestContext {
             host: &self.host,
             path: self.head.line.path(),
             query: self.head.line.query().unwrap_or_default(),
-            user_agent: &texts.user_agent,
-            referer: &texts.referer,
-            accept: &texts.accept,
-            accept_language: &texts.accept_language,
+            user_agent,
+            referer: bytes(&self.head.referer),
+            accept: bytes(&self.head.accept),
+            accept_language: bytes(&self.head.accept_language),
             cookies: &[],
             authorization: b"",
             content_length: self.head.content_length,
@@ -325,23 +318,16 @@ impl RequestContext {
         }
     }
 
-    /// The head's texts.
-    pub(crate) fn head_texts(&self) -> HeadTexts<'_> {
-        HeadTexts {
-            user_agent: lossy(&self.head.user_agent),
-            referer: lossy(&self.head.referer),
-            accept: lossy(&self.head.accept),
-            accept_language: lossy(&self.head.accept_language),
-        }
+    /// As the audit record has it.
+    pub(crate) fn user_agent(&self) -> Cow<'_, str> {
+        lossy(&self.head.user_agent)
     }
 
-    /// As its audit record tells it (a test compares).
-    fn finished<'a>(&'a self, user_agent: &'a str, took: Duration) -> Finished<'a> {
+    /// As its audit record tells it (an end-to-end test compares the features of both).
+    fn finished(&self, took: Duration) -> Finished<'_> {
         let is_sent = |value: &Option<HeaderValue>| value.as_ref().is_some_and(|value| !value.is_empty());
         Finished {
             method: self.head.line.method(),
-            host: &self.host,
-            user_agent,
             has_cookies: self.head.has_cookies,
             has_referer: is_sent(&self.head.referer),
             has_language: is_sent(&self.head.accept_language),
@@ -356,9 +342,8 @@ impl RequestContext {
     /// Tells judging what became of the request.
     fn observe(&self, took: Duration) {
         let Some(judged) = &self.judged else { return };
-        let user_agent = lossy(&self.head.user_agent);
         let answer = Answer {
-            finished: self.finished(&user_agent, took),
+            finished: self.finished(took),
             site_status: self.auth_status,
             is_login_redirect: self.is_login_redirect,
             sessions_set: &self.sessions_set,

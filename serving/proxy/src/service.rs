@@ -267,14 +267,24 @@ fn judge(
     headers: &HeaderMap,
     scratch: &mut Vec<u8>,
 ) -> Result<(), Denial> {
-    let cookies: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    let mut cookies = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
+    // Nearly always there is one line, or none.
+    let (first, second) = (cookies.next(), cookies.next());
+    let one = [first.unwrap_or_default()];
+    let many: Vec<&[u8]> =
+        second.map(|second| one.into_iter().chain([second]).chain(cookies).collect()).unwrap_or_default();
+    let cookies = match (first, second) {
+        (None, _) => &[],
+        (Some(_), None) => &one[..],
+        (Some(_), Some(_)) => &many,
+    };
     let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let now = context.shared.now();
-    let texts = context.head_texts();
-    let facts = context.request_facts(route.index, &texts);
-    let facts = RequestFacts { cookies: &cookies, authorization, ..facts };
+    let user_agent = context.user_agent();
+    let facts = context.request_facts(route.index, &user_agent);
+    let facts = RequestFacts { cookies, authorization, ..facts };
     let judged = context.snapshot.pipeline.judge(&facts, now, scratch);
-    drop(texts);
+    drop(user_agent);
     let answer = blocked(&judged);
     if let (Some(secs), Some(layer)) = (judged.banned_secs, judged.layer) {
         let client = context.client_text();
