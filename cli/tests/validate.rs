@@ -120,6 +120,34 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
 }
 
 #[test]
+fn what_lets_nearly_everybody_through_or_nobody_is_warned_of() {
+    let base = "[[routes]]\nhost = \"a\"\nbackend = \"http://127.0.0.1:1\"\n";
+    for (text, want) in [
+        ("[lists]\nallow = [\"0.0.0.0/1\"]\n", "`lists.allow[0]`: `0.0.0.0/1` is nearly everybody"),
+        ("[lists]\nallow = [\"::/0\"]\n", "`lists.allow[0]`: `::/0` is nearly everybody"),
+        ("[lists]\nblock = [\"0.0.0.0/0\"]\n", "`lists.block[0]`: `0.0.0.0/0` is nearly everybody"),
+        ("[listen]\ntrusted_proxies = [\"0.0.0.0/0\"]\n", "each of them chooses the address"),
+        ("[rate_limit]\nbypass_cidrs = [\"0.0.0.0/0\"]\n", "none of them has limits"),
+        ("[rate_limit.unauthenticated]\nburst = 0\n", "`rate_limit.unauthenticated.burst`: is 0"),
+        ("[rate_limit.global]\nrate = 100\n", "`rate_limit.global.burst`: is 0"),
+        ("[[scanner.allowlist]]\nua_prefix = \"x\"\n", "believed by its user agent alone"),
+        (
+            "[[scanner.allowlist]]\nua_prefix = \"x\"\ndns_suffixes = [\"com\"]\n",
+            "everybody can have a name there",
+        ),
+        ("[ddos]\nmin_events = 500\n", "50 is not reached before `ddos.min_events` (500)"),
+        (
+            "[lists]\nblock = [\"192.0.2.1\"]\nallow = [\"192.0.2.0/24\"]\n",
+            "`192.0.2.1/32` is allowed by `lists.allow`",
+        ),
+    ] {
+        let (code, told) = validate(&format!("{text}{base}"));
+        assert_ne!(code, 2, "{text}\n{told}");
+        assert!(told.contains(want), "missing `{want}` for\n{text}\nin {told}");
+    }
+}
+
+#[test]
 fn all_problems_are_told_at_once() {
     let (_, told) =
         validate("[limits]\nmax_headers = 1\n[tls]\nalpn = [\"x\"]\n[[routes]]\nhost = \"a\"\n[zzz]\n");

@@ -14,7 +14,7 @@ use crate::exit::{CliError, ExitCode};
 /// For a day afterwards the node does not block it by itself.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Unblock {
-    /// The address or the range, or the id of a session's block, as `sunbeam blocks` shows it
+    /// The address or the range, or the id of a block, as `sunbeam blocks` shows it
     #[arg(value_name = "CIDR|ID", value_parser = meant)]
     what: String,
     /// Show what would be done, and change nothing
@@ -42,7 +42,8 @@ impl Unblock {
 
 /// A range in full, or an id.
 fn meant(text: &str) -> Result<String, String> {
-    if text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    let is_number = text.len() < 16 && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number || (text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())) {
         return Ok(text.to_owned());
     }
     text.parse::<Cidr>().map(|cidr| cidr.0.to_string())
@@ -58,6 +59,7 @@ mod tests {
             ("address", "192.0.2.1", false, "/api/v1/blocklist/192.0.2.1%2F32"),
             ("range", "192.0.2.0/24", false, "/api/v1/blocklist/192.0.2.0%2F24"),
             ("id", "00ff00ff00ff00ff", false, "/api/v1/blocklist/00ff00ff00ff00ff"),
+            ("number", "1289", false, "/api/v1/blocklist/1289"),
             ("dry run", "2001:db8::/32", true, "/api/v1/blocklist/2001:db8::%2F32?dry_run=true"),
         ] {
             let path = Unblock { what: meant(cidr).unwrap(), dry_run }.path();

@@ -117,7 +117,7 @@ features! {
     /// The fullest twelfth of the window over the mean twelfth.
     burst_score ["1/100"] = |t| t.of_requests(t.most, 1200);
     /// How often a path was asked for again.
-    path_repetition ["1/1000"] = |t| 1000 - t.permille(t.paths);
+    path_repetition ["1/1000"] = |t| if t.events == 0 { 0 } else { 1000 - t.permille(t.paths) };
     /// Mean announced body.
     mean_content_length ["bytes"] = |t| t.mean(t.content_64).saturating_mul(64);
     /// Different user agents.
@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn features_of_nothing_and_of_extremes_stay_in_their_bounds() {
         let zero = read(&Totals::default());
-        assert_eq!(zero, [0, 0, 0, 0, 0, 0, 0, 1000, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(zero, [0; COUNT]);
         let most = Totals {
             requests: 12 * u32::from(u16::MAX),
             errors: 12 * u32::from(u16::MAX),

@@ -41,7 +41,10 @@ fn find(subject: &Subject<'_>, rules: &Rules, memory: &Memory, now: Moment) -> O
         return Some(ban);
     }
     if identity.is_authenticated() {
-        return memory.bans.find(memory.behind(identity.address), now);
+        // Whoever became known only after his address was blocked does not walk out by that.
+        let since = memory.evidence.honoured_since(identity.key).unwrap_or(now);
+        let of_address = memory.bans.find(identity.address, now).filter(|ban| ban.since <= since);
+        return of_address.or_else(|| memory.bans.find(memory.behind(identity.address), now));
     }
     let wider = WIDER_PREFIXES.iter().filter(|(bits, _)| *bits < rules.ipv6_prefix);
     wider

@@ -66,6 +66,7 @@ pub struct Judged {
     claims: Claims,
     hashes: Hashes,
     page: u64,
+    bare_page: u64,
     client: IpAddr,
     route: usize,
     /// A list says that nobody is to look at it.
@@ -208,6 +209,8 @@ impl Pipeline {
         if !answer.finished.is_ours {
             let answered = Answered {
                 page: judged.page,
+                path: judged.bare_page,
+                address: judged.identity.address,
                 status: answer.site_status.unwrap_or(answer.finished.status),
                 is_login_redirect: answer.is_login_redirect,
                 sessions_set: answer.sessions_set,
@@ -235,6 +238,9 @@ impl Pipeline {
 
     fn undecided(&self, subject: &Subject<'_>) -> Judged {
         let facts = subject.facts;
+        let route = self.rules.route_key(facts.route);
+        let path = subject.hashes.path.hash;
+        let page = |query| Evidence::page(route, facts.method, path, query, &self.memory.hash);
         Judged {
             decision: Decision::Passed,
             layer: None,
@@ -248,13 +254,8 @@ impl Pipeline {
             charges: Charges::default(),
             claims: subject.claims,
             hashes: subject.hashes,
-            page: Evidence::page(
-                self.rules.route_key(facts.route),
-                facts.method,
-                subject.hashes.path.hash,
-                facts.query,
-                &self.memory.hash,
-            ),
+            page: page(facts.query),
+            bare_page: page(""),
             client: facts.client,
             route: facts.route,
             is_unjudged: false,

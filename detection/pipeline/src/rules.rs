@@ -35,6 +35,8 @@ pub struct Rules {
     pub(crate) bans: BanRules,
     pub(crate) limits: sunbeam_rate_limit::Rules,
     pub(crate) session_cookies: Vec<String>,
+    /// Proxies in front are declared: then nobody else is taken for one.
+    pub has_declared_proxies: bool,
     /// Bits of an IPv6 client's prefix.
     pub ipv6_prefix: u8,
     /// Crawlers.
@@ -82,6 +84,7 @@ impl Rules {
             },
             limits: sunbeam_rate_limit::Rules::new(rate_limit, ddos.window_secs, limits),
             session_cookies: rate_limit.session_cookies.clone(),
+            has_declared_proxies: false,
             ipv6_prefix: ddos.ipv6_prefix,
             bots: Bots::new(bots, &scanner.allowlist),
             bot_ttl_secs: scanner.bot_cache_ttl_secs,

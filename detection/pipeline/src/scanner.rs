@@ -32,6 +32,10 @@ impl Stage for ScannerStage {
         if subject.canonical == b"/robots.txt" {
             return Judgement::pass("robots_txt");
         }
+        if proof == Proof::Unknown && !subject.is_trial {
+            // Only about those who got so far: whoever is blocked raises no questions.
+            memory.proofs.ask(bot, subject.facts.client, now);
+        }
         match (bot.policy, proof) {
             (_, Proof::Refuted) => Judgement::block("fake_crawler", 403),
             (BotPolicy::Deny, _) => Judgement::block("crawler_denied", 403),

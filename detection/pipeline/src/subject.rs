@@ -5,7 +5,7 @@ use sunbeam_features::{AgentClass, BrowserEvidence, Hashes, agent_class, browser
 use sunbeam_rate_limit::{Charges, Claims, Identity, Quota, address_number};
 use sunbeam_reputation::{Bot, BotPolicy, Held, Named, Proof};
 use sunbeam_tables::Moment;
-use sunbeam_traffic::{Layer, LayerMode, RequestFacts};
+use sunbeam_traffic::RequestFacts;
 
 use crate::memory::Memory;
 use crate::proxies::is_likely_proxy;
@@ -71,8 +71,7 @@ impl<'a> Subject<'a> {
         let named =
             rules.bots.named(hashes.agent, facts.user_agent, || class_bits(agent_class(facts.user_agent)));
         let agent = class_of(named);
-        let asks = !is_trial && rules.mode(facts.route, Layer::Scanner) != LayerMode::Off;
-        let proof = |bot| memory.proofs.of(bot, facts.client, asks, now);
+        let proof = |bot| memory.proofs.of(bot, facts.client, now);
         let bot = named.bot.and_then(|index| Some((index, proof(rules.bots.get(index)?))));
         Self {
             facts,
@@ -83,7 +82,9 @@ impl<'a> Subject<'a> {
             agent,
             evidence: browser_evidence(agent, facts),
             bot,
-            is_undeclared_proxy: facts.has_untrusted_forwarding && is_likely_proxy(facts.client),
+            is_undeclared_proxy: facts.has_untrusted_forwarding
+                && !rules.has_declared_proxies
+                && is_likely_proxy(facts.client),
             is_trial,
             offender: Offender { key: identity.key, held: Held::Client },
             charges: Charges::default(),

@@ -22,6 +22,10 @@ const KIND_PAGE: u64 = 16;
 pub struct Answered<'a> {
     /// See [`Evidence::page`].
     pub page: u64,
+    /// The same without the query.
+    pub path: u64,
+    /// The key of the client's address.
+    pub address: u64,
     /// Of the answer.
     pub status: u16,
     /// A redirect to where one logs in.
@@ -33,13 +37,24 @@ pub struct Answered<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Honoured {
     until: u32,
+    /// Since when, without a break.
+    since: u32,
 }
 
 /// What a page answers to those who claim nothing, in seconds; 0: never seen.
 #[derive(Clone, Copy, Debug, Default)]
 struct Page {
+    /// With 401 or a redirect to the log-in.
     refused_at: u32,
-    served_at: u32,
+    /// With 403, and to whom last: a request may be refused for much else than who asks.
+    forbidden_at: u32,
+    forbidden_to: u32,
+}
+
+/// When a path was served to somebody who claimed nothing, whatever the query, in seconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Served {
+    at: u32,
 }
 
 /// See the module.
@@ -47,12 +62,17 @@ struct Page {
 pub struct Evidence {
     honoured: FixedTable<Honoured>,
     pages: FixedTable<Page>,
+    served: FixedTable<Served>,
 }
 
 impl Evidence {
     /// Room for so many sessions and tokens.
     pub fn new(identities: usize) -> Self {
-        Self { honoured: FixedTable::of_places(identities), pages: FixedTable::of_places(PAGES) }
+        Self {
+            honoured: FixedTable::of_places(identities),
+            pages: FixedTable::of_places(PAGES),
+            served: FixedTable::of_places(PAGES),
+        }
     }
 
     /// The hash of a page: one query may be for everybody and another not.
@@ -87,42 +107,61 @@ impl Evidence {
             self.honour(*claim, now);
         }
         let is_served = (200..300).contains(&answered.status);
-        let is_refused = matches!(answered.status, 401 | 403) || answered.is_login_redirect;
         if asked.is_anonymous() {
-            if is_served || is_refused {
-                self.note_page(answered.page, is_served, now);
-            }
+            self.note_stranger(answered, is_served, now);
             return;
         }
         let Some(claim) = asked.only() else { return };
         if answered.status == 401 {
             self.honoured.remove(claim);
-        } else if is_served && self.asks_for_login(answered.page, now) {
+        } else if is_served && self.asks_for_login(answered, now) {
             self.honour(claim, now);
         }
     }
 
-    fn honour(&self, claim: u64, now: Moment) {
-        let until = secs(now).saturating_add(u32::try_from(HONOURED_SECS).unwrap_or(u32::MAX));
-        self.honoured.with(claim, now, |honoured| honoured.until = until);
+    /// Since when the site honours a claim, in the time of [`Moment`].
+    pub fn honoured_since(&self, claim: u64) -> Option<Moment> {
+        self.honoured.peek(claim).map(|honoured| Moment::from_secs(honoured.since.into()))
     }
 
-    /// Only what was refused once is worth a place: of pages that serve everybody there is no end.
-    fn note_page(&self, page: u64, is_served: bool, now: Moment) {
+    fn honour(&self, claim: u64, now: Moment) {
+        let until = secs(now).saturating_add(u32::try_from(HONOURED_SECS).unwrap_or(u32::MAX));
+        self.honoured.with(claim, now, |honoured| {
+            if honoured.until <= secs(now) {
+                honoured.since = secs(now);
+            }
+            honoured.until = until;
+        });
+    }
+
+    fn note_stranger(&self, answered: &Answered<'_>, is_served: bool, now: Moment) {
         let at = secs(now).max(1);
         if is_served {
-            self.pages.change(page, |page| page.served_at = at);
-        } else {
-            self.pages.with(page, now, |page| page.refused_at = at);
+            self.served.with(answered.path, now, |served| served.at = at);
+        } else if answered.status == 401 || answered.is_login_redirect {
+            self.pages.with(answered.page, now, |page| page.refused_at = at);
+        } else if answered.status == 403 {
+            self.pages.with(answered.page, now, |page| {
+                (page.forbidden_at, page.forbidden_to) = (at, low_half(answered.address));
+            });
         }
     }
 
-    fn asks_for_login(&self, page: u64, now: Moment) -> bool {
-        let Some(page) = self.pages.peek(page) else { return false };
-        let since = |at: u32| u64::from(secs(now).saturating_sub(at));
-        let was_served = page.served_at > 0 && since(page.served_at) < PAGE_SECS;
-        page.refused_at > 0 && since(page.refused_at) < PAGE_SECS && !was_served
+    /// Whether the page refuses those who claim nothing, and its path serves none of them. A 403 says so only when it
+    /// met another client than the one who is served now: the reasons for it are the client's choice.
+    fn asks_for_login(&self, answered: &Answered<'_>, now: Moment) -> bool {
+        let is_recent = |at: u32| at > 0 && u64::from(secs(now).saturating_sub(at)) < PAGE_SECS;
+        if self.served.peek(answered.path).is_some_and(|served| is_recent(served.at)) {
+            return false;
+        }
+        let Some(page) = self.pages.peek(answered.page) else { return false };
+        is_recent(page.refused_at)
+            || (is_recent(page.forbidden_at) && page.forbidden_to != low_half(answered.address))
     }
+}
+
+fn low_half(key: u64) -> u32 {
+    u32::try_from(key & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 fn secs(moment: Moment) -> u32 {
@@ -133,10 +172,11 @@ fn secs(moment: Moment) -> u32 {
 mod tests {
     use super::*;
 
-    const NOBODY: Claims = Claims { session: None, bearer: None, has_other_credentials: false };
+    const NOBODY: Claims =
+        Claims { session: None, bearer: None, is_ambiguous: false, has_other_credentials: false };
 
     fn answered(page: u64, status: u16) -> Answered<'static> {
-        Answered { page, status, is_login_redirect: false, sessions_set: &[] }
+        Answered { page, path: page, address: 1, status, is_login_redirect: false, sessions_set: &[] }
     }
 
     #[test]
@@ -173,6 +213,19 @@ mod tests {
         assert!(evidence.is_honoured(7, now));
         see(&claim(7), 99, 401);
         assert!(!evidence.is_honoured(7, now), "logged out");
+        // A 403 has many reasons, and a client can bring them about.
+        see(&NOBODY, 20, 403);
+        see(&claim(9), 20, 200);
+        assert!(!evidence.is_honoured(9, now), "the same client made it refuse and serve");
+        evidence.observe(&claim(9), &Answered { address: 2, ..answered(20, 200) }, now);
+        assert!(evidence.is_honoured(9, now), "another client's");
+        // A path that serves strangers under another query.
+        evidence.observe(&NOBODY, &Answered { path: 77, ..answered(21, 200) }, now);
+        evidence.observe(&NOBODY, &Answered { path: 77, ..answered(22, 401) }, now);
+        evidence.observe(&claim(10), &Answered { path: 77, ..answered(22, 200) }, now);
+        assert!(!evidence.is_honoured(10, now));
+        see(&Claims { is_ambiguous: true, ..claim(11) }, 11, 200);
+        assert!(!evidence.is_honoured(11, now), "one of two session cookies: which?");
         // The cookie that the site set.
         evidence.observe(&NOBODY, &Answered { sessions_set: &[8], ..answered(14, 200) }, now);
         assert!(evidence.is_honoured(8, now));

@@ -34,6 +34,8 @@ pub struct Claims {
     pub session: Option<u64>,
     /// Its Bearer token.
     pub bearer: Option<u64>,
+    /// It has more than one session cookie.
+    pub is_ambiguous: bool,
     /// It has some other `Authorization`.
     pub has_other_credentials: bool,
 }
@@ -46,10 +48,11 @@ impl Claims {
         hash: &HashKey,
         is_honoured: impl Fn(u64) -> bool,
     ) -> Self {
-        let session = session_of(facts.cookies, session_cookies, hash, is_honoured);
+        let (session, is_ambiguous) = session_of(facts.cookies, session_cookies, hash, is_honoured);
         let token = bearer_token(facts.authorization);
         Self {
             session,
+            is_ambiguous,
             bearer: token.map(|token| hash.bytes(KIND_BEARER, clipped(token))),
             has_other_credentials: token.is_none() && !facts.authorization.is_empty(),
         }
@@ -57,7 +60,7 @@ impl Claims {
 
     /// The one claim, if there is exactly one.
     pub const fn only(&self) -> Option<u64> {
-        match (self.session, self.bearer, self.has_other_credentials) {
+        match (self.session, self.bearer, self.has_other_credentials || self.is_ambiguous) {
             (Some(one), None, false) | (None, Some(one), false) => Some(one),
             _ => None,
         }
@@ -75,7 +78,8 @@ fn session_of(
     names: &[String],
     hash: &HashKey,
     is_honoured: impl Fn(u64) -> bool,
-) -> Option<u64> {
+) -> (Option<u64>, bool) {
+    let mut count = 0_usize;
     let mut best: Option<(bool, usize, u64)> = None;
     for pair in cookies.iter().flat_map(|line| line.split(|byte| *byte == b';')) {
         let pair = pair.trim_ascii_start();
@@ -85,13 +89,14 @@ fn session_of(
         let Some((place, name)) = names.iter().enumerate().find(|(_, name)| is_meant(name)) else { continue };
         let value = pair.get(name.len() + 1..).unwrap_or_default();
         let Some(claim) = cookie_claim(name, value, hash) else { continue };
+        count += 1;
         let found = (!is_honoured(claim), place, claim);
         // Honoured before others, then by the order of the names.
         if best.is_none_or(|(is_not, known, _)| (found.0, found.1) < (is_not, known)) {
             best = Some(found);
         }
     }
-    best.map(|(_, _, claim)| claim)
+    (best.map(|(_, _, claim)| claim), count > 1)
 }
 
 /// The claim that a session cookie of this name and value makes; none without a value.

@@ -134,6 +134,8 @@ struct Book {
     config: Vec<Entry>,
     added: BTreeMap<u64, Entry>,
     last_id: u64,
+    /// Went by themselves, and nobody has asked yet.
+    over: Vec<Entry>,
 }
 
 /// See the module.
@@ -168,9 +170,24 @@ impl Lists {
     /// What is listed for an address now.
     pub fn find(&self, address: IpAddr, now: Moment) -> Option<Listed> {
         let compiled = self.compiled.load();
-        let holds = |listed: &&Listed| listed.until.is_none_or(|until| until > now);
-        let open = compiled.open.find(address).filter(holds);
-        open.or_else(|| compiled.blocked.find(address).filter(holds)).copied()
+        let is_over = |listed: &&Listed| listed.until.is_some_and(|until| until <= now);
+        let (open, blocked) = (compiled.open.find(address), compiled.blocked.find(address));
+        if open.iter().chain(&blocked).any(is_over) {
+            // What lies around it counts again, from this moment on.
+            self.drop_over(&mut self.book(), now);
+            let compiled = self.compiled.load();
+            return compiled.open.find(address).or_else(|| compiled.blocked.find(address)).copied();
+        }
+        open.or(blocked).copied()
+    }
+
+    /// The entry that counts for an address now, by a look at all of them: for who asks why.
+    pub fn entry_for(&self, address: IpAddr, now: Moment) -> Option<Entry> {
+        let book = self.book();
+        let all = book.config.iter().chain(book.added.values());
+        let holds = all.filter(|entry| entry.ends.is_none_or(|ends| ends > now));
+        let around = holds.filter(|entry| entry.network.contains(&address.to_canonical()));
+        around.max_by_key(|entry| (entry.list != List::Block, entry.network.prefix_len())).cloned()
     }
 
     /// Adds an entry; one for the same range in the same list is replaced and gives it its id. Returns it, and what
@@ -209,14 +226,20 @@ impl Lists {
         Ok((entry, before))
     }
 
-    /// Puts back what was kept.
-    pub fn restore(&self, entries: Vec<Entry>) {
+    /// Puts back what was kept. Of two for one range in one list the later counts; the others are returned.
+    pub fn restore(&self, entries: Vec<Entry>) -> Vec<Entry> {
         let mut book = self.book();
+        let mut dropped = Vec::new();
         for entry in entries {
             book.last_id = book.last_id.max(entry.id);
+            let same = |known: &&Entry| known.network == entry.network && known.list == entry.list;
+            if let Some(before) = book.added.values().find(same).map(|before| before.id) {
+                dropped.extend(book.added.remove(&before));
+            }
             book.added.insert(entry.id, entry);
         }
         self.compile(&book);
+        dropped
     }
 
     /// Takes out what operators added for exactly this range.
@@ -235,20 +258,26 @@ impl Lists {
         removed
     }
 
-    /// Takes out what is over.
+    /// Takes out what is over; everything that went since the last call.
     pub fn expire(&self, now: Moment) -> Vec<Entry> {
         let mut book = self.book();
+        self.drop_over(&mut book, now);
+        std::mem::take(&mut book.over)
+    }
+
+    fn drop_over(&self, book: &mut Book, now: Moment) {
         let over: Vec<u64> = book
             .added
             .values()
             .filter(|entry| entry.ends.is_some_and(|ends| ends <= now))
             .map(|entry| entry.id)
             .collect();
-        let removed: Vec<Entry> = over.iter().filter_map(|id| book.added.remove(id)).collect();
-        if !removed.is_empty() {
-            self.compile(&book);
+        if over.is_empty() {
+            return;
         }
-        removed
+        let removed: Vec<Entry> = over.iter().filter_map(|id| book.added.remove(id)).collect();
+        book.over.extend(removed);
+        self.compile(book);
     }
 
     /// Every entry: of the configuration, then as they were added.
@@ -319,15 +348,21 @@ mod tests {
             "one place for one range"
         );
         lists.add(new("192.0.2.0/28", List::Exempt, Some(30)), start).unwrap();
-        assert_eq!(find("198.51.100.9", 89), Some((List::Block, Origin::Operator)));
-        assert_eq!(find("198.51.100.9", 90), None, "over, even before anybody cleans up");
         assert_eq!(find("192.0.2.1", 29), Some((List::Exempt, Origin::Operator)));
+        assert_eq!(find("198.51.100.9", 89), Some((List::Block, Origin::Operator)));
+        lists.add(new("198.51.0.0/16", List::Block, None), start).unwrap();
+        assert_eq!(
+            find("198.51.100.9", 90),
+            Some((List::Block, Origin::Operator)),
+            "the wider one counts at once"
+        );
+        assert_eq!(lists.remove("198.51.0.0/16".parse().unwrap(), List::Block).len(), 1);
+        assert_eq!(find("198.51.100.9", 90), None);
         assert_eq!(find("192.0.2.1", 30), Some((List::Block, Origin::Config)));
-        assert_eq!(lists.expire(Moment::from_secs(45)).len(), 1);
-        assert_eq!(lists.remove("198.51.100.0/24".parse().unwrap(), List::Block).len(), 1);
-        assert_eq!(find("198.51.100.9", 0), None);
+        assert_eq!(lists.expire(Moment::from_secs(45)).len(), 2, "both went by themselves");
+        assert_eq!(lists.expire(Moment::from_secs(45)), []);
         let kept = vec![Entry { id: 40, ..second }];
-        lists.restore(kept);
+        assert_eq!(lists.restore(kept), []);
         assert_eq!(lists.add(new("203.0.113.1/32", List::Block, None), start).unwrap().0.id, 41);
     }
 

@@ -164,3 +164,18 @@ fn a_browser_is_told_from_others_and_neither_a_cookie_nor_its_headers_open_anyth
     assert_eq!(stopped, Some(10));
     assert_eq!(served(&browser("198.51.100.9"), "/", 40), 20, "and has the limits of everybody");
 }
+
+#[test]
+fn who_is_blocked_raises_no_questions() {
+    let site = site("lists.block = [\"2001:db8:bad::/48\"]\n", "");
+    let proxy = &site.proxy;
+    for number in 0..60 {
+        let listed = crawler(proxy, &format!("2001:db8:bad:{number:x}::1"), GOOGLEBOT);
+        assert_eq!(listed.get(SHOP, "/").status, 403);
+    }
+    assert_eq!(site.dns.asked(), Vec::<String>::new());
+    let real = "198.51.100.1";
+    site.dns.name_of(address(real), "crawl-1.googlebot.com");
+    site.dns.address_of("crawl-1.googlebot.com", address(real));
+    eventually_judged(proxy, &crawler(proxy, real, GOOGLEBOT), "verified_crawler");
+}

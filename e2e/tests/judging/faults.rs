@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What lies, breaks or is in the way.
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use sunbeam_testkit::{TestProxy, eventually};
 
 use super::{NOBODY_IS_SPARED, SHOP, from, layer, node, record, served, shop, wait_for_metric};
@@ -30,22 +33,103 @@ fn forwarding_fields_of_a_stranger_change_nothing() {
 }
 
 #[test]
-fn a_block_that_cannot_be_kept_is_refused_and_the_node_serves_on() {
+fn a_state_that_was_damaged_is_told_with_the_remedy_and_nothing_is_thrown_away() {
     let backend = shop();
     let mut proxy = node(&backend, NOBODY_IS_SPARED, "");
-    let blocked = proxy.api("POST", "/api/v1/blocklist", "{\"ip\":\"192.0.2.1\"}");
-    assert_eq!(blocked.status, 200);
+    for number in 0..40 {
+        let blocked = proxy.api("POST", "/api/v1/blocklist", &format!("{{\"ip\":\"192.0.2.{number}\"}}"));
+        assert_eq!(blocked.status, 200);
+    }
     proxy.drain();
-    // A state that was cut off in the middle: the node says so and does not start with half of its lists.
     let path = proxy.folder().join("state.redb");
     let bytes = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
-    let text = format!(
-        "[state]\npath = {:?}\n[listen]\nhttp = \"127.0.0.1:0\"\nhttps = []\n",
-        path.display().to_string()
-    );
-    let error = TestProxy::builder().config(&text).try_start().map(drop).unwrap_err().to_string();
-    assert!(error.contains("state.redb"), "{error}");
+    let noise: Vec<u8> = (0..bytes.len()).map(|at| u8::try_from(at * 7919 % 251).unwrap()).collect();
+    for (name, damaged) in [
+        ("grown", [&bytes[..], &noise[..]].concat()),
+        ("its middle overwritten", [&bytes[..4096], &noise[4096..]].concat()),
+        ("cut after its head", bytes[..100].to_vec()),
+        ("cut in half", bytes[..bytes.len() / 2].to_vec()),
+    ] {
+        // Another file: the node before may still have its own open.
+        let path = proxy.folder().write(&format!("{name}.redb"), &damaged);
+        let text = format!("[state]\npath = {:?}\n", path.display().to_string());
+        let started = TestProxy::builder().config(&text).try_start();
+        // What the library mends by itself may start; what it cannot is told.
+        let must_fail = name.starts_with("cut");
+        match started.map(drop) {
+            Ok(()) => assert!(!must_fail, "{name}: started"),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains(".redb") && error.contains("put it aside"), "{name}: {error}");
+                assert_eq!(
+                    std::fs::metadata(&path).unwrap().len(),
+                    damaged.len() as u64,
+                    "{name}: it is still there"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn once_a_proxy_is_declared_nobody_else_is_taken_for_one() {
+    let backend = shop();
+    let config = "listen.trusted_proxies = [\"198.51.100.0/24\"]\nrate_limit.bypass_cidrs = []\nddos.error_threshold = 10\n";
+    let proxy = node(&backend, config, "");
+    let through = |number: usize| from(&proxy, &format!("203.0.113.{number}"));
+    assert_eq!((0..30).position(|number| through(number).get(SHOP, "/missing").status == 429), Some(10));
+}
+
+#[test]
+fn who_becomes_known_after_his_address_was_blocked_is_not_free_by_that() {
+    let backend = shop();
+    let proxy = node(&backend, &format!("{NOBODY_IS_SPARED}ddos.error_threshold = 10\n"), "");
+    from(&proxy, "203.0.113.8").get(SHOP, "/login?before");
+    sleep(Duration::from_millis(1100));
+    served(&from(&proxy, "203.0.113.7"), "/missing", 10);
+    assert_eq!(from(&proxy, "203.0.113.7").get(SHOP, "/").status, 429);
+    sleep(Duration::from_millis(1100));
+    from(&proxy, "203.0.113.8").get(SHOP, "/login?after");
+    let with = |who: &str| from(&proxy, "203.0.113.7").header("cookie", &format!("session=real-{who}"));
+    assert_eq!(with("before").get(SHOP, "/").status, 200);
+    assert_eq!(with("after").get(SHOP, "/").status, 429);
+}
+
+#[test]
+fn blocks_and_unblocks_at_the_same_time_leave_no_ghosts() {
+    let backend = shop();
+    let (folder, text) =
+        (sunbeam_testkit::TestFolder::new(), |path: &str| format!("[state]\npath = {path:?}\n"));
+    let path = folder.join("state.redb").display().to_string();
+    let mut proxy = TestProxy::builder().config(&text(&path)).route("shop", &backend.url()).start();
+    std::thread::scope(|scope| {
+        for thread in 0..6 {
+            let proxy = &proxy;
+            scope.spawn(move || {
+                for round in 0..25 {
+                    let ip = format!("192.0.2.{}", (thread + round) % 4);
+                    if (thread + round) % 2 == 0 {
+                        proxy.api("POST", "/api/v1/blocklist", &format!("{{\"ip\":{ip:?}}}"));
+                    } else {
+                        proxy.api("DELETE", &format!("/api/v1/blocklist/{ip}"), "");
+                    }
+                }
+            });
+        }
+    });
+    let blocks = |proxy: &TestProxy| {
+        let blocks = proxy.api("GET", "/api/v1/blocklist", "").json();
+        let mut all: Vec<String> =
+            blocks["blocks"].as_array().unwrap().iter().map(|block| block["cidr"].to_string()).collect();
+        all.sort();
+        all
+    };
+    let before = blocks(&proxy);
+    proxy.drain();
+    let again = eventually("the state is free", || {
+        TestProxy::builder().config(&text(&path)).route("shop", &backend.url()).try_start().ok()
+    });
+    assert_eq!(blocks(&again), before);
 }
 
 #[test]

@@ -91,6 +91,22 @@ fn the_api_blocks_as_the_seed_said_and_tells_how_to_undo_it() {
         assert_eq!(code, want, "{name}: {answer}");
         assert!(answer["error"].is_string(), "{name}");
     }
+    for wide in ["0.0.0.0/1", "2000::/3"] {
+        assert_eq!(block(&proxy, &json!({"ip": wide})).0, 422, "{wide}");
+    }
+    // A range by its number, and as people write it; and a block in place of another says so.
+    block(&proxy, &json!({"ip": "198.51.100.0/24", "reason": "it's noise"}));
+    let (_, shorter) = block(&proxy, &json!({"ip": "198.51.100.0/24", "duration_seconds": 60}));
+    assert!(
+        shorter["message"]
+            .as_str()
+            .is_some_and(|text| text.ends_with("before, it was blocked until it is unblocked"))
+    );
+    assert_eq!(shorter["undo"], "sunbeam block 198.51.100.0/24 --why 'it'\\''s noise'");
+    let id = shorter["id"].as_str().unwrap();
+    assert_eq!(proxy.api("DELETE", &format!("/api/v1/blocklist/{id}"), "").status, 200);
+    block(&proxy, &json!({"ip": "198.51.100.0/24"}));
+    assert_eq!(proxy.api("DELETE", "/api/v1/blocklist/198.51.100.0/24", "").status, 200);
     let (code, answer) = block(&proxy, &json!({"ip": "192.0.2.50", "dry_run": true}));
     assert_eq!(
         (code, &answer["message"], status(&proxy, "192.0.2.50")),

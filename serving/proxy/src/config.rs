@@ -3,6 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use sunbeam_config::{Reader, Secret, choice, section};
 use sunbeam_listeners::{LimitsSection, ListenAddress, ListenSection, SshSection, TlsSection, TlsStore};
 use sunbeam_pipeline::{DdosSection, DetectionSection, ScannerSection};
@@ -323,21 +324,49 @@ impl Config {
     fn check_judging(&self, reader: &mut Reader) {
         self.ddos.check(reader);
         self.scanner.check(reader);
-        for (key, ranges) in
-            [("lists.allow", &self.lists.allow), ("rate_limit.bypass_cidrs", &self.rate_limit.bypass_cidrs)]
-        {
-            for (index, range) in ranges.iter().enumerate().filter(|(_, range)| range.0.prefix_len() == 0) {
-                let message = format!("`{}` is everybody: nobody would be held up any more", range.0);
+        for (key, ranges, means) in [
+            ("lists.allow", &self.lists.allow, "nobody among them is judged"),
+            ("rate_limit.bypass_cidrs", &self.rate_limit.bypass_cidrs, "none of them has limits"),
+            (
+                "listen.trusted_proxies",
+                &self.listen.trusted_proxies,
+                "each of them chooses the address it is judged by",
+            ),
+            ("lists.block", &self.lists.block, "only `lists.allow` among them is served"),
+        ] {
+            for (index, range) in ranges.iter().enumerate().filter(|(_, range)| is_very_wide(range.0)) {
+                let message = format!("`{}` is nearly everybody: {means}", range.0);
                 reader.warning(&format!("{key}[{index}]"), message);
             }
         }
         for (index, range) in self.lists.block.iter().enumerate() {
-            let at = format!("lists.block[{index}]");
-            if range.0.prefix_len() == 0 {
-                reader
-                    .warning(&at, format!("`{}` is everybody: only `lists.allow` would be served", range.0));
-            } else if self.lists.allow.iter().any(|allowed| allowed.0.contains(&range.0)) {
-                reader.warning(&at, format!("`{}` is allowed by `lists.allow`, which is stronger", range.0));
+            if self.lists.allow.iter().any(|allowed| allowed.0.contains(&range.0)) {
+                let message = format!("`{}` is allowed by `lists.allow`, which is stronger", range.0);
+                reader.warning(&format!("lists.block[{index}]"), message);
+            }
+        }
+        for (index, entry) in self.scanner.allowlist.iter().enumerate() {
+            let at = format!("scanner.allowlist[{index}]");
+            if entry.cidrs.iter().any(|range| is_very_wide(range.0)) {
+                reader.warning(&format!("{at}.cidrs"), "nearly every address proves it");
+            }
+            if let Some(suffix) =
+                entry.dns_suffixes.iter().find(|suffix| !suffix.trim_matches('.').contains('.'))
+            {
+                reader.warning(
+                    &format!("{at}.dns_suffixes"),
+                    format!("`{suffix}`: everybody can have a name there"),
+                );
+            }
+        }
+        let ddos = &self.ddos;
+        for (key, threshold) in
+            [("error_threshold", ddos.error_threshold), ("request_threshold", ddos.request_threshold)]
+        {
+            if threshold > 0 && ddos.min_events > threshold {
+                let message =
+                    format!("{threshold} is not reached before `ddos.min_events` ({})", ddos.min_events);
+                reader.warning(&format!("ddos.{key}"), message);
             }
         }
         let limits = &self.rate_limit;
@@ -346,6 +375,9 @@ impl Config {
             ("authenticated", limits.authenticated.burst, limits.authenticated.rate),
             ("unauthenticated", limits.unauthenticated.burst, limits.unauthenticated.rate),
         ] {
+            if burst == 0 && (name != "global" || rate > 0.0) && limits.enabled {
+                reader.warning(&format!("rate_limit.{name}.burst"), "is 0: there is no such limit");
+            }
             if burst > 0 && rate <= 0.0 {
                 reader.error(
                     &format!("rate_limit.{name}.rate"),
@@ -368,6 +400,11 @@ impl Config {
         });
         is_here && url.port == bind.0.port() && url.port != 0
     }
+}
+
+/// Whether a range holds so many addresses that hardly anybody means it.
+fn is_very_wide(range: IpNet) -> bool {
+    if range.addr().is_ipv4() { range.prefix_len() < 8 } else { range.prefix_len() < 16 }
 }
 
 /// Whether one socket keeps the other from being bound: the same port of one address, or of all.

@@ -111,6 +111,8 @@ pub(crate) struct Core {
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) orders: Vec<UnboundedSender<Order>>,
     pub(crate) changing: Mutex<Changing>,
+    /// Held while lists change in memory and on the disk: what one says, the other has to say too.
+    pub(crate) listing: Mutex<()>,
     /// The process that serves in this one's place.
     pub(crate) successor: watch::Sender<Option<i32>>,
 }
@@ -327,6 +329,11 @@ impl Core {
         }
         self.remember(changing, &running, generation, way_back, mode);
         Ok(report)
+    }
+
+    /// See [`Core::listing`].
+    pub(crate) fn listing(&self) -> MutexGuard<'_, ()> {
+        self.listing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The backends of the configuration that is in use now: their company, their checks.

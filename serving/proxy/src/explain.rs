@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use http::Uri;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sunbeam_config::Loaded;
@@ -129,6 +130,17 @@ fn told(pipeline: &Pipeline, facts: &RequestFacts<'_>, route: &str, now: Moment)
         .map(|(row, value)| json!({"name": row.name, "value": value, "unit": row.unit}))
         .collect();
     let is_blocked = judged.decision == Decision::Blocked;
+    let listed = pipeline.memory().lists.entry_for(facts.client, now).map(|entry| {
+        let until = entry.until.and_then(|until| Timestamp::from_second(until).ok());
+        let until = until.map_or_else(String::new, |until| format!(" until {until}"));
+        format!(
+            "{} {} by {}{until} {}",
+            entry.list.as_str(),
+            entry.network,
+            entry.origin.as_str(),
+            entry.reason
+        )
+    });
     json!({
         "request": {
             "route": route,
@@ -139,7 +151,7 @@ fn told(pipeline: &Pipeline, facts: &RequestFacts<'_>, route: &str, now: Moment)
             "kind": judged.identity.kind.as_str(),
             "authenticated": judged.identity.is_authenticated(),
         },
-        "layers": opinions.iter().map(opinion).collect::<Vec<_>>(),
+        "layers": opinions.iter().map(|one| opinion(one, listed.as_deref())).collect::<Vec<_>>(),
         "decision": {
             "verdict": judged.decision.as_str(),
             "layer": judged.layer.map(Layer::as_str),
@@ -152,14 +164,18 @@ fn told(pipeline: &Pipeline, facts: &RequestFacts<'_>, route: &str, now: Moment)
     })
 }
 
-fn opinion(opinion: &Opinion) -> Value {
+fn opinion(opinion: &Opinion, listed: Option<&str>) -> Value {
     let judgement = opinion.judgement;
     json!({
         "layer": opinion.stage,
         "mode": opinion.mode.as_str(),
         "verdict": judgement.map_or("not asked", |judgement| judgement.verdict.as_str()),
         "reason": judgement.map_or("", |judgement| judgement.reason),
-        "detail": judgement.and_then(|judgement| judgement.retry_after_secs).map_or_else(String::new, |secs| format!("retry after {secs} s")),
+        "detail": match judgement.and_then(|judgement| judgement.retry_after_secs) {
+            Some(secs) => format!("retry after {secs} s"),
+            None if opinion.stage == "lists" => listed.unwrap_or_default().trim_end().to_owned(),
+            None => String::new(),
+        },
     })
 }
 

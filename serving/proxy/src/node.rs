@@ -163,6 +163,7 @@ impl Node {
             orders: workers.iter().map(|worker| worker.orders.clone()).collect(),
             runtime: runtime.handle().clone(),
             changing: Mutex::new(Changing::default()),
+            listing: Mutex::default(),
             shared,
             state,
             files,

@@ -349,12 +349,38 @@ fn set_session(line: &[u8], names: &[String], hash: &HashKey) -> Option<u64> {
     let (name, value) = (pair.get(..at)?.trim_ascii(), pair.get(at + 1..)?);
     let name = names.iter().find(|known| known.as_bytes() == name)?;
     let ends = |part: &[u8]| {
-        let part = part.trim_ascii().to_ascii_lowercase();
-        part.starts_with(b"max-age=0")
-            || part.starts_with(b"max-age=-")
-            || part.starts_with(b"expires=thu, 01 jan 1970")
+        let part = String::from_utf8_lossy(part).to_ascii_lowercase();
+        let (attribute, value) = part.split_once('=').unwrap_or((&part, ""));
+        match (attribute.trim(), value.trim()) {
+            ("max-age", age) => age.starts_with('-') || age.trim_start_matches('0').is_empty(),
+            ("expires", date) => is_past(date),
+            _ => false,
+        }
     };
     if parts.any(ends) { None } else { cookie_claim(name, value, hash) }
+}
+
+/// Whether a cookie's date is over. Dates come with and without hyphens; one that cannot be read is not.
+fn is_past(date: &str) -> bool {
+    let words: Vec<String> = date
+        .split([' ', '-', ','])
+        .filter(|word| !word.is_empty())
+        .map(|word| {
+            let mut letters = word.chars();
+            letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+        })
+        .collect();
+    let [_, day, month, year, time, ..] = words.as_slice() else { return false };
+    let year = if year.len() == 2 {
+        format!("{}{year}", if year.as_str() < "70" { "20" } else { "19" })
+    } else {
+        year.clone()
+    };
+    // The day of the week says nothing new, and is often wrong; any will do, but it must be the right one.
+    let at = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"].iter().find_map(|weekday| {
+        httpdate::parse_http_date(&format!("{weekday}, {day:0>2} {month} {year} {time} GMT")).ok()
+    });
+    at.is_some_and(|at| at <= std::time::SystemTime::now())
 }
 
 fn leads_to_login(location: &str) -> bool {
@@ -668,5 +694,31 @@ fn upstream_failed(error: &UpstreamError) -> Denial {
             denial.header(header::RETRY_AFTER, HeaderValue::from(*retry_after_secs))
         }
         UpstreamError::Backend { .. } => denial,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_that_the_site_deletes_opens_no_session() {
+        let (names, hash) = (["session".to_owned()], HashKey::fixed(1));
+        for (line, opens) in [
+            ("session=a", true),
+            ("session=a; Path=/; Max-Age=3600; HttpOnly", true),
+            ("session=a; Expires=Fri, 01 Jan 2100 00:00:00 GMT", true),
+            ("session=a; Max-Age=0", false),
+            ("session=a; max-age = 0", false),
+            ("session=a; Max-Age=-1", false),
+            ("session=a; Expires=Thu, 01 Jan 1970 00:00:00 GMT", false),
+            ("session=a; expires=Thu, 01-Jan-1970 00:00:00 GMT", false),
+            ("session=a; Expires=Thursday, 01-Jan-70 00:00:00 GMT", false),
+            ("session=a; Expires=Wed, 01-Jan-2020 10:00:00 GMT", false),
+            ("session=", false),
+            ("other=a", false),
+        ] {
+            assert_eq!(set_session(line.as_bytes(), &names, &hash).is_some(), opens, "{line}");
+        }
     }
 }

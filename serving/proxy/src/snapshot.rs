@@ -66,7 +66,16 @@ pub(crate) fn rules(config: &Config) -> Rules {
             rate_limits: &route.rate_limits,
         })
         .collect();
-    Rules::new(&config.detection, &config.ddos, &config.scanner, &config.rate_limit, &config.bots, &routes)
+    let mut rules = Rules::new(
+        &config.detection,
+        &config.ddos,
+        &config.scanner,
+        &config.rate_limit,
+        &config.bots,
+        &routes,
+    );
+    rules.has_declared_proxies = !config.listen.trusted_proxies.is_empty();
+    rules
 }
 
 /// Why a checked configuration still cannot be served: a file changed since the check.

@@ -4,6 +4,7 @@
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -121,7 +122,11 @@ impl State {
         let folder = folder.to_owned();
         fs::create_dir_all(&folder).map_err(|source| StateError::Folder { path: folder.clone(), source })?;
         let database = Mutex::new(Held::Open(open(&path)?));
-        Ok(Self { database, path, folder })
+        let state = Self { database, path, folder };
+        // A file that was damaged is found here, before anything is served by half of it.
+        let read = state.history().and_then(|_| state.entries()).and_then(|_| state.bans());
+        read.map_err(|error| damaged(&state.path, &error.to_string()))?;
+        Ok(state)
     }
 
     /// Runs `work` on the database. After an error of its file (a full disk) redb wants it opened anew.
@@ -135,7 +140,9 @@ impl State {
                 return Err(StateError::Lent);
             }
         };
-        let result = work(&open);
+        // On a damaged file the library panics in places.
+        let result = catch_unwind(AssertUnwindSafe(|| work(&open)))
+            .unwrap_or_else(|_| Err(StateError::Database("its file is damaged".to_owned())));
         if result.is_ok() {
             *database = Held::Open(open);
         }
@@ -313,7 +320,23 @@ fn open(path: &Path) -> Result<Database, StateError> {
         .open(path)
         .map_err(|error| failed(error.to_string()))?;
     let backend = redb::backends::FileBackend::new(file).map_err(|error| failed(error.to_string()))?;
-    redb::Builder::new().create_with_backend(backend).map_err(|error| failed(error.to_string()))
+    let opened = catch_unwind(AssertUnwindSafe(|| redb::Builder::new().create_with_backend(backend)));
+    match opened {
+        Ok(Ok(database)) => Ok(database),
+        Ok(Err(error @ redb::DatabaseError::DatabaseAlreadyOpen)) => Err(failed(error.to_string())),
+        Ok(Err(error)) => Err(damaged(path, &error.to_string())),
+        Err(_) => Err(damaged(path, "its structure makes no sense")),
+    }
+}
+
+/// Nothing is thrown away by itself: blocks would be gone without a word.
+fn damaged(path: &Path, reason: &str) -> StateError {
+    let reason = format!(
+        "{reason}; if the file is damaged, put it aside (`mv {0} {0}.damaged`) and start again: what is lost then are \
+         the blocks and list entries that were added while the node ran, and the kept configurations",
+        path.display()
+    );
+    StateError::Open { path: path.to_owned(), reason }
 }
 
 fn write(

@@ -215,7 +215,7 @@ fn check_rate_limits(section: &RouteSection, at: &str, report: &mut dyn FnMut(&s
     }
     for (index, limit) in section.rate_limits.iter().enumerate() {
         let at = format!("{at}.rate_limits[{index}]");
-        let is_odd = ["//", "/.", "\\", "%", "?", "#", ";"].iter().any(|odd| limit.path.contains(odd));
+        let is_odd = ["//", "/.", "\\", "%", "?", "#", ";", "*"].iter().any(|odd| limit.path.contains(odd));
         if !limit.path.starts_with('/') || is_odd {
             report(
                 &format!("{at}.path"),

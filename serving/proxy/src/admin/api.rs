@@ -151,9 +151,10 @@ fn read<T: DeserializeOwned>(body: &str) -> Result<T, Refused> {
     serde_json::from_str(body).map_err(|wrong| Refused::Wrong(format!("the body is wrong: {wrong}")))
 }
 
+/// See [`unblock_range`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct UnblockQuery {
+pub(super) struct UnblockQuery {
     dry_run: bool,
 }
 
@@ -162,6 +163,15 @@ async fn unblock(
     Path(what): Path<String>,
     Query(query): Query<UnblockQuery>,
 ) -> Response {
+    told(blocking(move || lists::unblock(&core, &what, query.dry_run)).await)
+}
+
+pub(super) async fn unblock_range(
+    State(core): State<Arc<Core>>,
+    Path((address, bits)): Path<(String, String)>,
+    Query(query): Query<UnblockQuery>,
+) -> Response {
+    let what = format!("{address}/{bits}");
     told(blocking(move || lists::unblock(&core, &what, query.dry_run)).await)
 }
 

@@ -129,8 +129,12 @@ pub(super) fn lists(core: &Core) -> Value {
 pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr>) -> Result<Value, Refused> {
     let Cidr(network) = request.ip.parse().map_err(Refused::Wrong)?;
     let network = canonical(network);
-    if network.prefix_len() == 0 {
-        return Err(Refused::Wrong(format!("`{network}` is everybody")));
+    let is_too_wide =
+        if network.addr().is_ipv4() { network.prefix_len() < 8 } else { network.prefix_len() < 16 };
+    if is_too_wide {
+        return Err(Refused::Wrong(format!(
+            "`{network}` is nearly everybody: the widest that can be blocked is a /8, or a /16 of IPv6"
+        )));
     }
     if let Some(secs) = request.duration_seconds
         && !(1..=SECS_MAX).contains(&secs)
@@ -168,12 +172,22 @@ pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr
         secs: request.duration_seconds,
     };
     let lists = &core.shared.memory.lists;
+    let _listing = core.listing();
     let added = lists.add(new, core.shared.now()).map_err(|full| Refused::Failed(full.to_string()))?;
     let (entry, before) = added;
     if let Err(error) = core.state.keep_entry(&KeptEntry::from(&entry)) {
         lists.remove(network, List::Block);
-        lists.restore(before.into_iter().collect());
+        drop(lists.restore(before.into_iter().collect()));
         return Err(Refused::Failed(format!("not blocked, because it cannot be kept: {error}")));
+    }
+    if let (Some(before), Some(answer)) = (&before, answer.as_object_mut()) {
+        let message = answer.get("message").and_then(Value::as_str).unwrap_or_default();
+        let until = before
+            .until
+            .map_or_else(|| "until it is unblocked".to_owned(), |until| format!("until {}", moment(until)));
+        let message = format!("{message}; before, it was blocked {until}");
+        answer.insert("message".to_owned(), message.into());
+        answer.insert("undo".to_owned(), block_command(before).into());
     }
     core.shared.detection.layers.blocks(Origin::Operator.as_str()).inc();
     tracing::info!(%network, secs, reason = request.reason, "blocked by an operator");
@@ -183,11 +197,32 @@ pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr
     Ok(answer)
 }
 
+/// The command that makes a listed block again.
+fn block_command(entry: &Entry) -> String {
+    let left = entry.until.map(|until| until - Timestamp::now().as_second());
+    let how_long = left.map(|secs| format!(" --for {}s", secs.max(1))).unwrap_or_default();
+    let why =
+        if entry.reason.is_empty() { String::new() } else { format!(" --why {}", quoted(&entry.reason)) };
+    format!("sunbeam block {}{how_long}{why}", short(entry.network))
+}
+
+/// One word for a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 /// Takes back what blocks exactly this range, or has this id. An address that a layer had blocked is left alone for a
 /// day.
 pub(super) fn unblock(core: &Core, what: &str, is_dry_run: bool) -> Result<Value, Refused> {
-    let network = what.parse::<Cidr>().map(|cidr| canonical(cidr.0));
     let memory = &core.shared.memory;
+    let _listing = core.listing();
+    // An entry of a list may be named by its number, too.
+    let numbered = what.parse::<u64>().ok().filter(|id| *id > 0 && what.len() < 16);
+    let numbered = numbered.and_then(|id| memory.lists.all().into_iter().find(|entry| entry.id == id));
+    let network = match &numbered {
+        Some(entry) => Ok(entry.network),
+        None => what.parse::<Cidr>().map(|cidr| canonical(cidr.0)),
+    };
     let now = core.shared.now();
     let id = u64::from_str_radix(what, 16).ok().filter(|_| what.len() == 16);
     let prefix = core.shared.snapshot().config.ddos.ipv6_prefix;
@@ -222,12 +257,14 @@ pub(super) fn unblock(core: &Core, what: &str, is_dry_run: bool) -> Result<Value
             None => format!("`{what}` is not blocked"),
         }));
     }
-    let of_list = listed.first().map(|entry| entry.until.map(|until| until - Timestamp::now().as_second()));
     let secs_left =
         |ban: &Ban| i64::try_from(ban.until.micros_since(now).div_ceil(1_000_000)).unwrap_or(i64::MAX);
-    let left = of_list.unwrap_or_else(|| bans.iter().map(secs_left).max());
-    let how_long = left.map(|secs| format!(" --for {}s", secs.max(1))).unwrap_or_default();
-    let undo = network.as_ref().map(|network| format!("sunbeam block {}{how_long}", short(*network))).ok();
+    let left = bans.iter().map(secs_left).max().unwrap_or(1);
+    let undo = match (listed.first(), &network) {
+        (Some(entry), _) => Some(block_command(entry)),
+        (None, Ok(network)) => Some(format!("sunbeam block {} --for {left}s", short(*network))),
+        (None, Err(_)) => None,
+    };
     let verb = if is_dry_run { "would be unblocked" } else { "unblocked" };
     let has_grace = banned > 0 || single.is_some();
     let grace = if has_grace { "; no layer blocks it again for a day" } else { "" };
@@ -247,7 +284,12 @@ pub(super) fn unblock(core: &Core, what: &str, is_dry_run: bool) -> Result<Value
     if let Some(one) = single.filter(|_| banned == 0) {
         memory.bans.grant_grace(memory.address_key(one.addr(), prefix), one.addr(), now);
     }
-    crate::judging::flush(core);
+    if let Err(error) = crate::judging::keep_bans(core) {
+        bans.iter().for_each(|ban| memory.bans.restore(*ban, now));
+        if banned > 0 {
+            return Err(Refused::Failed(format!("still blocked, because it cannot be kept: {error}")));
+        }
+    }
     tracing::info!(what, banned, "unblocked by an operator");
     Ok(answer)
 }

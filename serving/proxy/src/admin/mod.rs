@@ -18,7 +18,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use futures_util::Stream;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -132,6 +132,9 @@ pub(crate) fn management_router(core: &Arc<Core>) -> Router {
     }
     let api = api
         .route("/api/v1/events", get(events))
+        // A range as people write it, its slash not encoded.
+        .route("/api/v1/blocklist/{address}/{bits}", delete(api::unblock_range))
+        .route("/api/v1/blacklist/{address}/{bits}", delete(api::unblock_range))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(core), guard::require_token));
     probes()
         .route("/openapi.json", get(openapi))

@@ -49,15 +49,8 @@ pub(super) async fn keep(core: Arc<Core>) {
     }
 }
 
-/// Writes down the blocks that hold now.
-pub(super) fn keep_bans(core: &Core) {
-    let bans = bans(&core.shared);
-    if let Err(error) = core.state.keep_bans(&bans) {
-        warn!(%error, "blocks are not kept over a restart");
-    }
-}
-
-fn bans(shared: &Shared) -> Vec<KeptBan> {
+/// The blocks that hold now, and who is left alone.
+pub(super) fn bans(shared: &Shared) -> Vec<KeptBan> {
     let (moment, now) = (shared.now(), Timestamp::now().as_second());
     let bans = &shared.memory.bans;
     let all = bans.all(moment).into_iter().chain(bans.graced(moment));
@@ -68,10 +61,12 @@ impl Core {
     fn tidy(&self, book: &mut Book) {
         let shared = &self.shared;
         let now = shared.now();
+        let listing = self.listing();
         for over in shared.memory.lists.expire(now) {
             // It is over also where it stays written: nobody puts it back.
             drop(self.state.forget_entry(over.id));
         }
+        drop(listing);
         for report in shared.memory.floods.news() {
             self.say_flood(&report);
         }

@@ -65,7 +65,9 @@ pub(crate) fn restore(core: &Core) -> Result<(), StateError> {
     if !entries.is_empty() || blocked > 0 {
         info!(entries = entries.len(), blocked, "lists and blocks of before are back");
     }
-    memory.lists.restore(entries);
+    for dropped in memory.lists.restore(entries) {
+        core.state.forget_entry(dropped.id)?;
+    }
     Ok(())
 }
 
@@ -85,9 +87,16 @@ pub(crate) fn start(core: &Arc<Core>, questions: Questions) {
     core.runtime.spawn(housekeeping::keep(Arc::clone(core)));
 }
 
-/// Writes down the blocks that were made since the last time.
+/// Writes down the blocks that hold now.
 pub(crate) fn flush(core: &Core) {
-    housekeeping::keep_bans(core);
+    if let Err(error) = keep_bans(core) {
+        warn!(%error, "blocks are not kept over a restart");
+    }
+}
+
+/// As [`flush`]; says why it cannot.
+pub(crate) fn keep_bans(core: &Core) -> Result<(), StateError> {
+    core.state.keep_bans(&housekeeping::bans(&core.shared))
 }
 
 impl Core {
@@ -115,6 +124,7 @@ impl Core {
             since: now,
             secs: Some(secs),
         };
+        let _listing = self.listing();
         match self.shared.memory.lists.add(new, moment) {
             Ok((entry, _)) => {
                 info!(%network, hours, "an operator's address is exempt from blocks");
