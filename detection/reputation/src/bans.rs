@@ -8,7 +8,7 @@ use sunbeam_tables::{FixedTable, Moment};
 use sunbeam_traffic::{IdentityKind, Layer};
 
 /// Identities that have room; past it those with the fewest looks are forgotten first, counted.
-const PLACES: usize = 65_536;
+const PLACES: usize = 16_384;
 
 /// How long an identity is left alone after an operator unblocked it.
 const GRACE: Duration = Duration::from_secs(86_400);
