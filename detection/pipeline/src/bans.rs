@@ -37,17 +37,18 @@ impl Stage for BanStage {
 
 fn find(subject: &Subject<'_>, rules: &Rules, memory: &Memory, now: Moment) -> Option<Ban> {
     let identity = &subject.identity;
-    if let Some(ban) = memory.bans.find(identity.key, now) {
-        return Some(ban);
-    }
-    if identity.is_authenticated() {
-        // Whoever became known only after his address was blocked does not walk out by that.
-        let since = memory.evidence.honoured_since(identity.key).unwrap_or(now);
-        let of_address = memory.bans.find(identity.address, now).filter(|ban| ban.since <= since);
-        return of_address.or_else(|| memory.bans.find(memory.behind(identity.address), now));
+    let own = memory.bans.find(identity.key, now);
+    if own.is_some() {
+        return own;
     }
     let wider = WIDER_PREFIXES.iter().filter(|(bits, _)| *bits < rules.ipv6_prefix);
-    wider
-        .filter_map(|(bits, _)| memory.prefix(subject.facts.client, *bits))
-        .find_map(|key| memory.bans.find(key, now))
+    let mut wider = wider.filter_map(|(bits, _)| memory.prefix(subject.facts.client, *bits));
+    if !identity.is_authenticated() {
+        return wider.find_map(|key| memory.bans.find(key, now));
+    }
+    // Whoever became known only after his address was blocked does not walk out by that.
+    let since = memory.evidence.honoured_since(identity.key).unwrap_or(now).as_secs();
+    let of_address = [identity.address].into_iter().chain(wider).filter_map(|key| memory.bans.find(key, now));
+    let mut earlier = of_address.filter(|ban| ban.since.as_secs() <= since);
+    earlier.next().or_else(|| memory.bans.find(memory.behind(identity.address), now))
 }

@@ -11,6 +11,7 @@ use sunbeam_tables::{FixedTable, HashKey, Moment};
 use crate::floods::Floods;
 
 pub(crate) const KIND_BEHIND: u64 = 64;
+pub(crate) const KIND_NETWORK: u64 = 63;
 pub(crate) const KIND_PREFIX: u64 = 65;
 
 /// The share of `ddos.memory_bytes` that prefixes and shared addresses get.
@@ -98,6 +99,15 @@ impl Memory {
     /// The key of everybody who is authenticated behind an address.
     pub fn behind(&self, address: u64) -> u64 {
         self.hash.number(KIND_BEHIND, address.into())
+    }
+
+    /// The key of the network that one party can be expected to have: an IPv4 /24, an IPv6 /48.
+    pub(crate) fn network(&self, address: IpAddr) -> u64 {
+        let number = match address.to_canonical() {
+            IpAddr::V4(address) => u128::from(u32::from(address) >> 8),
+            address @ IpAddr::V6(_) => sunbeam_rate_limit::address_number(address, 48),
+        };
+        self.hash.number(KIND_NETWORK, number)
     }
 
     /// The key of an IPv6 prefix wider than a client; `None` for IPv4, where neighbours are strangers.

@@ -13,6 +13,7 @@ use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
 use crate::ddos::{self, Counted};
 use crate::memory::Memory;
 use crate::metrics::DetectionMetrics;
+use crate::proxies::is_likely_proxy;
 use crate::rules::Rules;
 use crate::stage::Judgement;
 use crate::stages::STAGES;
@@ -127,7 +128,7 @@ impl Pipeline {
     pub fn judge(&self, facts: &RequestFacts<'_>, now: Moment, scratch: &mut Vec<u8>) -> Judged {
         let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch, false);
         let mut judged = self.undecided(&subject);
-        if subject.is_undeclared_proxy {
+        if facts.has_untrusted_forwarding && is_likely_proxy(facts.client) {
             self.metrics.layers.undeclared_proxy_requests().inc();
         }
         if let Some((bot, proof)) = subject.crawler(&self.rules) {
@@ -210,7 +211,7 @@ impl Pipeline {
             let answered = Answered {
                 page: judged.page,
                 path: judged.bare_page,
-                address: judged.identity.address,
+                network: self.memory.network(judged.client),
                 status: answer.site_status.unwrap_or(answer.finished.status),
                 is_login_redirect: answer.is_login_redirect,
                 sessions_set: answer.sessions_set,

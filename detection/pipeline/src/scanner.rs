@@ -32,7 +32,7 @@ impl Stage for ScannerStage {
         if subject.canonical == b"/robots.txt" {
             return Judgement::pass("robots_txt");
         }
-        if proof == Proof::Unknown && !subject.is_trial {
+        if proof == Proof::Unknown && bot.policy != BotPolicy::Deny && !subject.is_trial {
             // Only about those who got so far: whoever is blocked raises no questions.
             memory.proofs.ask(bot, subject.facts.client, now);
         }

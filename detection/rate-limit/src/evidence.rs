@@ -24,8 +24,8 @@ pub struct Answered<'a> {
     pub page: u64,
     /// The same without the query.
     pub path: u64,
-    /// The key of the client's address.
-    pub address: u64,
+    /// The key of the client's network.
+    pub network: u64,
     /// Of the answer.
     pub status: u16,
     /// A redirect to where one logs in.
@@ -41,14 +41,11 @@ struct Honoured {
     since: u32,
 }
 
-/// What a page answers to those who claim nothing, in seconds; 0: never seen.
+/// When a page refused somebody who claimed nothing, in seconds, and the networks of the last two such.
 #[derive(Clone, Copy, Debug, Default)]
 struct Page {
-    /// With 401 or a redirect to the log-in.
     refused_at: u32,
-    /// With 403, and to whom last: a request may be refused for much else than who asks.
-    forbidden_at: u32,
-    forbidden_to: u32,
+    networks: [u32; 2],
 }
 
 /// When a path was served to somebody who claimed nothing, whatever the query, in seconds.
@@ -138,30 +135,34 @@ impl Evidence {
         let at = secs(now).max(1);
         if is_served {
             self.served.with(answered.path, now, |served| served.at = at);
-        } else if answered.status == 401 || answered.is_login_redirect {
-            self.pages.with(answered.page, now, |page| page.refused_at = at);
-        } else if answered.status == 403 {
+        } else if matches!(answered.status, 401 | 403) || answered.is_login_redirect {
+            let network = low_half(answered.network);
             self.pages.with(answered.page, now, |page| {
-                (page.forbidden_at, page.forbidden_to) = (at, low_half(answered.address));
+                page.refused_at = at;
+                let [last, _] = page.networks;
+                if last != network {
+                    page.networks = [network, last];
+                }
             });
         }
     }
 
-    /// Whether the page refuses those who claim nothing, and its path serves none of them. A 403 says so only when it
-    /// met another client than the one who is served now: the reasons for it are the client's choice.
+    /// Whether the page refuses those who claim nothing, and its path serves none of them. It must have refused
+    /// somebody of another network than the one who is served now: a request can be refused for much else than who
+    /// asks, and the client chooses how it asks.
     fn asks_for_login(&self, answered: &Answered<'_>, now: Moment) -> bool {
         let is_recent = |at: u32| at > 0 && u64::from(secs(now).saturating_sub(at)) < PAGE_SECS;
         if self.served.peek(answered.path).is_some_and(|served| is_recent(served.at)) {
             return false;
         }
         let Some(page) = self.pages.peek(answered.page) else { return false };
-        is_recent(page.refused_at)
-            || (is_recent(page.forbidden_at) && page.forbidden_to != low_half(answered.address))
+        let is_another = |network: &u32| *network != 0 && *network != low_half(answered.network);
+        is_recent(page.refused_at) && page.networks.iter().any(is_another)
     }
 }
 
 fn low_half(key: u64) -> u32 {
-    u32::try_from(key & u64::from(u32::MAX)).unwrap_or(0)
+    u32::try_from(key & u64::from(u32::MAX)).unwrap_or(0).max(1)
 }
 
 fn secs(moment: Moment) -> u32 {
@@ -176,14 +177,18 @@ mod tests {
         Claims { session: None, bearer: None, is_ambiguous: false, has_other_credentials: false };
 
     fn answered(page: u64, status: u16) -> Answered<'static> {
-        Answered { page, path: page, address: 1, status, is_login_redirect: false, sessions_set: &[] }
+        Answered { page, path: page, network: 1, status, is_login_redirect: false, sessions_set: &[] }
     }
 
     #[test]
     fn only_what_the_site_honours_counts() {
         let (evidence, now) = (Evidence::new(1000), Moment::from_secs(5));
         let claim = |session: u64| Claims { session: Some(session), ..NOBODY };
-        let see = |asked: &Claims, page, status| evidence.observe(asked, &answered(page, status), now);
+        // Strangers come from another network than the others.
+        let see = |asked: &Claims, page, status| {
+            let network = if asked.is_anonymous() { 7 } else { 1 };
+            evidence.observe(asked, &Answered { network, ..answered(page, status) }, now);
+        };
         // A public page serves any cookie.
         see(&claim(1), 10, 200);
         see(&NOBODY, 10, 200);
@@ -204,7 +209,11 @@ mod tests {
         see(&Claims { session: Some(4), bearer: Some(5), ..NOBODY }, 11, 200);
         assert!(!evidence.is_honoured(4, now) && !evidence.is_honoured(5, now));
         // A redirect to the log-in is a refusal too.
-        evidence.observe(&NOBODY, &Answered { is_login_redirect: true, ..answered(13, 302) }, now);
+        evidence.observe(
+            &NOBODY,
+            &Answered { network: 7, is_login_redirect: true, ..answered(13, 302) },
+            now,
+        );
         see(&claim(6), 13, 200);
         assert!(evidence.is_honoured(6, now));
         // Somebody with another kind of credentials is no stranger.
@@ -213,15 +222,22 @@ mod tests {
         assert!(evidence.is_honoured(7, now));
         see(&claim(7), 99, 401);
         assert!(!evidence.is_honoured(7, now), "logged out");
-        // A 403 has many reasons, and a client can bring them about.
-        see(&NOBODY, 20, 403);
-        see(&claim(9), 20, 200);
-        assert!(!evidence.is_honoured(9, now), "the same client made it refuse and serve");
-        evidence.observe(&claim(9), &Answered { address: 2, ..answered(20, 200) }, now);
-        assert!(evidence.is_honoured(9, now), "another client's");
+        // A refusal has many reasons, and a client can bring them about.
+        for status in [401, 403] {
+            let page = u64::from(status);
+            let same = |asked: &Claims, status| evidence.observe(asked, &answered(page, status), now);
+            same(&NOBODY, status);
+            same(&claim(9), 200);
+            assert!(!evidence.is_honoured(9, now), "the same client made it refuse and serve");
+            see(&NOBODY, page, status);
+            same(&NOBODY, status);
+            same(&claim(9), 200);
+            assert!(evidence.is_honoured(9, now), "it refuses others, too");
+            same(&claim(9), 401);
+        }
         // A path that serves strangers under another query.
         evidence.observe(&NOBODY, &Answered { path: 77, ..answered(21, 200) }, now);
-        evidence.observe(&NOBODY, &Answered { path: 77, ..answered(22, 401) }, now);
+        evidence.observe(&NOBODY, &Answered { network: 7, path: 77, ..answered(22, 401) }, now);
         evidence.observe(&claim(10), &Answered { path: 77, ..answered(22, 200) }, now);
         assert!(!evidence.is_honoured(10, now));
         see(&Claims { is_ambiguous: true, ..claim(11) }, 11, 200);

@@ -3,8 +3,9 @@
 //!
 //! Look-ups read one immutable structure; every change makes a new one and swaps it in whole.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -143,6 +144,8 @@ struct Book {
 pub struct Lists {
     book: Mutex<Book>,
     compiled: ArcSwap<Compiled>,
+    /// When a look-up dropped what was over, in microseconds.
+    dropped_at: AtomicU64,
 }
 
 impl Lists {
@@ -173,10 +176,14 @@ impl Lists {
         let is_over = |listed: &&Listed| listed.until.is_some_and(|until| until <= now);
         let (open, blocked) = (compiled.open.find(address), compiled.blocked.find(address));
         if open.iter().chain(&blocked).any(is_over) {
-            // What lies around it counts again, from this moment on.
-            self.drop_over(&mut self.book(), now);
+            // What lies around it counts again; to make the structure anew takes time, so it is not done for each.
+            if self.may_drop_over(now) {
+                self.drop_over(&mut self.book(), now);
+            }
             let compiled = self.compiled.load();
-            return compiled.open.find(address).or_else(|| compiled.blocked.find(address)).copied();
+            let holds = |listed: &&Listed| !is_over(listed);
+            let open = compiled.open.find(address).filter(holds);
+            return open.or_else(|| compiled.blocked.find(address).filter(holds)).copied();
         }
         open.or(blocked).copied()
     }
@@ -230,10 +237,11 @@ impl Lists {
     pub fn restore(&self, entries: Vec<Entry>) -> Vec<Entry> {
         let mut book = self.book();
         let mut dropped = Vec::new();
+        let place = |entry: &Entry| (entry.network, entry.list);
+        let mut known: HashMap<_, u64> = book.added.values().map(|entry| (place(entry), entry.id)).collect();
         for entry in entries {
             book.last_id = book.last_id.max(entry.id);
-            let same = |known: &&Entry| known.network == entry.network && known.list == entry.list;
-            if let Some(before) = book.added.values().find(same).map(|before| before.id) {
+            if let Some(before) = known.insert(place(&entry), entry.id).filter(|before| *before != entry.id) {
                 dropped.extend(book.added.remove(&before));
             }
             book.added.insert(entry.id, entry);
@@ -263,6 +271,15 @@ impl Lists {
         let mut book = self.book();
         self.drop_over(&mut book, now);
         std::mem::take(&mut book.over)
+    }
+
+    /// Whether the last time was long enough ago.
+    fn may_drop_over(&self, now: Moment) -> bool {
+        const EVERY_MICROS: u64 = 100_000;
+        let last = self.dropped_at.load(Ordering::Relaxed);
+        let is_time = now.as_micros() >= last.saturating_add(EVERY_MICROS) || last == 0;
+        let now = now.as_micros().max(1);
+        is_time && self.dropped_at.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
     fn drop_over(&self, book: &mut Book, now: Moment) {

@@ -102,7 +102,7 @@ fn the_api_blocks_as_the_seed_said_and_tells_how_to_undo_it() {
             .as_str()
             .is_some_and(|text| text.ends_with("before, it was blocked until it is unblocked"))
     );
-    assert_eq!(shorter["undo"], "sunbeam block 198.51.100.0/24 --why 'it'\\''s noise'");
+    assert_eq!(shorter["undo"], "sunbeam block 198.51.100.0/24 --why='it'\\''s noise'");
     let id = shorter["id"].as_str().unwrap();
     assert_eq!(proxy.api("DELETE", &format!("/api/v1/blocklist/{id}"), "").status, 200);
     block(&proxy, &json!({"ip": "198.51.100.0/24"}));

@@ -332,6 +332,11 @@ impl Config {
                 &self.listen.trusted_proxies,
                 "each of them chooses the address it is judged by",
             ),
+            (
+                "listen.proxy_protocol_from",
+                &self.listen.proxy_protocol_from,
+                "each of them chooses the address it is judged by",
+            ),
             ("lists.block", &self.lists.block, "only `lists.allow` among them is served"),
         ] {
             for (index, range) in ranges.iter().enumerate().filter(|(_, range)| is_very_wide(range.0)) {
@@ -404,7 +409,13 @@ impl Config {
 
 /// Whether a range holds so many addresses that hardly anybody means it.
 fn is_very_wide(range: IpNet) -> bool {
-    if range.addr().is_ipv4() { range.prefix_len() < 8 } else { range.prefix_len() < 16 }
+    let least = match range.addr().to_canonical() {
+        // Written as a mapped address it is IPv4, too.
+        IpAddr::V4(_) if range.addr().is_ipv6() => 96 + 8,
+        IpAddr::V4(_) => 8,
+        IpAddr::V6(_) => 16,
+    };
+    range.prefix_len() < least
 }
 
 /// Whether one socket keeps the other from being bound: the same port of one address, or of all.

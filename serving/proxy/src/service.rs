@@ -371,6 +371,9 @@ fn is_past(date: &str) -> bool {
         })
         .collect();
     let [_, day, month, year, time, ..] = words.as_slice() else { return false };
+    if year.len() > 2 && year.parse::<u32>().is_ok_and(|year| year < 1970) {
+        return true;
+    }
     let year = if year.len() == 2 {
         format!("{}{year}", if year.as_str() < "70" { "20" } else { "19" })
     } else {
@@ -715,6 +718,7 @@ mod tests {
             ("session=a; expires=Thu, 01-Jan-1970 00:00:00 GMT", false),
             ("session=a; Expires=Thursday, 01-Jan-70 00:00:00 GMT", false),
             ("session=a; Expires=Wed, 01-Jan-2020 10:00:00 GMT", false),
+            ("session=a; Expires=Wed, 31 Dec 1969 23:59:59 GMT", false),
             ("session=", false),
             ("other=a", false),
         ] {

@@ -145,6 +145,9 @@ impl State {
             .unwrap_or_else(|_| Err(StateError::Database("its file is damaged".to_owned())));
         if result.is_ok() {
             *database = Held::Open(open);
+        } else {
+            // To close it, the library reads it once more.
+            drop(catch_unwind(AssertUnwindSafe(|| drop(open))));
         }
         result
     }
@@ -234,13 +237,18 @@ impl State {
         })
     }
 
-    /// Forgets an entry.
-    pub(crate) fn forget_entry(&self, id: u64) -> Result<(), StateError> {
+    /// Forgets entries: all of them, or none.
+    pub(crate) fn forget_entries(&self, ids: &[u64]) -> Result<(), StateError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
         self.with(|database| {
             let write = database.begin_write().map_err(|error| failed(&error))?;
             {
                 let mut table = write.open_table(ENTRIES).map_err(|error| failed(&error))?;
-                table.remove(id).map_err(|error| failed(&error))?;
+                for id in ids {
+                    table.remove(id).map_err(|error| failed(&error))?;
+                }
             }
             write.commit().map_err(|error| failed(&error))
         })
@@ -323,9 +331,21 @@ fn open(path: &Path) -> Result<Database, StateError> {
     let opened = catch_unwind(AssertUnwindSafe(|| redb::Builder::new().create_with_backend(backend)));
     match opened {
         Ok(Ok(database)) => Ok(database),
-        Ok(Err(error @ redb::DatabaseError::DatabaseAlreadyOpen)) => Err(failed(error.to_string())),
-        Ok(Err(error)) => Err(damaged(path, &error.to_string())),
+        Ok(Err(error)) if is_damage(&error) => Err(damaged(path, &error.to_string())),
+        Ok(Err(error)) => Err(failed(error.to_string())),
         Err(_) => Err(damaged(path, "its structure makes no sense")),
+    }
+}
+
+/// Whether it is the file's content, and not the disk or somebody else.
+fn is_damage(error: &redb::DatabaseError) -> bool {
+    match error {
+        redb::DatabaseError::Storage(redb::StorageError::Corrupted(_)) => true,
+        redb::DatabaseError::Storage(redb::StorageError::Io(error)) => {
+            matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData)
+        }
+        redb::DatabaseError::UpgradeRequired(_) | redb::DatabaseError::RepairAborted => true,
+        _ => false,
     }
 }
 

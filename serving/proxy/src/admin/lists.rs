@@ -202,7 +202,7 @@ fn block_command(entry: &Entry) -> String {
     let left = entry.until.map(|until| until - Timestamp::now().as_second());
     let how_long = left.map(|secs| format!(" --for {}s", secs.max(1))).unwrap_or_default();
     let why =
-        if entry.reason.is_empty() { String::new() } else { format!(" --why {}", quoted(&entry.reason)) };
+        if entry.reason.is_empty() { String::new() } else { format!(" --why={}", quoted(&entry.reason)) };
     format!("sunbeam block {}{how_long}{why}", short(entry.network))
 }
 
@@ -218,7 +218,9 @@ pub(super) fn unblock(core: &Core, what: &str, is_dry_run: bool) -> Result<Value
     let _listing = core.listing();
     // An entry of a list may be named by its number, too.
     let numbered = what.parse::<u64>().ok().filter(|id| *id > 0 && what.len() < 16);
-    let numbered = numbered.and_then(|id| memory.lists.all().into_iter().find(|entry| entry.id == id));
+    let numbered = numbered.and_then(|id| {
+        memory.lists.all().into_iter().find(|entry| entry.id == id && entry.list == List::Block)
+    });
     let network = match &numbered {
         Some(entry) => Ok(entry.network),
         None => what.parse::<Cidr>().map(|cidr| canonical(cidr.0)),
@@ -272,23 +274,20 @@ pub(super) fn unblock(core: &Core, what: &str, is_dry_run: bool) -> Result<Value
     if is_dry_run {
         return Ok(answer);
     }
-    for entry in &listed {
-        core.state
-            .forget_entry(entry.id)
-            .map_err(|error| Refused::Failed(format!("still blocked: {error}")))?;
-    }
-    if let Ok(network) = network {
-        memory.lists.remove(network, List::Block);
-    }
     memory.bans.lift(now, means_ban);
     if let Some(one) = single.filter(|_| banned == 0) {
         memory.bans.grant_grace(memory.address_key(one.addr(), prefix), one.addr(), now);
     }
-    if let Err(error) = crate::judging::keep_bans(core) {
+    let ids: Vec<u64> = listed.iter().map(|entry| entry.id).collect();
+    let kept = crate::judging::keep_bans(core).and_then(|()| core.state.forget_entries(&ids));
+    if let Err(error) = kept {
         bans.iter().for_each(|ban| memory.bans.restore(*ban, now));
-        if banned > 0 {
+        if banned > 0 || !ids.is_empty() {
             return Err(Refused::Failed(format!("still blocked, because it cannot be kept: {error}")));
         }
+    }
+    if let Ok(network) = network {
+        memory.lists.remove(network, List::Block);
     }
     tracing::info!(what, banned, "unblocked by an operator");
     Ok(answer)

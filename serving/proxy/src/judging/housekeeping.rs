@@ -62,10 +62,9 @@ impl Core {
         let shared = &self.shared;
         let now = shared.now();
         let listing = self.listing();
-        for over in shared.memory.lists.expire(now) {
-            // It is over also where it stays written: nobody puts it back.
-            drop(self.state.forget_entry(over.id));
-        }
+        let over: Vec<u64> = shared.memory.lists.expire(now).iter().map(|entry| entry.id).collect();
+        // It is over also where it stays written: nobody puts it back.
+        drop(self.state.forget_entries(&over));
         drop(listing);
         for report in shared.memory.floods.news() {
             self.say_flood(&report);
@@ -85,6 +84,8 @@ impl Core {
     }
 
     fn keep_changed_bans(&self, book: &mut Book) {
+        // Not in the middle of an unblock.
+        let _listing = self.listing();
         let bans = bans(&self.shared);
         let ends = |bans: &[KeptBan]| bans.iter().map(KeptBan::end).collect::<Vec<_>>();
         if ends(&bans) == ends(&book.kept) {
@@ -127,10 +128,15 @@ impl Core {
         let is_time = book.proxy_said_at.is_none_or(|at| book.ticks >= at + SAY_EVERY_SECS);
         if is_new && is_time {
             book.proxy_said_at = Some(book.ticks);
+            let becomes = if self.shared.snapshot().pipeline.rules().has_declared_proxies {
+                "it is judged as one client"
+            } else {
+                "it is not limited, and nobody behind it can be told apart"
+            };
             warn!(
                 requests,
-                "requests come through a proxy that is not in `listen.trusted_proxies`: all its visitors share one \
-                 address; they are not limited by it, and nobody behind it can be told apart"
+                becomes,
+                "requests come through a proxy that is not in `listen.trusted_proxies`: all its visitors share one address"
             );
         }
     }

@@ -47,12 +47,12 @@ pub(crate) fn restore(core: &Core) -> Result<(), StateError> {
     let memory = &core.shared.memory;
     let now = Timestamp::now().as_second();
     let moment = core.shared.now();
-    let mut entries = Vec::new();
+    let (mut entries, mut over) = (Vec::new(), Vec::new());
     for kept in core.state.entries()? {
         match kept.entry(moment, now) {
             Some(entry) => entries.push(entry),
             // It ran out while the node was down.
-            None => core.state.forget_entry(kept.id)?,
+            None => over.push(kept.id),
         }
     }
     let bans: Vec<_> = core.state.bans()?;
@@ -65,9 +65,8 @@ pub(crate) fn restore(core: &Core) -> Result<(), StateError> {
     if !entries.is_empty() || blocked > 0 {
         info!(entries = entries.len(), blocked, "lists and blocks of before are back");
     }
-    for dropped in memory.lists.restore(entries) {
-        core.state.forget_entry(dropped.id)?;
-    }
+    over.extend(memory.lists.restore(entries).iter().map(|dropped| dropped.id));
+    core.state.forget_entries(&over)?;
     Ok(())
 }
 
