@@ -195,7 +195,12 @@ fn a_download_an_upload_and_half_a_head_finish_on_the_old_process() {
     let mut idle = TcpStream::connect(address).unwrap();
     idle.write_all(b"GET /one HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     read_until(&mut idle, "/one 0");
+    let before = node.node.log().matches("draining").count();
     node.upgrade();
+    // The new process serves a moment before the old one begins to drain.
+    eventually("the old process drains", || {
+        (node.node.log().matches("draining").count() > before).then_some(())
+    });
     // A request on a connection that was idle when the drain began: answered, and told that it is the last.
     idle.write_all(b"GET /two HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let last = read_rest(&mut idle);

@@ -288,8 +288,8 @@ impl Node {
     /// Takes nothing new, finishes what there is, at most `limits.drain_secs`. Blocks.
     pub fn drain(mut self) {
         let shared = Arc::clone(&self.core.shared);
-        info!(connections = shared.guard.active(), "draining");
         shared.draining.send_replace(true);
+        info!(connections = shared.guard.active(), "draining");
         let has_successor = self.core.successor.borrow().is_some();
         if let Some(door) = self.door.take().filter(|_| !has_successor) {
             door.remove();
