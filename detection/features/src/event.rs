@@ -75,12 +75,18 @@ impl<'a> Finished<'a> {
             has_referer: !record.referer.as_ref().is_empty(),
             has_language: !record.accept_language.as_ref().is_empty(),
             status: record.status,
-            is_ours: backend.is_empty(),
-            is_cheap: backend == STATIC_BACKEND,
+            is_ours: is_ours(backend, record.status, record.error.is_some()),
+            is_cheap: backend == STATIC_BACKEND && record.status < 400,
             duration_ms: record.duration_ms,
             content_length: record.content_length,
         }
     }
+}
+
+/// Whether an answer was ours alone: nobody was asked, or what the client sent broke off on the way (its body too
+/// large, too slow, malformed), which is told by the error that we noted.
+pub fn is_ours(backend: &str, status: u16, has_error: bool) -> bool {
+    backend.is_empty() || (has_error && matches!(status, 400 | 408 | 413))
 }
 
 /// What stands in a record's `backend` for files.

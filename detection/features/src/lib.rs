@@ -11,7 +11,7 @@ mod probes;
 mod window;
 
 pub use agent::{AgentClass, BrowserEvidence, agent_class, browser_evidence};
-pub use event::{Finished, Hashes, PathFacts, event, path_facts};
+pub use event::{Finished, Hashes, PathFacts, event, is_ours, path_facts};
 pub use header_order::HeaderOrder;
 pub use probes::is_probe;
 pub use window::{EventHash, FULL_COST, Window, WindowEvent, WindowShape};

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one client did lately, in 120 bytes.
+//! What one client did lately, in 124 bytes.
 //!
 //! Requests and client errors are counted in twelve buckets of the window, so their sums are exact to a
 //! twelfth of it. What only features need is kept coarser: counts that halve with each window, bitmaps of
@@ -114,7 +114,7 @@ pub struct Window {
 const _: () = assert!(size_of::<Window>() == 124, "a window and its key are two cache lines");
 
 impl Window {
-    /// Counts a request that ended now. A clock that went back counts as standing still.
+    /// Counts a request that ended now.
     #[inline]
     pub fn add(&mut self, event: &WindowEvent, now: Moment, shape: &WindowShape) {
         self.advance(shape.epoch(now));
@@ -197,6 +197,11 @@ impl Window {
 
     /// Empties the buckets between then and now.
     fn advance(&mut self, epoch: u32) {
+        if epoch.saturating_add(1) < self.epoch {
+            // Buckets have become longer by a reload, or the clock is another: what was counted means nothing any
+            // more. One bucket back is only a thread that looked at the clock a moment earlier.
+            *self = Self { epoch, ..Self::default() };
+        }
         let passed = epoch.saturating_sub(self.epoch);
         if passed == 0 {
             return;
@@ -404,10 +409,20 @@ mod tests {
         assert!(totals.errors <= 50 && totals.paths > 60, "{totals:?}");
         let later = window.totals(at(1000 + 200), &shape);
         assert_eq!((later.requests, later.errors, later.paths), (0, 0, 0));
-        // A clock that goes back neither panics nor forgets.
-        window.add(&event(1), at(1200), &shape);
+        // A look at the clock a moment earlier counts as now; another clock begins anew.
+        window.add(&event(1), at(1205), &shape);
+        window.add(&event(1), at(1201), &shape);
+        assert_eq!(window.totals(at(1205), &shape).requests, 2);
         window.add(&event(1), at(3), &shape);
-        assert_eq!(window.totals(at(7), &shape).requests, 2);
+        assert_eq!(window.totals(at(7), &shape).requests, 1);
+        // A reload that makes the window ten times as long, and one that makes it short again.
+        let long = WindowShape::new(600, 100);
+        for shape in [&shape, &long, &shape] {
+            let mut window = window;
+            (0..30).for_each(|number| window.add(&event(number), at(5000), shape));
+            assert_eq!(window.totals(at(5001), shape).requests, 30);
+            assert_eq!(window.totals(at(5700), shape).requests, 0);
+        }
     }
 
     #[test]

@@ -188,8 +188,12 @@ impl Slot {
         if self.flagged_until <= secs {
             self.was_cold = false;
             self.learn(self.before.requests, 8);
-            for _ in 2..passed.min(64) {
-                self.learn(0, 8);
+            if passed > 1 {
+                // What comes in bursts is usual, too: pauses take little of it.
+                self.learn(self.now.requests, 8);
+            }
+            for _ in 3..passed.min(64) {
+                self.learn(0, 64);
             }
         } else if self.was_cold {
             self.learn(self.before.requests, 64);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Judging: every layer asked in order, acted on once, and told afterwards what became of the request.
 //!
-//! [`Pipeline::judge`] before a request is served, [`Pipeline::observe`] after it: the proxy and replay make the
-//! same two calls. What a layer thinks ([`Stage`]) and whether anybody acts on it (`mode.rs`) are apart. No
+//! [`Pipeline::judge`] before a request is served, [`Pipeline::answered`] when its answer is known,
+//! [`Pipeline::observe`] after it: the proxy and replay make the same calls. What a layer thinks ([`Stage`]) and whether anybody acts on it (`mode.rs`) are apart. No
 //! sockets, no clock, no runtime.
 
 mod bans;

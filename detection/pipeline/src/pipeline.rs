@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The two calls: [`Pipeline::judge`] before, [`Pipeline::observe`] after.
+//! The calls: [`Pipeline::judge`] before, [`Pipeline::answered`] with the answer's head, [`Pipeline::observe`] at the end.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use sunbeam_features::{Finished, Hashes, ddos as features, event};
 use sunbeam_rate_limit::{Answered, Charges, Claims, Evidence, Identity, Quota};
-use sunbeam_reputation::Offence;
+use sunbeam_reputation::{Held, Offence};
 use sunbeam_tables::Moment;
 use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
 
@@ -61,8 +61,6 @@ pub struct Judged {
     pub identity: Identity,
     /// What the client may be told of its limit.
     pub quota: Option<Quota>,
-    /// It speaks for others, though nobody declared it.
-    pub is_undeclared_proxy: bool,
     charges: Charges,
     claims: Claims,
     hashes: Hashes,
@@ -201,27 +199,32 @@ impl Pipeline {
         (judged, opinions, window.features(now, &self.rules.shape))
     }
 
+    /// Tells what the site answered, as soon as that is known: it may have said whom it knows.
+    pub fn answered(&self, judged: &Judged, answer: &Answer<'_>, now: Moment) {
+        if judged.decision == Decision::Blocked || judged.is_unjudged || answer.finished.is_ours {
+            return;
+        }
+        let answered = Answered {
+            page: judged.page,
+            path: judged.bare_page,
+            network: self.memory.network(judged.client),
+            status: answer.site_status.unwrap_or(answer.finished.status),
+            is_login_redirect: answer.is_login_redirect,
+            sessions_set: answer.sessions_set,
+        };
+        self.memory.evidence.observe(&judged.claims, &answered, now);
+    }
+
     /// Tells what became of a request: once for each that was judged, whatever happened to it.
-    pub fn observe(&self, judged: &Judged, answer: &Answer<'_>, now: Moment) {
+    pub fn observe(&self, judged: &Judged, finished: &Finished<'_>, now: Moment) {
         if judged.decision == Decision::Blocked || judged.is_unjudged {
             // Our own answers say nothing about the client that we did not know.
             return;
         }
-        if !answer.finished.is_ours {
-            let answered = Answered {
-                page: judged.page,
-                path: judged.bare_page,
-                network: self.memory.network(judged.client),
-                status: answer.site_status.unwrap_or(answer.finished.status),
-                is_login_redirect: answer.is_login_redirect,
-                sessions_set: answer.sessions_set,
-            };
-            self.memory.evidence.observe(&judged.claims, &answered, now);
-        }
         if judged.is_trusted || self.rules.mode(judged.route, Layer::Ddos) == LayerMode::Off {
             return;
         }
-        let event = event(&answer.finished, &judged.hashes, self.rules.cheap_cost);
+        let event = event(finished, &judged.hashes, self.rules.cheap_cost);
         let counted = Counted {
             client: judged.client,
             key: judged.identity.key,
@@ -251,7 +254,6 @@ impl Pipeline {
             banned_secs: None,
             identity: subject.identity,
             quota: None,
-            is_undeclared_proxy: subject.is_undeclared_proxy,
             charges: Charges::default(),
             claims: subject.claims,
             hashes: subject.hashes,
@@ -277,6 +279,9 @@ impl Pipeline {
             reason: judgement.reason,
         };
         let secs = self.memory.bans.add(&offence, &self.rules.bans, now)?;
+        // What it is blocked for is paid for by that: it must not be the reason for the next block.
+        let windows = if offence.held == Held::Client { &self.memory.windows } else { &self.memory.prefixes };
+        windows.remove(offence.key);
         self.metrics.layers.blocks(layer.as_str()).inc();
         Some(secs)
     }

@@ -111,11 +111,6 @@ impl Rules {
         self.modes.get(route).unwrap_or(&self.elsewhere).of(layer)
     }
 
-    /// Whether responses to this route's requests tell of limits.
-    pub fn has_route_limits(&self, route: usize) -> bool {
-        self.limits.has_route_limits(route)
-    }
-
     /// Session cookies, by name.
     pub fn session_cookies(&self) -> &[String] {
         &self.session_cookies

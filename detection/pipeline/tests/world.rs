@@ -107,7 +107,8 @@ impl World {
             is_login_redirect: false,
             sessions_set: &opened,
         };
-        self.pipeline.observe(&judged, &answer, now);
+        self.pipeline.answered(&judged, &answer, now);
+        self.pipeline.observe(&judged, &answer.finished, now);
         judged
     }
 }

@@ -12,6 +12,9 @@ const KIND_ADDRESS: u64 = 1;
 const KIND_SESSION: u64 = 2;
 const KIND_BEARER: u64 = 3;
 
+/// Session cookies of one request that are looked at: each costs a look-up.
+const SESSIONS_MAX: usize = 8;
+
 /// Bytes of a cookie or token that are looked at; the rest says nothing more.
 const SECRET_BYTES_MAX: usize = 4096;
 
@@ -72,7 +75,7 @@ impl Claims {
     }
 }
 
-/// See [`Claims::of`]. One look at each cookie; of a name that comes twice the first counts.
+/// See [`Claims::of`]. One look at each cookie; of equals the first counts.
 fn session_of(
     cookies: &[&[u8]],
     names: &[String],
@@ -90,6 +93,9 @@ fn session_of(
         let value = pair.get(name.len() + 1..).unwrap_or_default();
         let Some(claim) = cookie_claim(name, value, hash) else { continue };
         count += 1;
+        if count > SESSIONS_MAX {
+            break;
+        }
         let found = (!is_honoured(claim), place, claim);
         // Honoured before others, then by the order of the names.
         if best.is_none_or(|(is_not, known, _)| (found.0, found.1) < (is_not, known)) {

@@ -105,11 +105,6 @@ impl Rules {
     pub fn is_bypassed(&self, address: IpAddr) -> bool {
         self.bypass.find(address).is_some()
     }
-
-    /// Whether a route has limits of its own.
-    pub fn has_route_limits(&self, route: usize) -> bool {
-        self.routes.get(route).is_some_and(|limits| !limits.is_empty())
-    }
 }
 
 /// What is asked for.
@@ -252,9 +247,18 @@ impl Limiter {
     /// The first bucket without room.
     pub fn ask(&self, rules: &Rules, ask: &Ask<'_>, now: Moment) -> Result<Grant, Refusal> {
         let mut grant = Grant::default();
-        let result = self.take_all(rules, ask, now, &mut grant);
+        let taken = self.each_bucket(rules, ask, |key, limit, bound| {
+            let quota = self.take(key, limit, bound, now)?;
+            grant.charges.add(key);
+            if !bound.is_shared() && grant.quota.is_none_or(|known| quota.remaining < known.remaining) {
+                grant.quota = Some(quota);
+            }
+            Ok(())
+        });
+        let result = taken.and_then(|()| self.take_global(rules, now, &mut grant));
         if let Err(mut refusal) = result {
             self.give_back(&grant.charges, TOKEN);
+            refusal.wait_micros = self.wait(rules, ask, now).max(refusal.wait_micros);
             // Nobody is to blame for what all of them do together.
             if refusal.bound != Bound::Global && !ask.is_trial {
                 // Whoever is known by the address alone is not to blame for those who are logged in behind it.
@@ -270,57 +274,56 @@ impl Limiter {
         Ok(grant)
     }
 
-    fn take_all(&self, rules: &Rules, ask: &Ask<'_>, now: Moment, grant: &mut Grant) -> Result<(), Refusal> {
+    /// Every bucket that the request has to pass but the node's, until `visit` refuses. Shared ones come first: whoever
+    /// mints identities gets no places for them beyond the ceiling.
+    fn each_bucket(
+        &self,
+        rules: &Rules,
+        ask: &Ask<'_>,
+        mut visit: impl FnMut(u64, &Limit, Bound) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let identity = ask.identity;
-        if identity.is_authenticated() {
-            // The ceiling first: whoever mints identities gets no places for them beyond it.
-            let ceiling = self.hash.number(KIND_CEILING, identity.address.into());
-            self.take(ceiling, rules.ceiling.as_ref(), Bound::Address, now, grant)?;
-            let quota = self.take(identity.key, rules.authenticated.as_ref(), Bound::Identity, now, grant)?;
-            grant.quota = quota;
-        } else {
-            grant.quota =
-                self.take(identity.key, rules.unauthenticated.as_ref(), Bound::Identity, now, grant)?;
+        let is_known = identity.is_authenticated();
+        if let Some(ceiling) = rules.ceiling.as_ref().filter(|_| is_known) {
+            visit(self.hash.number(KIND_CEILING, identity.address.into()), ceiling, Bound::Address)?;
+        }
+        let own = if is_known { &rules.authenticated } else { &rules.unauthenticated };
+        if let Some(own) = own {
+            visit(identity.key, own, Bound::Identity)?;
         }
         for limit in rules.routes.get(ask.route).into_iter().flatten().take(ROUTE_LIMITS_MAX) {
-            if limit.holds(ask.method, ask.path) {
-                self.take_of_route(limit, identity, now, grant)?;
+            if !limit.holds(ask.method, ask.path) {
+                continue;
             }
-        }
-        self.take_global(rules, now, grant)
-    }
-
-    fn take_of_route(
-        &self,
-        limit: &RouteLimit,
-        identity: &Identity,
-        now: Moment,
-        grant: &mut Grant,
-    ) -> Result<(), Refusal> {
-        let name = limit.name.as_bytes();
-        if identity.is_authenticated() {
-            let ceiling =
-                self.hash.bytes(self.hash.number(KIND_ROUTE_CEILING, identity.address.into()), name);
-            self.take(ceiling, Some(&limit.limit.times(CEILING)), Bound::RouteAddress, now, grant)?;
-        }
-        let own = self.hash.bytes(self.hash.number(KIND_ROUTE, identity.key.into()), name);
-        let quota = self.take(own, Some(&limit.limit), Bound::Route, now, grant)?;
-        let remaining = |quota: &Option<Quota>| quota.map_or(u64::MAX, |quota| quota.remaining);
-        if remaining(&quota) < remaining(&grant.quota) {
-            grant.quota = quota;
+            let key = |kind, number: u64| {
+                self.hash.bytes(self.hash.number(kind, number.into()), limit.name.as_bytes())
+            };
+            if is_known {
+                let ceiling = limit.limit.times(CEILING);
+                visit(key(KIND_ROUTE_CEILING, identity.address), &ceiling, Bound::RouteAddress)?;
+            }
+            visit(key(KIND_ROUTE, identity.key), &limit.limit, Bound::Route)?;
         }
         Ok(())
     }
 
-    fn take(
-        &self,
-        key: u64,
-        limit: Option<&Limit>,
-        bound: Bound,
-        now: Moment,
-        grant: &mut Grant,
-    ) -> Result<Option<Quota>, Refusal> {
-        let Some(limit) = limit else { return Ok(None) };
+    /// Until every bucket has room.
+    fn wait(&self, rules: &Rules, ask: &Ask<'_>, now: Moment) -> u64 {
+        let mut most = 0;
+        let of = |bucket: Bucket, limit: &Limit| {
+            let mut bucket = bucket;
+            bucket.take(TOKEN, limit, now).err().map_or(0, |refused| refused.wait_micros)
+        };
+        let looked = self.each_bucket(rules, ask, |key, limit, _| {
+            most = most.max(self.entries.peek(key).map_or(0, |entry| of(entry.bucket, limit)));
+            Ok(())
+        });
+        debug_assert!(looked.is_ok(), "the look refuses nothing");
+        let global = *self.global.lock().unwrap_or_else(PoisonError::into_inner);
+        most.max(rules.global.as_ref().map_or(0, |limit| of(global, limit)))
+    }
+
+    fn take(&self, key: u64, limit: &Limit, bound: Bound, now: Moment) -> Result<Quota, Refusal> {
         let (taken, quota) = self.entries.with(key, now, |entry| {
             let taken = entry.bucket.take(TOKEN, limit, now);
             let quota = quota(&mut entry.bucket, limit, now);
@@ -328,10 +331,7 @@ impl Limiter {
             (taken, quota)
         });
         match taken {
-            Ok(()) => {
-                grant.charges.add(key);
-                Ok(Some(quota))
-            }
+            Ok(()) => Ok(quota),
             Err(refused) => {
                 Err(Refusal { bound, wait_micros: refused.wait_micros, quota, is_persistent: false })
             }
@@ -537,6 +537,21 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(granted, 1000);
+    }
+
+    #[test]
+    fn the_wait_is_that_of_the_bucket_that_takes_longest() {
+        let section = RouteLimitSection { burst: 1, rate: 0.1, ..RouteLimitSection::default() };
+        let rate_limit = RateLimitSection {
+            unauthenticated: UnauthenticatedSection { burst: 1, rate: 1.0 },
+            ..RateLimitSection::default()
+        };
+        let rules = Rules::new(&rate_limit, 60, vec![RouteLimit::new("r", &section).into_iter().collect()]);
+        let (limiter, one) = (Limiter::new(1000, HASH), address(1));
+        assert!(limiter.ask(&rules, &ask(&one), Moment::from_secs(9)).is_ok());
+        let refusal = limiter.ask(&rules, &ask(&one), Moment::from_secs(9)).unwrap_err();
+        assert_eq!((refusal.bound, refusal.retry_after_secs()), (Bound::Identity, 10));
+        assert!(limiter.ask(&rules, &ask(&one), Moment::from_secs(19)).is_ok());
     }
 
     #[test]

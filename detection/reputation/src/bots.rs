@@ -135,6 +135,9 @@ pub struct Bots {
 /// Agents that are remembered; a site meets some hundreds.
 const KNOWN: usize = 4096;
 
+/// Words of a user agent that are looked at.
+const WORDS_MAX: usize = 64;
+
 /// Bytes of a user agent that are looked through.
 const AGENT_BYTES_MAX: usize = 512;
 
@@ -201,7 +204,17 @@ impl Bots {
 
     fn find(&self, agent: &str) -> Option<u16> {
         let agent = agent.as_bytes().get(..AGENT_BYTES_MAX).unwrap_or(agent.as_bytes());
-        let index = self.bots.iter().position(|bot| names(agent, bot.token.as_bytes()))?;
+        // The beginnings of words once, and each crawler at those: an agent that nobody has sent before must be cheap.
+        let is_start = |at: &usize| {
+            at.checked_sub(1)
+                .and_then(|before| agent.get(before))
+                .is_none_or(|byte| !byte.is_ascii_alphanumeric())
+        };
+        let starts: Vec<usize> = (0..agent.len()).filter(is_start).take(WORDS_MAX).collect();
+        let is_named = |bot: &Bot| {
+            starts.iter().any(|at| begins(agent.get(*at..).unwrap_or_default(), bot.token.as_bytes()))
+        };
+        let index = self.bots.iter().position(is_named)?;
         u16::try_from(index).ok()
     }
 
@@ -245,13 +258,9 @@ fn configured(entry: &AllowlistSection, policy: &dyn Fn(BotCategory) -> BotPolic
     }
 }
 
-/// Whether the agent, or a word in it, begins with the token. Case does not count.
-fn names(agent: &[u8], token: &[u8]) -> bool {
-    !token.is_empty()
-        && agent.windows(token.len()).enumerate().any(|(at, window)| {
-            let before = at.checked_sub(1).and_then(|before| agent.get(before));
-            window.eq_ignore_ascii_case(token) && before.is_none_or(|byte| !byte.is_ascii_alphanumeric())
-        })
+/// Case does not count.
+fn begins(text: &[u8], token: &[u8]) -> bool {
+    !token.is_empty() && text.get(..token.len()).is_some_and(|start| start.eq_ignore_ascii_case(token))
 }
 
 fn pack(named: Named) -> u64 {

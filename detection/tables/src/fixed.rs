@@ -199,7 +199,7 @@ impl<E: Copy + Default> Set<E> {
             let (tag, used, weight) = (self.tags.get(way), self.used.get(way), self.weight.get(way));
             match (tag, used, weight) {
                 (Some(1..), Some(used), Some(weight)) => {
-                    let idle = tick.wrapping_sub(*used);
+                    let idle = idle(tick, *used);
                     (1 + u32::from(aged(*weight, idle)), u16::MAX - idle)
                 }
                 _ => (0, 0),
@@ -229,10 +229,18 @@ impl<E: Copy + Default> Set<E> {
 
     fn touch(&mut self, way: usize, tick: u16) {
         if let (Some(used), Some(weight)) = (self.used.get_mut(way), self.weight.get_mut(way)) {
-            *weight = aged(*weight, tick.wrapping_sub(*used)).saturating_add(1);
-            *used = tick;
+            let idle = idle(tick, *used);
+            *weight = aged(*weight, idle).saturating_add(1);
+            *used = used.wrapping_add(idle);
         }
     }
+}
+
+/// Halving times since then. A thread that looked at the clock a moment before another is not six days late.
+fn idle(tick: u16, used: u16) -> u16 {
+    const A_MOMENT: u16 = 16;
+    let idle = tick.wrapping_sub(used);
+    if idle > u16::MAX - A_MOMENT { 0 } else { idle }
 }
 
 fn aged(weight: u8, halvings: u16) -> u8 {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What clients have been doing (rows D03, D04, D05, D19).
 
+use std::thread::sleep;
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use sunbeam_features::{EventHash, Finished, Hashes, Window, WindowShape, ddos, event};
 use sunbeam_tables::{HashKey, Moment};
@@ -55,6 +58,20 @@ fn each_key_of_the_rules_does_what_it_says() {
         let (_backend, proxy) = start(config, "");
         assert_eq!(refused_after(&proxy, "203.0.113.7", "/missing", 70), errors, "{name}");
     }
+    // Nine errors, a pause longer than the window, nine more.
+    let (_backend, proxy) =
+        start("ddos.window_secs = 1\nddos.error_threshold = 10\nddos.min_events = 1\n", "");
+    for _ in 0..2 {
+        assert_eq!(refused_after(&proxy, "203.0.113.7", "/missing", 9), None, "window_secs");
+        sleep(Duration::from_millis(2100));
+    }
+    // Ten good requests push the errors before them out of a window of fifteen.
+    let config = "ddos.window_capacity = 15\nddos.error_threshold = 12\nddos.request_threshold = 0\n";
+    let (_backend, proxy) = start(config, "");
+    assert_eq!(refused_after(&proxy, "203.0.113.7", "/missing", 11), None);
+    sleep(Duration::from_millis(5100));
+    assert_eq!(served(&from(&proxy, "203.0.113.7"), "/", 15), 15);
+    assert_eq!(refused_after(&proxy, "203.0.113.7", "/missing", 20), Some(12), "window_capacity");
     let (_backend, proxy) = start("ddos.block_secs = 7\nddos.error_threshold = 12\n", "");
     refused_after(&proxy, "203.0.113.7", "/missing", 30);
     assert!((6..=7).contains(&retry_after(&from(&proxy, "203.0.113.7").get(SHOP, "/"))), "block_secs");
@@ -211,4 +228,35 @@ fn the_records_of_a_client_give_the_features_of_its_window_back() {
         (of("error_rate"), of("cookie_ratio"), of("suspicious_path_ratio")),
         (Some(500), Some(250), Some(250))
     );
+}
+
+#[test]
+fn what_somebody_was_blocked_for_does_not_block_him_again() {
+    let (_backend, proxy) = start("ddos.block_secs = 1\nddos.error_threshold = 10\n", "");
+    assert_eq!(refused_after(&proxy, "203.0.113.7", "/missing", 20), Some(10));
+    sleep(Duration::from_millis(1100));
+    assert_eq!(served(&from(&proxy, "203.0.113.7"), "/", 5), 5);
+}
+
+#[test]
+fn an_auth_server_that_is_out_of_order_and_broken_uploads_are_not_the_client_s_errors() {
+    let backend = TestUpstream::echo();
+    let auth = RawUpstream::answering(b"HTTP/1.1 500 Oops\r\ncontent-length: 0\r\n\r\n");
+    let route = format!(
+        "max_body_bytes = 10\n[[routes.paths]]\nprefix = \"/admin\"\nbackend = {:?}\nauth_request = \"{}/check\"\n",
+        backend.url(),
+        auth.url()
+    );
+    let proxy = node(&backend, &format!("{NOBODY_IS_SPARED}ddos.error_threshold = 10\n"), &route);
+    for _ in 0..20 {
+        assert_eq!(from(&proxy, "203.0.113.7").get(SHOP, "/admin/x").status, 403);
+    }
+    for _ in 0..20 {
+        assert_eq!(
+            from(&proxy, "203.0.113.8").method("POST").body("x".repeat(100)).get(SHOP, "/up").status,
+            413
+        );
+    }
+    assert_eq!(from(&proxy, "203.0.113.7").get(SHOP, "/").status, 200);
+    assert_eq!(from(&proxy, "203.0.113.8").get(SHOP, "/").status, 200);
 }

@@ -105,6 +105,10 @@ fn while_dns_is_down_slow_or_talks_nonsense_a_crawler_is_as_good_as_anybody() {
         site.dns.behave(behaviour);
         let client = crawler(&site.proxy, &format!("198.51.100.{}", 20 + number), GOOGLEBOT);
         assert_eq!(served(&client, "/", 40), 20, "{behaviour:?}: served, with the limits of everybody");
+        // Also when it is known that nothing can be known.
+        wait_for_metric(&site.proxy, "sunbeam_crawler_proofs_total", &[("result", "unknown")], 1.0);
+        let later = record(&site.proxy, &client.get(SHOP, "/"));
+        assert_eq!(layer(&later), ("block", "rate_limit", "identity_limit"), "{behaviour:?}");
     }
 }
 

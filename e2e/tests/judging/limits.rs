@@ -4,9 +4,12 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use sunbeam_testkit::{TestProxy, TestUpstream};
+use sunbeam_testkit::{TestProxy, TestUpstream, eventually};
 
-use super::{NOBODY_IS_SPARED, SHOP, from, layer, node, record, retry_after, served, shop, until_refused};
+use super::{
+    NOBODY_IS_SPARED, SHOP, from, layer, node, record, retry_after, served, shop, until_refused,
+    wait_for_metric,
+};
 
 /// Nothing leaks while a test counts.
 const STILL: &str = "[rate_limit.unauthenticated]\nburst = 50\nrate = 0.001\n\
@@ -240,4 +243,18 @@ fn who_an_auth_server_lets_in_is_known_and_who_guesses_is_blocked() {
         |number: usize| from(&proxy, "203.0.113.3").header("cookie", &format!("session=guess-{number}"));
     let stopped = (0..30).position(|number| guess(number).get(SHOP, "/admin/users").status == 429);
     assert_eq!(stopped, Some(15));
+}
+
+#[test]
+fn identities_that_do_not_come_any_more_are_swept_out() {
+    let limits = "rate_limit.eviction_interval_secs = 1\nrate_limit.stale_after_secs = 1\n\
+                  [rate_limit.unauthenticated]\nburst = 50\nrate = 1000\n";
+    let (_backend, proxy) = start(limits, "");
+    for number in 0..30 {
+        from(&proxy, &format!("203.0.113.{number}")).get(SHOP, "/");
+    }
+    wait_for_metric(&proxy, "sunbeam_rate_limit_identities", &[], 10.0);
+    eventually("they are forgotten", || {
+        (proxy.metric("sunbeam_rate_limit_identities", &[]) < 0.5).then_some(())
+    });
 }

@@ -79,6 +79,7 @@ pub(crate) fn complete(
     context.added_us = elapsed.saturating_sub(context.upstream_us);
     #[expect(clippy::cast_precision_loss, reason = "microseconds of a request are far below 2^53")]
     context.shared.metrics.added_seconds().observe(context.added_us as f64 / 1e6);
+    context.note_answer(matches!(answer.finish, Finish::Tunnel(_)));
     let context = match answer.finish {
         Finish::WithBody => Some(Box::new(context)),
         Finish::Tunnel(start) => {

@@ -67,9 +67,12 @@ pub(crate) async fn authorise(
     drop(drained.await);
     if !answer.status.is_success() {
         count("denied");
-        // The site's word, not ours: it is the client's error, and shows what a page says to who is not known.
-        context.backend = auth_server(auth);
-        context.auth_status = Some(answer.status.as_u16());
+        if answer.status.is_client_error() {
+            // The site's word, not ours: it is the client's error, and shows what a page says to who is not known. One
+            // that is out of order says nothing about the client.
+            context.backend = auth_server(auth);
+            context.auth_status = Some(answer.status.as_u16());
+        }
         return Err(Denial::new(
             StatusCode::FORBIDDEN,
             format!("auth server answered {}", answer.status.as_u16()),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use jiff::Timestamp;
-use sunbeam_features::{Finished, HeaderOrder};
+use sunbeam_features::{Finished, HeaderOrder, is_ours};
 use sunbeam_listeners::{ConnectionPermit, Scheme};
 use sunbeam_pipeline::{Answer, Judged};
 use sunbeam_traffic::{AuditRecord, AuditTarget, Layer, RequestFacts, truncated_address};
@@ -99,6 +99,8 @@ pub(crate) struct RequestContext {
     pub(crate) error: Option<String>,
     /// What judging said; `None` until it was asked.
     pub(crate) judged: Option<Judged>,
+    /// Judging was told of its end already.
+    is_observed: bool,
     /// Claims of the session cookies that the site set.
     pub(crate) sessions_set: Vec<u64>,
     /// What the auth server said, when it said no.
@@ -208,6 +210,7 @@ impl RequestContext {
             upstream_us: 0,
             error: None,
             judged: None,
+            is_observed: false,
             sessions_set: Vec::new(),
             auth_status: None,
             is_login_redirect: false,
@@ -332,23 +335,36 @@ impl RequestContext {
             has_referer: is_sent(&self.head.referer),
             has_language: is_sent(&self.head.accept_language),
             status: self.status,
-            is_ours: self.backend.is_empty(),
-            is_cheap: self.backend == "static",
+            is_ours: is_ours(&self.backend, self.status, self.error.is_some()),
+            is_cheap: self.backend == "static" && self.status < 400,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             content_length: self.head.content_length,
         }
     }
 
-    /// Tells judging what became of the request.
-    fn observe(&self, took: Duration) {
+    /// Tells judging what the answer is. A tunnel is over with that, as far as judging goes: it may last for days.
+    pub(crate) fn note_answer(&mut self, is_tunnel: bool) {
         let Some(judged) = &self.judged else { return };
         let answer = Answer {
-            finished: self.finished(took),
+            finished: self.finished(self.started.elapsed()),
             site_status: self.auth_status,
             is_login_redirect: self.is_login_redirect,
             sessions_set: &self.sessions_set,
         };
-        self.snapshot.pipeline.observe(judged, &answer, self.shared.now());
+        let (pipeline, now) = (&self.snapshot.pipeline, self.shared.now());
+        if is_tunnel {
+            pipeline.observe(judged, &answer.finished, now);
+            self.is_observed = true;
+        } else {
+            pipeline.answered(judged, &answer, now);
+        }
+    }
+
+    /// Tells judging what became of the request.
+    fn observe(&self, took: Duration) {
+        if let Some(judged) = self.judged.as_ref().filter(|_| !self.is_observed) {
+            self.snapshot.pipeline.observe(judged, &self.finished(took), self.shared.now());
+        }
     }
 
     /// The client's address as the audit log may show it.

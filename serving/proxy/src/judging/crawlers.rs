@@ -20,6 +20,9 @@ const WAITING_MAX: usize = 1024;
 /// How long it is not tried again where the system has no name servers.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
+/// How long the system's name servers are taken for the same.
+const READ_AGAIN: Duration = Duration::from_secs(300);
+
 /// Questions that are asked at the same time.
 const ASKED_MAX: usize = 16;
 
@@ -50,7 +53,10 @@ pub(super) async fn answer(core: Arc<Core>, mut questions: Questions) {
         let config = core.shared.snapshot();
         let servers: Vec<SocketAddr> = config.config.bots.resolvers.iter().map(|server| server.0).collect();
         let is_good = |known: &Known| {
-            known.servers == servers && (known.prover.is_some() || known.made.elapsed() < TRY_AGAIN)
+            // Where they are the system's, it may have others by now.
+            let may_rest = if known.prover.is_none() { TRY_AGAIN } else { READ_AGAIN };
+            known.servers == servers
+                && ((known.prover.is_some() && !servers.is_empty()) || known.made.elapsed() < may_rest)
         };
         let now = known.take().filter(is_good).unwrap_or_else(|| Known::make(servers));
         let asked = now.prover.clone();

@@ -35,6 +35,11 @@ impl From<&Entry> for KeptEntry {
 }
 
 impl KeptEntry {
+    /// Whether it ran out while the node was down.
+    pub(crate) fn is_over(&self, now: i64) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
     /// `None`: it is over, or of a version that this one does not know.
     pub(crate) fn entry(&self, moment: Moment, now: i64) -> Option<Entry> {
         let left = match self.until {
@@ -62,7 +67,6 @@ pub(crate) struct KeptBan {
     address: IpAddr,
     layer: String,
     reason: String,
-    since: i64,
     until: i64,
     offences: u16,
     /// Of a prefix wider than a client, its bits.
@@ -88,7 +92,6 @@ impl KeptBan {
             address: ban.address,
             layer: ban.layer.as_str().to_owned(),
             reason: ban.reason.to_owned(),
-            since: now - secs(moment.micros_since(ban.since)),
             until: now.saturating_add(secs(ban.until.micros_since(moment))),
             offences: ban.offences,
             prefix: if let Held::Prefix(bits) = ban.held { Some(bits) } else { None },

@@ -51,8 +51,8 @@ pub(crate) fn restore(core: &Core) -> Result<(), StateError> {
     for kept in core.state.entries()? {
         match kept.entry(moment, now) {
             Some(entry) => entries.push(entry),
-            // It ran out while the node was down.
-            None => over.push(kept.id),
+            None if kept.is_over(now) => over.push(kept.id),
+            None => warn!(id = kept.id, "a list entry of another version is not in use, and is kept"),
         }
     }
     let bans: Vec<_> = core.state.bans()?;
