@@ -35,7 +35,9 @@ pub use otlp::{OtlpReceiver, span_attribute};
 pub use peers::{Peer, dev_folder, node, peers_folder, python, run, run_client};
 pub use ports::free_address;
 pub use proxy::{AuditTap, TestProxy, TestProxyBuilder};
-pub use raw::{connect_from, exchange, exchange_tls, raw_exchange, raw_exchange_tls, served_serial};
+pub use raw::{
+    connect_from, exchange, exchange_tls, raw_exchange, raw_exchange_tls, served_serial, try_connect_from,
+};
 pub use raw_upstream::{RawConnection, RawUpstream};
 pub use upstream::{Seen, TestUpstream};
 pub use wait::{eventually, eventually_within};

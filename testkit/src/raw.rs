@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Bytes over a socket, for what no client library would send.
 
+use std::io;
 use std::io::{ErrorKind, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -54,11 +55,19 @@ pub fn served_serial(address: SocketAddr, config: Arc<ClientConfig>, name: &str)
 /// A connection from another address of this host: on Linux all of `127.0.0.0/8` are, and each counts as
 /// a client of its own.
 pub fn connect_from(source: IpAddr, target: SocketAddr) -> TcpStream {
+    try_connect_from(source, target).expect("connect")
+}
+
+/// As [`connect_from`], where the connection may be reset before it is ours.
+///
+/// # Errors
+/// Reset, refused.
+pub fn try_connect_from(source: IpAddr, target: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(target), Type::STREAM, None).expect("a socket");
     socket.bind(&SocketAddr::new(source, 0).into()).expect("bind the source");
-    socket.connect(&target.into()).expect("connect");
+    socket.connect(&target.into())?;
     socket.set_read_timeout(Some(MOST)).expect("set a read timeout");
-    socket.into()
+    Ok(socket.into())
 }
 
 fn connect(address: SocketAddr) -> TcpStream {
@@ -67,7 +76,7 @@ fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-fn read_all(stream: &mut impl std::io::Read) -> String {
+fn read_all(stream: &mut impl io::Read) -> String {
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
     loop {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What judging needs of the world around it: time, DNS, the disk, somebody who sweeps.
 
+mod answers;
 mod crawlers;
 mod housekeeping;
 mod kept;
 
+pub(crate) use answers::note_whom_the_site_knows;
 pub(crate) use crawlers::Questions;
 pub(crate) use kept::{KeptBan, KeptEntry};
 
