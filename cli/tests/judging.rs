@@ -65,6 +65,35 @@ fn a_block_holds_is_shown_survives_a_kill_and_is_taken_back_with_the_printed_com
 }
 
 #[test]
+fn who_is_allowed_by_a_command_passes_a_block_and_a_kill_until_it_is_removed() {
+    let backend = TestUpstream::echo();
+    let mut node = start(&backend);
+    let both = |node: &Serving| (status_from(node, "192.0.2.1"), status_from(node, "192.0.2.2"));
+    assert_eq!(node.ask(&["block", "192.0.2.0/28"]).0, 0);
+    assert_eq!(both(&node), (403, 403));
+    let (code, out, err) = node.ask(&["lists", "allow", "192.0.2.1", "--dry-run"]);
+    assert_eq!((code, both(&node)), (0, (403, 403)), "{out}{err}");
+    let (code, out, err) = node.ask(&["lists", "allow", "192.0.2.1", "--why", "office"]);
+    assert_eq!((code, both(&node)), (0, (200, 403)), "{out}{err}");
+    assert!(out.contains("IP allowed") && out.contains("sunbeam lists remove 192.0.2.1"), "{out}");
+    node.signal("KILL");
+    node.wait();
+    let folder = std::mem::replace(&mut node.folder, TestFolder::new());
+    drop(node);
+    let node = Serving::start_in(folder, &[]);
+    assert_eq!(both(&node), (200, 403));
+    let (_, out, _) = node.ask(&["lists"]);
+    assert!(out.contains("allow") && out.contains("office"), "{out}");
+    let (code, out, err) = node.ask(&["lists", "remove", "192.0.2.1"]);
+    assert_eq!((code, both(&node)), (0, (403, 403)), "{out}{err}");
+    assert!(out.contains("sunbeam lists allow 192.0.2.1 --why='office'"), "{out}");
+    let (code, _, err) = node.ask(&["lists", "remove", "192.0.2.1"]);
+    assert!(code == 1 && err.contains("not on the allow list"), "{code} {err}");
+    let (code, _, err) = node.ask(&["lists", "allow", "0.0.0.0/0"]);
+    assert!(code == 2 && err.contains("everybody"), "{code} {err}");
+}
+
+#[test]
 fn what_makes_no_sense_or_would_lock_its_author_out_changes_nothing() {
     let backend = TestUpstream::echo();
     let node = start(&backend);

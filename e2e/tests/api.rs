@@ -130,7 +130,7 @@ fn every_page_answers_as_the_description_says() {
     let changed = format!("{good}{}", route("more", &backend.url()));
     let bad = "[listen]\nhttp = 7\ntypo = 1\n";
     let block = "{\"ip\":\"192.0.2.1\",\"duration_seconds\":60,\"reason\":\"noise\"}";
-    let calls: [(&str, &str, &str, u16); 44] = [
+    let calls: [(&str, &str, &str, u16); 49] = [
         ("GET", "/health", "", 200),
         ("GET", "/live", "", 200),
         ("GET", "/ready", "", 200),
@@ -169,6 +169,11 @@ fn every_page_answers_as_the_description_says() {
         ("POST", "/api/v1/blacklist", block, 200),
         ("GET", "/api/v1/blacklist", "", 200),
         ("DELETE", "/api/v1/blacklist/192.0.2.1", "", 200),
+        ("POST", "/api/v1/allowlist", block, 200),
+        ("POST", "/api/v1/allowlist", "{\"ip\":\"0.0.0.0/0\"}", 422),
+        ("DELETE", "/api/v1/allowlist/192.0.2.1", "", 200),
+        ("DELETE", "/api/v1/allowlist/192.0.2.1", "", 404),
+        ("DELETE", "/api/v1/allowlist/x", "", 422),
         ("GET", "/api/v1/bots", "", 200),
         ("GET", "/api/v1/floods", "", 200),
         ("POST", "/api/v1/explain", "{\"url\":\"https://shop.example.test/a\"}", 200),
@@ -182,7 +187,8 @@ fn every_page_answers_as_the_description_says() {
         assert_eq!(answer.status, status, "{method} {target}: {}", answer.text());
         let (path, method) = (target.split('?').next().unwrap(), method.to_lowercase());
         let of_list = |list: &str| path.strip_prefix(list).map(|_| format!("{list}{{cidr}}"));
-        let template = of_list("/api/v1/blocklist/").or_else(|| of_list("/api/v1/blacklist/"));
+        let lists = ["/api/v1/blocklist/", "/api/v1/blacklist/", "/api/v1/allowlist/"];
+        let template = lists.into_iter().find_map(of_list);
         let path = template.as_deref().unwrap_or(path);
         assert_described(&root, &method, path, &answer);
         asked.insert(format!("{method} {path}"));

@@ -16,12 +16,19 @@ use crate::output::{Printer, escape};
 /// Over SSH the node is told where you come from, and refuses to block that address.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Block {
+    #[command(flatten)]
+    listing: Listing,
+}
+
+/// What is listed, how long, and why.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct Listing {
     /// The address or the range: 192.0.2.1, 192.0.2.0/24, 2001:db8::/32
     cidr: Cidr,
-    /// How long: 90s, 15m, 1h30m, 7d [default: until it is unblocked]
+    /// How long: 90s, 15m, 1h30m, 7d [default: until it is taken back]
     #[arg(long = "for", value_name = "DURATION", value_parser = lasting)]
     duration_secs: Option<u64>,
-    /// The reason, as `sunbeam blocks` shows it
+    /// The reason, as `sunbeam blocks` and `sunbeam lists` show it
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,
     /// Show what would be done, and change nothing
@@ -33,12 +40,17 @@ impl Run for Block {
     const NAME: &'static str = "block";
 
     fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
-        let answer = Client::connect(global)?.post_json("/api/v1/blocklist", &self.body())?;
-        print_change(global.printer(), &answer, self.dry_run)
+        self.listing.send(global, "/api/v1/blocklist")
     }
 }
 
-impl Block {
+impl Listing {
+    /// Sends it to the list that `page` is.
+    pub(super) fn send(&self, global: &GlobalArgs, page: &str) -> Result<ExitCode, CliError> {
+        let answer = Client::connect(global)?.post_json(page, &self.body())?;
+        print_change(global.printer(), &answer, self.dry_run)
+    }
+
     fn body(&self) -> Value {
         let mut body = json!({
             "ip": self.cidr.0.to_string(),
@@ -103,7 +115,7 @@ pub(super) fn lasting(text: &str) -> Result<u64, String> {
         _ if text.is_empty() || !rest.is_empty() => Err(HOW_TO_WRITE.to_owned()),
         0 => Err("it must last a second at least".to_owned()),
         1..=SECONDS_MAX => Ok(seconds),
-        _ => Err("3650d (10 years) at most; without `--for` it lasts until it is unblocked".to_owned()),
+        _ => Err("3650d (10 years) at most; without `--for` it lasts until it is taken back".to_owned()),
     }
 }
 
@@ -168,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_typed_becomes_the_body() {
-        let body = |arguments: &[&str]| parsed(arguments).unwrap().body();
+        let body = |arguments: &[&str]| parsed(arguments).unwrap().listing.body();
         assert_eq!(body(&["192.0.2.1"]), json!({"ip": "192.0.2.1/32", "reason": "", "dry_run": false}));
         assert_eq!(
             body(&["2001:db8::/32", "--for", "1h", "--why", "scrapes", "--dry-run"]),

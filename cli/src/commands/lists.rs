@@ -2,8 +2,10 @@
 //! `sunbeam lists`
 
 use jiff::Timestamp;
+use sunbeam_config::Cidr;
 
 use super::Run;
+use super::block::{Listing, print_change};
 use super::blocks::{moment, print_json, until};
 use crate::api::{ListEntry, Lists as Answer};
 use crate::cli::GlobalArgs;
@@ -11,23 +13,55 @@ use crate::client::{Client, typed};
 use crate::exit::{CliError, ExitCode};
 use crate::output::{Colour, Printer, escape};
 
-/// List the address ranges that the running node blocks, allows, exempts or spares
-#[derive(Clone, Copy, Debug, clap::Args)]
-pub(crate) struct Lists {}
+/// List the address ranges that the running node blocks, allows, exempts or spares, or change whom it allows
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Lists {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Action {
+    /// Let an address or a range pass every layer: stronger than any block
+    Allow(Listing),
+    /// Take off the allow list what `sunbeam lists allow` put there
+    Remove {
+        /// The address or the range, as it was allowed
+        cidr: Cidr,
+        /// Show what would be done, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
 
 impl Run for Lists {
     const NAME: &'static str = "lists";
 
     fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
-        let answer = Client::connect(global)?.get("/api/v1/lists")?;
-        let printer = global.printer();
-        if printer.is_json() {
-            print_json(global, &answer, "entries")?;
-        } else {
-            print(printer, &typed(&answer)?)?;
+        match self.action {
+            None => show(global),
+            Some(Action::Allow(listing)) => listing.send(global, "/api/v1/allowlist"),
+            Some(Action::Remove { cidr, dry_run }) => remove(global, &cidr, dry_run),
         }
-        Ok(ExitCode::Done)
     }
+}
+
+fn remove(global: &GlobalArgs, cidr: &Cidr, dry_run: bool) -> Result<ExitCode, CliError> {
+    let cidr = cidr.0.to_string().replace('/', "%2F");
+    let query = if dry_run { "?dry_run=true" } else { "" };
+    let answer = Client::connect(global)?.delete(&format!("/api/v1/allowlist/{cidr}{query}"))?;
+    print_change(global.printer(), &answer, dry_run)
+}
+
+fn show(global: &GlobalArgs) -> Result<ExitCode, CliError> {
+    let answer = Client::connect(global)?.get("/api/v1/lists")?;
+    let printer = global.printer();
+    if printer.is_json() {
+        print_json(global, &answer, "entries")?;
+    } else {
+        print(printer, &typed(&answer)?)?;
+    }
+    Ok(ExitCode::Done)
 }
 
 fn print(printer: Printer, lists: &Answer) -> Result<(), CliError> {

@@ -304,7 +304,7 @@ fn note(judged: &mut Judged, layer: Layer, decision: Decision, judgement: &Judge
         Decision::Observed => judged.decision == Decision::Passed,
         Decision::Passed => judged.decision == Decision::Passed && judged.reason.is_empty(),
     };
-    if !is_stronger || judgement.reason.is_empty() {
+    if !is_stronger || (decision == Decision::Passed && judgement.reason.is_empty()) {
         return;
     }
     judged.decision = decision;

@@ -37,6 +37,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/blocklist/{cidr}", handler: || delete(unblock) },
     Endpoint { path: "/api/v1/blacklist", handler: || get(blocks).post(block) },
     Endpoint { path: "/api/v1/blacklist/{cidr}", handler: || delete(unblock) },
+    Endpoint { path: "/api/v1/allowlist", handler: || post(allow) },
+    Endpoint { path: "/api/v1/allowlist/{cidr}", handler: || delete(disallow) },
     Endpoint { path: "/api/v1/lists", handler: || get(all_lists) },
     Endpoint { path: "/api/v1/bots", handler: || get(bots) },
     Endpoint { path: "/api/v1/floods", handler: || get(floods) },
@@ -173,6 +175,22 @@ pub(super) async fn unblock_range(
 ) -> Response {
     let what = format!("{address}/{bits}");
     told(blocking(move || lists::unblock(&core, &what, query.dry_run)).await)
+}
+
+async fn allow(State(core): State<Arc<Core>>, body: String) -> Response {
+    let request: BlockRequest = match read(&body) {
+        Ok(request) => request,
+        Err(wrong) => return told(Ok(Err(wrong))),
+    };
+    told(blocking(move || lists::allow(&core, &request)).await)
+}
+
+async fn disallow(
+    State(core): State<Arc<Core>>,
+    Path(what): Path<String>,
+    Query(query): Query<UnblockQuery>,
+) -> Response {
+    told(blocking(move || lists::disallow(&core, &what, query.dry_run)).await)
 }
 
 async fn all_lists(State(core): State<Arc<Core>>) -> Response {

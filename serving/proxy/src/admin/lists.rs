@@ -20,13 +20,13 @@ use crate::snapshot::Snapshot;
 /// Ten years: longer is "until somebody removes it".
 const SECS_MAX: u64 = 315_360_000;
 
-/// `POST /api/v1/blocklist`
+/// `POST /api/v1/blocklist` and `POST /api/v1/allowlist`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct BlockRequest {
     /// An address or a range.
     ip: String,
-    /// Absent: until somebody unblocks it.
+    /// Absent: until somebody takes it back.
     duration_seconds: Option<u64>,
     #[serde(default)]
     reason: String,
@@ -127,33 +127,16 @@ pub(super) fn lists(core: &Core) -> Value {
 
 /// Adds a block. On the disk before it is answered.
 pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr>) -> Result<Value, Refused> {
-    let Cidr(network) = request.ip.parse().map_err(Refused::Wrong)?;
-    let network = canonical(network);
-    let is_too_wide =
-        if network.addr().is_ipv4() { network.prefix_len() < 8 } else { network.prefix_len() < 16 };
-    if is_too_wide {
-        return Err(Refused::Wrong(format!(
-            "`{network}` is nearly everybody: the widest that can be blocked is a /8, or a /16 of IPv6"
-        )));
-    }
-    if let Some(secs) = request.duration_seconds
-        && !(1..=SECS_MAX).contains(&secs)
-    {
-        return Err(Refused::Wrong(format!("`duration_seconds` must be between 1 and {SECS_MAX}")));
-    }
+    let network = request.range()?;
     if let Some(hurt) = operators(core, operator).find(|address| network.contains(address)) {
         return Err(Refused::Conflict(format!(
             "`{network}` holds {hurt}, where an operator works from: that would lock you out"
         )));
     }
-    let now = Timestamp::now().as_second();
-    let secs = request.duration_seconds.and_then(|secs| i64::try_from(secs).ok());
-    let what = if network.prefix_len() == network.max_prefix_len() { "IP" } else { "range" };
-    let how_long =
-        secs.map_or_else(|| "until it is unblocked".to_owned(), |secs| format!("for {secs} seconds"));
+    let (what, how_long) = (noun(network), request.how_long("unblocked"));
     let listed = core.shared.memory.lists.find(network.addr(), core.shared.now());
     let is_allowed = listed.is_some_and(|listed| listed.list == List::Allow);
-    let but = if is_allowed { "; it is in `lists.allow`, which is stronger" } else { "" };
+    let but = if is_allowed { "; it is on the allow list, which is stronger" } else { "" };
     let verb = if request.dry_run { "would be blocked" } else { "blocked" };
     let mut answer = json!({
         "success": true,
@@ -164,22 +147,7 @@ pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr
     if request.dry_run {
         return Ok(answer);
     }
-    let new = NewEntry {
-        network,
-        list: List::Block,
-        reason: request.reason.clone(),
-        since: now,
-        secs: request.duration_seconds,
-    };
-    let lists = &core.shared.memory.lists;
-    let _listing = core.listing();
-    let added = lists.add(new, core.shared.now()).map_err(|full| Refused::Failed(full.to_string()))?;
-    let (entry, before) = added;
-    if let Err(error) = core.state.keep_entry(&KeptEntry::from(&entry)) {
-        lists.remove(network, List::Block);
-        drop(lists.restore(before.into_iter().collect()));
-        return Err(Refused::Failed(format!("not blocked, because it cannot be kept: {error}")));
-    }
+    let (entry, before) = added(core, request, network, List::Block)?;
     if let (Some(before), Some(answer)) = (&before, answer.as_object_mut()) {
         let message = answer.get("message").and_then(Value::as_str).unwrap_or_default();
         let until = before
@@ -190,20 +158,131 @@ pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr
         answer.insert("undo".to_owned(), block_command(before).into());
     }
     core.shared.detection.layers.blocks(Origin::Operator.as_str()).inc();
-    tracing::info!(%network, secs, reason = request.reason, "blocked by an operator");
+    tracing::info!(%network, secs = request.duration_seconds, reason = request.reason, "blocked by an operator");
     if let Some(answer) = answer.as_object_mut() {
         answer.insert("id".to_owned(), entry.id.to_string().into());
     }
     Ok(answer)
 }
 
+impl BlockRequest {
+    fn range(&self) -> Result<IpNet, Refused> {
+        let Cidr(network) = self.ip.parse().map_err(Refused::Wrong)?;
+        let network = canonical(network);
+        let narrowest = if network.addr().is_ipv4() { 8 } else { 16 };
+        if network.prefix_len() < narrowest {
+            return Err(Refused::Wrong(format!(
+                "`{network}` is nearly everybody: the widest that can be listed is a /8, or a /16 of IPv6"
+            )));
+        }
+        match self.duration_seconds {
+            Some(secs) if !(1..=SECS_MAX).contains(&secs) => {
+                Err(Refused::Wrong(format!("`duration_seconds` must be between 1 and {SECS_MAX}")))
+            }
+            _ => Ok(network),
+        }
+    }
+
+    fn how_long(&self, undone: &str) -> String {
+        match self.duration_seconds {
+            Some(secs) => format!("for {secs} seconds"),
+            None => format!("until it is {undone}"),
+        }
+    }
+}
+
+fn noun(network: IpNet) -> &'static str {
+    if network.prefix_len() == network.max_prefix_len() { "IP" } else { "range" }
+}
+
+/// The new entry, in memory and on the disk, and what it replaces; or neither.
+fn added(
+    core: &Core,
+    request: &BlockRequest,
+    network: IpNet,
+    list: List,
+) -> Result<(Entry, Option<Entry>), Refused> {
+    let new = NewEntry {
+        network,
+        list,
+        reason: request.reason.clone(),
+        since: Timestamp::now().as_second(),
+        secs: request.duration_seconds,
+    };
+    let lists = &core.shared.memory.lists;
+    let _listing = core.listing();
+    let (entry, before) =
+        lists.add(new, core.shared.now()).map_err(|full| Refused::Failed(full.to_string()))?;
+    if let Err(error) = core.state.keep_entry(&KeptEntry::from(&entry)) {
+        lists.remove(network, list);
+        drop(lists.restore(before.into_iter().collect()));
+        return Err(Refused::Failed(format!("nothing was listed, because it cannot be kept: {error}")));
+    }
+    Ok((entry, before))
+}
+
+/// Lets a range pass every layer. On the disk before it is answered.
+pub(super) fn allow(core: &Core, request: &BlockRequest) -> Result<Value, Refused> {
+    let network = request.range()?;
+    let verb = if request.dry_run { "would be allowed" } else { "allowed" };
+    let message = format!("{} {verb} {}", noun(network), request.how_long("removed"));
+    let id = if request.dry_run {
+        None
+    } else {
+        let (entry, _) = added(core, request, network, List::Allow)?;
+        tracing::info!(%network, secs = request.duration_seconds, reason = request.reason, "allowed by an operator");
+        Some(entry.id.to_string())
+    };
+    let undo = format!("sunbeam lists remove {}", short(network));
+    Ok(json!({"success": true, "message": message, "id": id, "undo": undo}))
+}
+
+/// Takes back what an operator allowed: exactly this range.
+pub(super) fn disallow(core: &Core, what: &str, is_dry_run: bool) -> Result<Value, Refused> {
+    let Cidr(network) = what.parse().map_err(Refused::Wrong)?;
+    let network = canonical(network);
+    let lists = &core.shared.memory.lists;
+    let _listing = core.listing();
+    let is_meant = |entry: &Entry| entry.list == List::Allow && entry.network == network;
+    let (configured, listed): (Vec<Entry>, Vec<Entry>) =
+        lists.all().into_iter().filter(is_meant).partition(|entry| entry.origin == Origin::Config);
+    let Some(entry) = listed.first() else {
+        return Err(if configured.is_empty() {
+            Refused::Missing(format!("`{what}` is not on the allow list"))
+        } else {
+            Refused::Conflict(format!(
+                "`{what}` stands in `lists.allow` of the configuration: take it out there"
+            ))
+        });
+    };
+    let but = if configured.is_empty() { "" } else { "; `lists.allow` of the configuration still allows it" };
+    let verb = if is_dry_run { "would be taken off" } else { "taken off" };
+    let undo = listing_command("lists allow", entry);
+    let answer =
+        json!({"success": true, "message": format!("{what} {verb} the allow list{but}"), "undo": undo});
+    if is_dry_run {
+        return Ok(answer);
+    }
+    let ids: Vec<u64> = listed.iter().map(|entry| entry.id).collect();
+    core.state
+        .forget_entries(&ids)
+        .map_err(|error| Refused::Failed(format!("still allowed, because it cannot be kept: {error}")))?;
+    lists.remove(network, List::Allow);
+    tracing::info!(what, "taken off the allow list by an operator");
+    Ok(answer)
+}
+
 /// The command that makes a listed block again.
 fn block_command(entry: &Entry) -> String {
+    listing_command("block", entry)
+}
+
+fn listing_command(verb: &str, entry: &Entry) -> String {
     let left = entry.until.map(|until| until - Timestamp::now().as_second());
     let how_long = left.map(|secs| format!(" --for {}s", secs.max(1))).unwrap_or_default();
     let why =
         if entry.reason.is_empty() { String::new() } else { format!(" --why={}", quoted(&entry.reason)) };
-    format!("sunbeam block {}{how_long}{why}", short(entry.network))
+    format!("sunbeam {verb} {}{how_long}{why}", short(entry.network))
 }
 
 /// One word for a shell.
