@@ -252,7 +252,57 @@ pub(crate) struct Explanation {
     pub(crate) layers: Vec<ExplainedLayer>,
     pub(crate) decision: ExplainedDecision,
     pub(crate) features: Vec<ExplainedFeature>,
+    /// Nothing where no route names the host.
+    pub(crate) models: Option<ExplainedModels>,
     pub(crate) microseconds: f64,
+}
+
+/// What models say.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedModels {
+    pub(crate) scanner: ExplainedScanner,
+    pub(crate) ddos: Option<ExplainedScore>,
+    pub(crate) payload: Option<ExplainedUnit>,
+}
+
+/// What the scanner's models say of path and headers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedScanner {
+    pub(crate) said: ExplainedScore,
+    pub(crate) features: Vec<ExplainedFeature>,
+}
+
+/// A score, and who gave it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedScore {
+    pub(crate) score: f64,
+    /// `tree_allow`, `tree_block`, `mlp_allow` or `mlp_block`
+    pub(crate) path: String,
+}
+
+/// The text that the payload model finds worst.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedUnit {
+    pub(crate) unit: String,
+    pub(crate) name: String,
+    pub(crate) value: String,
+    pub(crate) score: f64,
+    pub(crate) certain_from: f64,
+    pub(crate) has_sign: bool,
+    pub(crate) counts: Vec<ExplainedFeature>,
+    pub(crate) pieces: Vec<ExplainedPiece>,
+}
+
+/// A piece of text, and its weight.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedPiece {
+    pub(crate) text: String,
+    pub(crate) weight: i64,
 }
 
 /// What the request is to the node.
@@ -304,6 +354,8 @@ pub(crate) struct ExplainedDecision {
 pub(crate) struct ExplainedFeature {
     pub(crate) name: String,
     pub(crate) value: Value,
+    /// What it adds to the score's logit.
+    pub(crate) share: f64,
 }
 
 /// A value as text: strings without quotes, nothing as nothing.

@@ -10,9 +10,12 @@ mod destinations;
 mod discover;
 mod exit;
 mod http1;
+mod log_file;
 mod logging;
 mod output;
+mod placed_file;
 mod probe;
+mod progress;
 mod running;
 mod systemd;
 

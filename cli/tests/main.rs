@@ -3,6 +3,7 @@
 
 mod commands;
 mod judging;
+mod learning;
 mod program;
 mod serve;
 mod systemd;

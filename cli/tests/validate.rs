@@ -39,7 +39,11 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
             "[ddos]\nmin_events = 2000\n",
             "`ddos.min_events`: 2000 can never be reached: the window keeps 1000",
         ),
-        ("[ddos]\nthreshold = 0.6\n", "`ddos.threshold`: not supported yet"),
+        ("[detection]\nexplore = 0.1\n", "`detection.explore`: not supported yet"),
+        (
+            "[ddos]\nmodel = \"/no/such.model\"\n",
+            "`ddos.model`: `/no/such.model` cannot be used: No such file",
+        ),
         (
             "[ddos]\nblock_secs = 100\nmax_block_secs = 10\n",
             "`ddos.max_block_secs`: is less than `ddos.block_secs`",

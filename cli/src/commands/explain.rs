@@ -10,7 +10,9 @@ use http::{HeaderName, HeaderValue, Method};
 use sunbeam_proxy::ExplainRequest;
 
 use super::Run;
-use crate::api::{ExplainedDecision, ExplainedFeature, ExplainedLayer, Explanation, plain};
+use crate::api::{
+    ExplainedDecision, ExplainedFeature, ExplainedLayer, ExplainedModels, ExplainedScore, Explanation, plain,
+};
 use crate::cli::GlobalArgs;
 use crate::client::{Client, typed};
 use crate::configuration;
@@ -137,9 +139,19 @@ fn print(printer: Printer, request: &ExplainRequest, explanation: &Explanation) 
     }
     printer.line("")?;
     printer.pairs(&[("decision", decision(printer, &explanation.decision))])?;
-    if !explanation.features.is_empty() {
+    let models = explanation.models.clone().unwrap_or_default();
+    for (heading, listed) in [
+        ("FEATURE OF THE CLIENT", &explanation.features),
+        ("FEATURE OF THE REQUEST", &models.scanner.features),
+    ] {
+        if !listed.is_empty() {
+            printer.line("")?;
+            printer.table(&[heading, "VALUE", "WEIGHS"], &features(listed))?;
+        }
+    }
+    if explanation.models.is_some() {
         printer.line("")?;
-        printer.table(&["FEATURE", "VALUE"], &features(&explanation.features))?;
+        printer.pairs(&scores(&models))?;
     }
     printer.line("")?;
     printer.line(format_args!("judged in {:.1} microseconds", explanation.microseconds))
@@ -200,7 +212,38 @@ fn decision(printer: Printer, decision: &ExplainedDecision) -> String {
 }
 
 fn features(features: &[ExplainedFeature]) -> Vec<Vec<String>> {
-    features.iter().map(|feature| vec![escape(&feature.name), plain(&feature.value)]).collect()
+    let row = |feature: &ExplainedFeature| {
+        vec![escape(&feature.name), plain(&feature.value), format!("{:+.2}", feature.share)]
+    };
+    features.iter().map(row).collect()
+}
+
+/// One half is where doubt begins; for windows it is `ddos.threshold`.
+fn scores(models: &ExplainedModels) -> Vec<(&'static str, String)> {
+    let score = |said: &ExplainedScore| format!("{:.3} by {}", said.score, escape(&said.path));
+    let mut pairs = vec![("score of the request", score(&models.scanner.said))];
+    pairs.push((
+        "score of the client",
+        models.ddos.as_ref().map_or_else(|| "too few requests".to_owned(), score),
+    ));
+    let Some(unit) = &models.payload else {
+        pairs.push(("score of its texts", "all of them are plain".to_owned()));
+        return pairs;
+    };
+    let sign = if unit.has_sign { "" } else { ", without a sign" };
+    pairs.push((
+        "score of its texts",
+        format!("{:.3} (certain from {:.3}{sign})", unit.score, unit.certain_from),
+    ));
+    let name = if unit.name.is_empty() { String::new() } else { format!(" `{}`", escape(&unit.name)) };
+    pairs.push(("the worst text", format!("{}{name}: {}", escape(&unit.unit), escape(&unit.value))));
+    let counts: Vec<String> =
+        unit.counts.iter().map(|count| format!("{} {:+.2}", escape(&count.name), count.share)).collect();
+    pairs.push(("what stands in it", counts.join(", ")));
+    let pieces: Vec<String> =
+        unit.pieces.iter().map(|piece| format!("`{}` {:+}", escape(&piece.text), piece.weight)).collect();
+    pairs.push(("heaviest pieces", pieces.join(", ")));
+    pairs
 }
 
 fn optional(text: Option<&str>) -> String {
@@ -317,7 +360,10 @@ mod tests {
             "layers": [layer], "features": features, "microseconds": 3.2,
         }));
         assert_eq!(row(printer(), &found.layers[0]), ["scanner", "✗ block", "observe", "model", "0.93"]);
-        assert_eq!(super::features(&found.features), [["request_rate", "0.0"], ["depth", "3"]]);
+        assert_eq!(
+            super::features(&found.features),
+            [["request_rate", "0.0", "+0.00"], ["depth", "3", "+0.00"]]
+        );
         let about = about(&ExplainRequest::default(), &found);
         let line = |name| about.iter().find(|(found, _)| *found == name).map(|(_, text)| text.as_str());
         assert_eq!(line("route"), Some("none answers to it"));

@@ -8,11 +8,15 @@ mod cert;
 mod completions;
 mod config;
 mod doctor;
+mod download_datasets;
 mod explain;
 mod lists;
 mod man;
+mod model;
+mod prepare_dataset;
 mod privacy;
 mod reload;
+mod replay;
 mod rollback;
 mod serve;
 mod status;
@@ -65,6 +69,10 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<bots::Bots>(),
     entry::<lists::Lists>(),
     entry::<explain::Explain>(),
+    entry::<replay::Replay>(),
+    entry::<download_datasets::DownloadDatasets>(),
+    entry::<prepare_dataset::PrepareDataset>(),
+    entry::<model::Model>(),
     entry::<doctor::Doctor>(),
     entry::<privacy::Privacy>(),
     entry::<cert::Cert>(),

@@ -98,6 +98,27 @@ pub struct Feature {
     pub doc: &'static str,
 }
 
+impl Feature {
+    /// Whether it is a share of 1,000.
+    pub const fn is_share(&self) -> bool {
+        matches!(self.unit.as_bytes(), b"1/1000")
+    }
+}
+
+/// What a window shows that no ordinary visit does: half of what was asked for was refused or not there, and that was
+/// not one thing again and again, as monitors and apps ask; or more than one in five were probes.
+pub const fn has_sign(features: &[u32; COUNT]) -> bool {
+    const PATHS: usize = 1;
+    const ERRORS: usize = 3;
+    const SUSPICIOUS: usize = 13;
+    (features[ERRORS] >= 500 && features[PATHS] >= 8) || features[SUSPICIOUS] >= 200
+}
+
+/// Where the features stand that a client chooses freely: no decision may hang on them alone.
+pub const COOKIES: usize = 10;
+/// See [`COOKIES`].
+pub const REFERERS: usize = 11;
+
 /// Features of a window.
 pub const COUNT: usize = 14;
 

@@ -32,6 +32,8 @@ pub struct PathFacts {
     pub hash: u64,
     /// It asks for what probes ask for, or climbs.
     pub is_probe: bool,
+    /// What was seen on the way to its canonical form.
+    pub notes: PathNotes,
 }
 
 /// Reads a path as sent. `canonical` gets its canonical form.
@@ -39,7 +41,7 @@ pub fn path_facts(path: &[u8], hash: &EventHash, canonical: &mut Vec<u8>) -> Pat
     canonical.clear();
     let notes: PathNotes = canonical_path(path, canonical);
     let climbs = notes.above_root || notes.had_nul || notes.traversals > 0;
-    PathFacts { hash: hash.path(canonical), is_probe: climbs || is_probe(canonical) }
+    PathFacts { hash: hash.path(canonical), is_probe: climbs || is_probe(canonical), notes }
 }
 
 /// A request that is over, as its audit record tells it.

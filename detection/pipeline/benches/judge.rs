@@ -8,6 +8,7 @@
 #[path = "../tests/office.rs"]
 mod office;
 #[path = "../tests/world.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
 mod world;
 
 use std::hint::black_box;
@@ -16,7 +17,7 @@ use std::time::Instant;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use sunbeam_features::{FULL_COST, Window, WindowEvent, WindowShape};
-use sunbeam_pipeline::Decision;
+use sunbeam_pipeline::{Decision, Scratch};
 use sunbeam_rate_limit::{Ask, Identity, Limiter, RateLimitSection, Rules};
 use sunbeam_tables::{FixedTable, HashKey, Moment, PrefixMap};
 use sunbeam_traffic::{IdentityKind, RequestFacts};
@@ -219,7 +220,7 @@ fn office() {
 /// Ten thousand quiet addresses after two ordinary minutes; and a crowd of browsers.
 fn floods() {
     let mut world = World::new();
-    let (mut scratch, mut first, mut crowd) = (Vec::new(), None, 0_u32);
+    let (mut scratch, mut first, mut crowd) = (Scratch::default(), None, 0_u32);
     for second in 0..240_u64 {
         for part in 0..500_u32 {
             let now = Moment::from_micros(1_000_000_000 + second * 1_000_000 + u64::from(part) * 2_000);

@@ -80,6 +80,8 @@ section! {
     pub struct DdosSection {
         /// false: nothing is counted.
         enabled: bool = true,
+        /// The model's score, 0 to 1, from which on a client is doubtful; 1 = the model has no say.
+        threshold: f64 = 0.6 => 0.01..=1.0,
         /// Seconds that are looked back.
         window_secs: u32 = 60 => 1..=3_600,
         /// Events kept for each client in the window; past it the oldest are forgotten.
@@ -105,8 +107,9 @@ section! {
         escalation: f64 = 2.0 => 1.0..=100.0,
         /// The longest; after so long without another offence the count begins anew.
         max_block_secs: u64 = 86_400 => 1..=31_536_000,
+        /// A file made by `learn` or `train-mlp-ddos`, taken over without a restart; "" = the model that is compiled in.
+        model: String = String::new(),
     }
-    later { threshold, model }
 }
 
 impl DdosSection {
@@ -136,14 +139,18 @@ section! {
     pub struct ScannerSection {
         /// false: nobody asks.
         enabled: bool = true,
+        /// The models' score, 0 to 1, from which on a request is doubtful; 1 = the models have no say.
+        threshold: f64 = 0.5 => 0.01..=1.0,
         /// Seconds for which a crawler that was proved counts as proved; one that was refuted a twelfth of it.
         bot_cache_ttl_secs: u64 = 86_400 => 60..=2_592_000,
         /// true: shadow mode whatever detection.mode says.
         observe_only: bool = false,
         /// More crawlers.
         allowlist: Vec<AllowlistSection> = Vec::new(),
+        /// A file made by `learn` or `train-mlp-scanner`, taken over without a restart; "" = the models that are compiled
+        /// in.
+        model: String = String::new(),
     }
-    later { threshold, model }
 }
 
 impl ScannerSection {

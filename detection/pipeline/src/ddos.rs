@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What one client has been doing: the behavioural rules over its window.
+//! What one client has been doing: the behavioural rules over its window, then the model's word.
 
-use sunbeam_features::{Window, WindowEvent, WindowShape};
+use sunbeam_features::{Window, WindowEvent, WindowShape, ddos};
 use sunbeam_reputation::Held;
 use sunbeam_tables::{FixedTable, Moment};
 use sunbeam_traffic::Layer;
@@ -18,7 +18,7 @@ const BEHIND: u32 = 10;
 /// changes his address within them is met again there.
 pub(crate) const WIDER_PREFIXES: [(u8, u32); 2] = [(56, 3), (48, 10)];
 
-/// 429 and a block for who causes too many errors or asks too often.
+/// 429 and a block for who causes too many errors, asks too often, or does what attackers do.
 #[derive(Debug)]
 pub(crate) struct DdosStage;
 
@@ -79,8 +79,30 @@ impl Stage for DdosStage {
                 );
             }
         }
-        Judgement::PASS
+        by_model(subject, rules, memory, now)
     }
+}
+
+/// What the model says of a client's window. Certain is what scores above everything benign in validation and shows
+/// what no visit does: half of its requests in vain, or many probes.
+fn by_model(subject: &mut Subject<'_>, rules: &Rules, memory: &Memory, now: Moment) -> Judgement {
+    let key = subject.identity.key;
+    let Some(mut window) = memory.windows.peek(key) else { return Judgement::PASS };
+    let totals = window.totals(now, &rules.shape);
+    if totals.events < rules.min_events {
+        return Judgement::PASS;
+    }
+    let features = ddos::read(&totals);
+    let said = rules.models.ddos.judge(&features, rules.ddos_threshold);
+    subject.scores.ddos = Some(said);
+    if !said.path.is_block() {
+        return Judgement::PASS;
+    }
+    let certain = rules.models.ddos.cascade.certain.max(rules.ddos_threshold);
+    if said.logit >= certain && ddos::has_sign(&features) {
+        return attack(subject, Offender { key, held: Held::Client }, "model", rules, memory, now);
+    }
+    Judgement::doubtful("model", 429).retry_after(rules.bans.secs.min(rules.bans.max_secs))
 }
 
 fn attack(

@@ -14,6 +14,8 @@ mod lists;
 mod memory;
 mod metrics;
 mod mode;
+mod models;
+mod payload;
 mod pipeline;
 mod proxies;
 mod rate_limit;
@@ -22,6 +24,7 @@ mod scanner;
 mod stage;
 mod stages;
 mod subject;
+mod weighed;
 
 pub use config::{
     DdosSection, DetectionMode, DetectionSection, LayerOverride, ProtectSection, ScannerSection,
@@ -30,9 +33,11 @@ pub use floods::{Flood, FloodReport};
 pub use memory::{Memory, MemoryOptions};
 pub use metrics::DetectionMetrics;
 pub use mode::{Modes, Protection};
+pub use models::Models;
 pub use pipeline::{Answer, Decision, Judged, Opinion, Pipeline};
 pub use proxies::is_likely_proxy;
 pub use rules::{RouteRules, Rules};
 pub use stage::{Judgement, Stage};
 pub use stages::STAGES;
-pub use subject::{Offender, Subject};
+pub use subject::{Offender, Scores, Scratch, Subject};
+pub use weighed::{Weighed, Weight, WorstUnit};

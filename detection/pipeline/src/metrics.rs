@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What judging counts.
 
+use sunbeam_ensemble::EnsemblePath;
 use sunbeam_metrics::{IntCounter, Registry, declare_metrics};
 use sunbeam_traffic::Layer;
 
 use crate::pipeline::Decision;
+use crate::subject::Scores;
 
 declare_metrics! {
     /// Decisions of each layer.
@@ -13,6 +15,10 @@ declare_metrics! {
         ddos_decisions: Counter["sunbeam_ddos_decisions_total", decision],
         /// Decisions about what requests look like, and about crawlers; reason is a fixed word.
         scanner_decisions: Counter["sunbeam_scanner_decisions_total", decision, reason],
+        /// Requests by who decided about their looks: tree_allow, tree_block, mlp_allow, mlp_block.
+        scanner_ensemble_path: Counter["sunbeam_scanner_ensemble_path_total", path],
+        /// Requests by who decided about their client: tree_allow, tree_block, mlp_allow, mlp_block.
+        ddos_ensemble_path: Counter["sunbeam_ddos_ensemble_path_total", path],
         /// Decisions about how much an identity asks for.
         rate_limit_decisions: Counter["sunbeam_rate_limit_decisions_total", decision],
         /// Requests that judging answered, by layer.
@@ -46,6 +52,8 @@ pub struct DetectionMetrics {
     ddos: [IntCounter; 3],
     rate_limit: [IntCounter; 3],
     blocked: [IntCounter; Layer::ALL.len()],
+    scanner_paths: [IntCounter; EnsemblePath::ALL.len()],
+    ddos_paths: [IntCounter; EnsemblePath::ALL.len()],
     plain_pass: IntCounter,
     browser_pass: IntCounter,
 }
@@ -62,6 +70,8 @@ impl DetectionMetrics {
             ddos: words.map(|word| layers.ddos_decisions(word)),
             rate_limit: words.map(|word| layers.rate_limit_decisions(word)),
             blocked: Layer::ALL.map(|layer| layers.blocked_requests(layer.as_str())),
+            scanner_paths: EnsemblePath::ALL.map(|path| layers.scanner_ensemble_path(path.as_str())),
+            ddos_paths: EnsemblePath::ALL.map(|path| layers.ddos_ensemble_path(path.as_str())),
             plain_pass: layers.scanner_decisions("pass", "none"),
             browser_pass: layers.scanner_decisions("pass", "browser"),
             layers,
@@ -70,6 +80,15 @@ impl DetectionMetrics {
 
     /// The rows, for the reference page.
     pub const TABLE: &'static [sunbeam_metrics::MetricDoc] = LayerMetrics::TABLE;
+
+    /// Who decided, of each model that was asked.
+    pub(crate) fn count_paths(&self, scores: &Scores) {
+        for (said, handles) in [(scores.scanner, &self.scanner_paths), (scores.ddos, &self.ddos_paths)] {
+            if let Some(handle) = said.and_then(|said| handles.get(said.path as usize)) {
+                handle.inc();
+            }
+        }
+    }
 
     pub(crate) fn count(&self, layer: Layer, decision: Decision, reason: &'static str) {
         let of = |handles: &[IntCounter; 3]| {

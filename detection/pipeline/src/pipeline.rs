@@ -13,11 +13,12 @@ use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
 use crate::ddos::{self, Counted};
 use crate::memory::Memory;
 use crate::metrics::DetectionMetrics;
+use crate::models::Models;
 use crate::proxies::is_likely_proxy;
 use crate::rules::Rules;
 use crate::stage::Judgement;
 use crate::stages::STAGES;
-use crate::subject::Subject;
+use crate::subject::{Scores, Scratch, Subject};
 
 /// What became of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +62,8 @@ pub struct Judged {
     pub identity: Identity,
     /// What the client may be told of its limit.
     pub quota: Option<Quota>,
+    /// What models said.
+    pub scores: Scores,
     charges: Charges,
     claims: Claims,
     hashes: Hashes,
@@ -112,6 +115,13 @@ impl Pipeline {
         Self { rules, memory, metrics }
     }
 
+    /// The same with other models.
+    #[must_use]
+    pub fn with_models(mut self, models: Models) -> Self {
+        self.rules.models = models;
+        self
+    }
+
     /// The configuration.
     pub const fn rules(&self) -> &Rules {
         &self.rules
@@ -123,7 +133,7 @@ impl Pipeline {
     }
 
     /// Decides about a request. `scratch` is a buffer to use again.
-    pub fn judge(&self, facts: &RequestFacts<'_>, now: Moment, scratch: &mut Vec<u8>) -> Judged {
+    pub fn judge(&self, facts: &RequestFacts<'_>, now: Moment, scratch: &mut Scratch) -> Judged {
         let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch, false);
         let mut judged = self.undecided(&subject);
         if facts.has_untrusted_forwarding && is_likely_proxy(facts.client) {
@@ -163,6 +173,8 @@ impl Pipeline {
             }
         }
         judged.charges = subject.charges;
+        judged.scores = subject.scores;
+        self.metrics.count_paths(&subject.scores);
         // In shadow nobody is told of a limit that does not hold.
         let holds = self.rules.mode(facts.route, Layer::RateLimit) > LayerMode::Observe;
         judged.quota = subject.quota.filter(|_| holds);
@@ -175,7 +187,7 @@ impl Pipeline {
         &self,
         facts: &RequestFacts<'_>,
         now: Moment,
-        scratch: &mut Vec<u8>,
+        scratch: &mut Scratch,
     ) -> (Judged, Vec<Opinion>, [u32; features::COUNT]) {
         let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch, true);
         let mut judged = self.undecided(&subject);
@@ -195,6 +207,7 @@ impl Pipeline {
             opinions.push(Opinion { stage: stage.name(), mode, judgement });
         }
         judged.quota = subject.quota;
+        judged.scores = subject.scores;
         let mut window = self.memory.windows.peek(subject.identity.key).unwrap_or_default();
         (judged, opinions, window.features(now, &self.rules.shape))
     }
@@ -254,6 +267,7 @@ impl Pipeline {
             banned_secs: None,
             identity: subject.identity,
             quota: None,
+            scores: Scores::default(),
             charges: Charges::default(),
             claims: subject.claims,
             hashes: subject.hashes,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A configuration made ready to judge by.
 
+use sunbeam_ensemble::threshold_logit;
 use sunbeam_features::{FULL_COST, WindowShape};
 use sunbeam_rate_limit::{RateLimitSection, RouteLimit, RouteLimitSection};
 use sunbeam_reputation::{BanRules, Bots, BotsSection};
@@ -9,6 +10,7 @@ use sunbeam_traffic::{Layer, LayerMode};
 
 use crate::config::{DdosSection, DetectionSection, ProtectSection, ScannerSection};
 use crate::mode::{Modes, Protection};
+use crate::models::Models;
 
 /// Of names that are no secret.
 const KEY: HashKey = HashKey::fixed(0x0007_0075);
@@ -32,6 +34,11 @@ pub struct Rules {
     pub(crate) error_threshold: u32,
     pub(crate) request_threshold: u32,
     pub(crate) cheap_cost: u8,
+    /// From which on a client is doubtful, in 1/256 of a logit.
+    pub(crate) ddos_threshold: i32,
+    /// From which on a request is doubtful, in 1/256 of a logit.
+    pub(crate) scanner_threshold: i32,
+    pub(crate) models: Models,
     pub(crate) bans: BanRules,
     pub(crate) limits: sunbeam_rate_limit::Rules,
     pub(crate) session_cookies: Vec<String>,
@@ -63,6 +70,7 @@ impl Rules {
         rate_limit: &RateLimitSection,
         bots: &BotsSection,
         routes: &[RouteRules<'_>],
+        models: Models,
     ) -> Self {
         let protection = Protection { detection, ddos, scanner, is_rate_limited: rate_limit.enabled };
         let limits = |route: &RouteRules<'_>| {
@@ -77,6 +85,9 @@ impl Rules {
             error_threshold: ddos.error_threshold.into(),
             request_threshold: ddos.request_threshold.into(),
             cheap_cost,
+            ddos_threshold: threshold_logit(ddos.threshold),
+            scanner_threshold: threshold_logit(scanner.threshold),
+            models,
             bans: BanRules {
                 secs: ddos.block_secs,
                 escalation: ddos.escalation,
@@ -94,6 +105,11 @@ impl Rules {
             modes: routes.iter().map(|route| Modes::new(&protection, route.protect)).collect(),
             elsewhere: Modes::new(&protection, &ProtectSection::default()),
         }
+    }
+
+    /// The models.
+    pub const fn models(&self) -> &Models {
+        &self.models
     }
 
     /// What names a route in what is remembered: its place may be another's after a reload.

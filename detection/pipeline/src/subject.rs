@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A request and whose it is, worked out once for all stages.
 
-use sunbeam_features::{AgentClass, BrowserEvidence, Hashes, agent_class, browser_evidence};
+use sunbeam_ensemble::Said;
+use sunbeam_features::{AgentClass, BrowserEvidence, Hashes, agent_class, browser_evidence, payload};
 use sunbeam_rate_limit::{Charges, Claims, Identity, Quota, address_number};
 use sunbeam_reputation::{Bot, BotPolicy, Held, Named, Proof};
 use sunbeam_tables::Moment;
@@ -10,6 +11,31 @@ use sunbeam_traffic::RequestFacts;
 use crate::memory::Memory;
 use crate::proxies::is_likely_proxy;
 use crate::rules::Rules;
+
+/// Buffers of a thread: nothing is allocated once they are large enough.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    canonical: Vec<u8>,
+    buffers: Buffers,
+}
+
+/// For one text at a time.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    pub(crate) text: Vec<u8>,
+    pub(crate) facts: payload::Facts,
+}
+
+/// What models said; nothing of one that was not asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scores {
+    /// Of the client's window.
+    pub ddos: Option<Said>,
+    /// Of the request.
+    pub scanner: Option<Said>,
+    /// Of its worst unit, in 1/256 of a logit: 0 is where doubt begins.
+    pub payload: Option<i32>,
+}
 
 /// For whom a block would be made.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +53,8 @@ pub struct Subject<'a> {
     pub facts: &'a RequestFacts<'a>,
     /// Its path in canonical form.
     pub canonical: &'a [u8],
+    /// For whoever reads texts.
+    pub(crate) buffers: &'a mut Buffers,
     /// What its window counts by hash.
     pub hashes: Hashes,
     /// What it claims to be.
@@ -47,22 +75,26 @@ pub struct Subject<'a> {
     pub offender: Offender,
     /// which tokens were taken,
     pub charges: Charges,
-    /// and what the client may be told of its limit.
+    /// what the client may be told of its limit,
     pub quota: Option<Quota>,
+    /// and what models said.
+    pub scores: Scores,
     is_bypassed: bool,
 }
 
 impl<'a> Subject<'a> {
-    /// `scratch` keeps the canonical path.
+    /// `scratch` keeps the canonical path and what is read of texts.
     pub(crate) fn new(
         facts: &'a RequestFacts<'a>,
         rules: &Rules,
         memory: &Memory,
         now: Moment,
-        scratch: &'a mut Vec<u8>,
+        scratch: &'a mut Scratch,
         is_trial: bool,
     ) -> Self {
-        let hashes = Hashes::of(facts.path.as_bytes(), facts.host, facts.user_agent, &memory.events, scratch);
+        let Scratch { canonical, buffers } = scratch;
+        let hashes =
+            Hashes::of(facts.path.as_bytes(), facts.host, facts.user_agent, &memory.events, canonical);
         let claims = Claims::of(facts, &rules.session_cookies, &memory.hash, |claim| {
             memory.evidence.is_honoured(claim, now)
         });
@@ -75,7 +107,8 @@ impl<'a> Subject<'a> {
         let bot = named.bot.and_then(|index| Some((index, proof(rules.bots.get(index)?))));
         Self {
             facts,
-            canonical: scratch,
+            canonical,
+            buffers,
             hashes,
             claims,
             identity,
@@ -89,6 +122,7 @@ impl<'a> Subject<'a> {
             offender: Offender { key: identity.key, held: Held::Client },
             charges: Charges::default(),
             quota: None,
+            scores: Scores::default(),
             is_bypassed: rules.limits.is_bypassed(facts.client),
         }
     }

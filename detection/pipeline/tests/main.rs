@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
 
 mod allocations;
+mod models;
 mod office;
 mod records;
 mod world;

@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 use sunbeam_features::{EventHash, Finished, Hashes, Window, WindowShape, event};
 use sunbeam_tables::{HashKey, Moment};
-use sunbeam_traffic::{AuditRecord, AuditTarget};
+use sunbeam_traffic::{AuditRecord, AuditScores, AuditTarget};
 
 fn records() -> impl Strategy<Value = AuditRecord> {
     let texts = ("[a-z.]{1,12}", "/[a-zA-Z0-9./%]{0,24}", "\\PC{0,12}", "[a-z-]{0,6}", "\\PC{0,8}");
@@ -48,6 +48,7 @@ fn records() -> impl Strategy<Value = AuditRecord> {
             decision: "pass".into(),
             layer: String::new(),
             reason: String::new(),
+            scores: AuditScores::default(),
             added_us: 0,
             upstream_us: 0,
         }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use sunbeam_features::Finished;
 use sunbeam_metrics::Registry;
 use sunbeam_pipeline::{
-    Answer, DdosSection, Decision, DetectionMetrics, DetectionSection, Judged, Memory, MemoryOptions,
-    Pipeline, ProtectSection, RouteRules, Rules, ScannerSection,
+    Answer, DdosSection, Decision, DetectionMetrics, DetectionSection, Judged, Memory, MemoryOptions, Models,
+    Pipeline, ProtectSection, RouteRules, Rules, ScannerSection, Scratch,
 };
 use sunbeam_rate_limit::{RateLimitSection, cookie_claim};
 use sunbeam_reputation::BotsSection;
@@ -18,7 +18,7 @@ use sunbeam_traffic::RequestFacts;
 /// The site.
 pub(crate) struct World {
     pub(crate) pipeline: Pipeline,
-    scratch: Vec<u8>,
+    scratch: Scratch,
     pub(crate) now_micros: u64,
 }
 
@@ -54,17 +54,29 @@ impl World {
             rate_limit,
             &BotsSection::default(),
             &routes,
+            Models::default(),
         );
         let metrics = DetectionMetrics::register(&Registry::new());
         Self {
             pipeline: Pipeline::new(rules, Arc::new(memory), metrics),
-            scratch: Vec::new(),
+            scratch: Scratch::default(),
             now_micros: 1_000_000_000,
         }
     }
 
     pub(crate) fn now(&self) -> Moment {
         Moment::from_micros(self.now_micros)
+    }
+
+    /// What is decided about a request.
+    pub(crate) fn judge(&mut self, facts: &RequestFacts<'_>) -> Judged {
+        let now = self.now();
+        self.pipeline.judge(facts, now, &mut self.scratch)
+    }
+
+    /// Its end.
+    pub(crate) fn finish(&self, judged: &Judged, finished: &Finished<'_>) {
+        self.pipeline.observe(judged, finished, self.now());
     }
 
     /// One request, its answer, and what judging said.

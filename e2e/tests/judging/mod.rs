@@ -9,6 +9,7 @@ mod faults;
 mod floods;
 mod limits;
 mod lists;
+mod models;
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
@@ -58,9 +59,9 @@ pub(crate) fn node(backend: &TestUpstream, config: &str, route: &str) -> TestPro
         .start()
 }
 
-/// What every test here has besides its own: no address is spared.
-pub(crate) const NOBODY_IS_SPARED: &str =
-    "listen.trusted_proxies = [\"127.0.0.1/32\"]\nrate_limit.bypass_cidrs = []\n";
+/// What every test here has besides its own: no address is spared, and models have no say (but in `models.rs`).
+pub(crate) const NOBODY_IS_SPARED: &str = "listen.trusted_proxies = [\"127.0.0.1/32\"]\nrate_limit.bypass_cidrs = []\n\
+     ddos.threshold = 1.0\nscanner.threshold = 1.0\n";
 
 /// A client at this address.
 pub(crate) fn from(proxy: &TestProxy, address: &str) -> TestClient {

@@ -78,10 +78,48 @@ pub struct AuditRecord<S = String> {
     /// Why, in a fixed word; empty for a plain pass.
     #[serde(default)]
     pub reason: S,
+    /// What models said of it.
+    #[serde(default)]
+    pub scores: AuditScores,
     /// Our own time, the backend's excluded.
     pub added_us: u64,
     /// From asking the backend to its answer's head.
     pub upstream_us: u64,
+}
+
+/// Scores of models, each from 0 to 1 in thousandths; nothing of one that was not asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditScores {
+    /// Of what the client has been doing; doubt begins at `ddos.threshold`.
+    pub ddos: Option<Thousandths>,
+    /// Of path and headers; doubt begins at `scanner.threshold`.
+    pub scanner: Option<Thousandths>,
+    /// Of the worst text; doubt begins at 0.5.
+    pub payload: Option<Thousandths>,
+}
+
+/// A share in thousandths: `0.873` in a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Thousandths(pub u16);
+
+impl Thousandths {
+    /// Of a share; what is outside 0 to 1 is the nearer end.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1,000")]
+    pub fn of(share: f64) -> Self {
+        Self((share.clamp(0.0, 1.0) * 1000.0).round() as u16)
+    }
+}
+
+impl Serialize for Thousandths {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(f64::from(self.0) / 1000.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Thousandths {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        f64::deserialize(deserializer).map(Self::of)
+    }
 }
 
 /// The constant `audit`.
@@ -136,6 +174,7 @@ impl<S: AsRef<str>> AuditRecord<S> {
         text(line, ",\"decision\":", self.decision.as_ref());
         text(line, ",\"layer\":", self.layer.as_ref());
         text(line, ",\"reason\":", self.reason.as_ref());
+        scores(line, &self.scores);
         number(line, ",\"added_us\":", self.added_us);
         number(line, ",\"upstream_us\":", self.upstream_us);
         line.extend_from_slice(b"}\n");
@@ -175,6 +214,22 @@ fn optional(line: &mut Vec<u8>, key: &str, value: Option<&str>) {
             line.extend_from_slice(b"null");
         }
     }
+}
+
+fn scores(line: &mut Vec<u8>, scores: &AuditScores) {
+    let mut key = ",\"scores\":{\"ddos\":";
+    for (score, next) in
+        [(scores.ddos, ",\"scanner\":"), (scores.scanner, ",\"payload\":"), (scores.payload, "}")]
+    {
+        line.extend_from_slice(key.as_bytes());
+        match score {
+            // As serde writes a float: no zeros at the end, but one.
+            Some(Thousandths(score)) => drop(write!(line, "{:?}", f64::from(score) / 1000.0)),
+            None => line.extend_from_slice(b"null"),
+        }
+        key = next;
+    }
+    line.extend_from_slice(key.as_bytes());
 }
 
 fn number(line: &mut Vec<u8>, key: &str, mut value: u64) {
@@ -249,6 +304,11 @@ mod tests {
                 decision: "observe".into(),
                 layer: "ddos".into(),
                 reason: "client_errors".into(),
+                scores: AuditScores {
+                    ddos: Some(Thousandths(status % 1001)),
+                    scanner: has_cookies.then_some(Thousandths(1000 - status % 1001)),
+                    payload: None,
+                },
                 added_us: number / 11,
                 upstream_us: number / 13,
             }

@@ -35,6 +35,10 @@ pub struct RequestFacts<'a> {
     pub authorization: &'a [u8],
     /// The announced length of the body.
     pub content_length: u64,
+    /// `Content-Type`
+    pub content_type: &'a [u8],
+    /// As much of the body as is at hand: nothing where it was not waited for.
+    pub body: &'a [u8],
     /// A fingerprint of which fields came and in what order.
     pub header_order: u64,
     /// The fingerprint of the client's TLS; empty for plain HTTP.
@@ -58,6 +62,8 @@ impl RequestFacts<'_> {
         cookies: &[],
         authorization: b"",
         content_length: 0,
+        content_type: b"",
+        body: b"",
         header_order: 0,
         ja4: "",
     };

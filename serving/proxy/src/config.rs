@@ -11,6 +11,7 @@ use sunbeam_rate_limit::RateLimitSection;
 use sunbeam_reputation::{BotsSection, ListsSection};
 use sunbeam_routing::{RouteSection, Scheme, Table};
 
+use crate::judging::models;
 use crate::snapshot::Snapshot;
 
 choice! {
@@ -324,6 +325,9 @@ impl Config {
     fn check_judging(&self, reader: &mut Reader) {
         self.ddos.check(reader);
         self.scanner.check(reader);
+        if let Err(problem) = models::load(self) {
+            reader.error(problem.key, problem.message);
+        }
         for (key, ranges, means) in [
             ("lists.allow", &self.lists.allow, "nobody among them is judged"),
             ("rate_limit.bypass_cidrs", &self.rate_limit.bypass_cidrs, "none of them has limits"),

@@ -11,10 +11,13 @@ use std::time::{Duration, Instant};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use jiff::Timestamp;
+use sunbeam_ensemble::probability;
 use sunbeam_features::{Finished, HeaderOrder, is_ours};
 use sunbeam_listeners::{ConnectionPermit, Scheme};
 use sunbeam_pipeline::{Answer, Judged};
-use sunbeam_traffic::{AuditRecord, AuditTarget, Layer, RequestFacts, truncated_address};
+use sunbeam_traffic::{
+    AuditRecord, AuditScores, AuditTarget, Layer, RequestFacts, Thousandths, truncated_address,
+};
 use uuid::Uuid;
 
 use crate::config::ClientIp;
@@ -316,6 +319,9 @@ impl RequestContext {
             cookies: &[],
             authorization: b"",
             content_length: self.head.content_length,
+            // Bodies are not waited for yet: that is the WAF's part.
+            content_type: b"",
+            body: b"",
             header_order: self.head.header_order,
             ja4: &self.connection.ja4,
         }
@@ -424,6 +430,7 @@ impl RequestContext {
             decision: judged(|judged| judged.decision.as_str()),
             layer: judged(|judged| judged.layer.map_or("", Layer::as_str)),
             reason: judged(|judged| judged.reason),
+            scores: self.judged.as_ref().map(scores).unwrap_or_default(),
             added_us: self.added_us,
             upstream_us: self.upstream_us,
         }
@@ -466,6 +473,16 @@ impl Drop for RequestContext {
 pub(crate) fn method_label(method: &str) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE"];
     KNOWN.iter().find(|known| **known == method).copied().unwrap_or("OTHER")
+}
+
+/// What models said, as the record has it.
+fn scores(judged: &Judged) -> AuditScores {
+    let share = |logit: i32| Thousandths::of(probability(logit));
+    AuditScores {
+        ddos: judged.scores.ddos.map(|said| share(said.logit)),
+        scanner: judged.scores.scanner.map(|said| share(said.logit)),
+        payload: judged.scores.payload.map(share),
+    }
 }
 
 fn lossy(value: &Option<HeaderValue>) -> Cow<'_, str> {

@@ -10,16 +10,16 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sunbeam_config::Loaded;
-use sunbeam_features::{HeaderOrder, canonical, ddos};
-use sunbeam_metrics::Registry;
-use sunbeam_pipeline::{Decision, Opinion, Pipeline};
+use sunbeam_ensemble::{Said, probability};
+use sunbeam_features::{HeaderOrder, canonical};
+use sunbeam_pipeline::{Decision, Opinion, Pipeline, Scratch, Weighed, Weight, WorstUnit};
 use sunbeam_routing::host_of;
 use sunbeam_tables::Moment;
 use sunbeam_traffic::{Layer, RequestFacts};
 
 use crate::config::Config;
-use crate::metrics::ProxyMetrics;
-use crate::snapshot::{Judging, Snapshot};
+use crate::offline::Offline;
+use crate::snapshot::Snapshot;
 
 /// A request that somebody made up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,13 +45,7 @@ const FIELDS_MAX: usize = 256;
 /// # Errors
 /// What is wrong with the request or the configuration.
 pub fn explain_offline(loaded: &Loaded<Config>, request: &ExplainRequest) -> Result<Value, String> {
-    let (memory, detection) = crate::judging::for_measuring(&loaded.config);
-    let metrics = ProxyMetrics::register(&Registry::new());
-    let judging = Judging { memory: &memory, metrics: &detection };
-    let snapshot =
-        Snapshot::compile(loaded.config.clone(), loaded.sources.clone(), 1, &metrics, &judging, None)
-            .map_err(|error| error.to_string())?;
-    explain(&snapshot, request, Moment::default())
+    explain(&Offline::new(loaded)?.snapshot, request, Moment::default())
 }
 
 /// What `snapshot` thinks at `now`.
@@ -99,6 +93,8 @@ pub(crate) fn explain(snapshot: &Snapshot, request: &ExplainRequest, now: Moment
         cookies: &cookies,
         authorization: field("authorization").as_bytes(),
         content_length: request.body.len() as u64,
+        content_type: field("content-type").as_bytes(),
+        body: request.body.as_bytes(),
         header_order: order.finish(),
         ja4: "",
     };
@@ -115,20 +111,17 @@ fn without_route(host: &str, client: IpAddr) -> Value {
             "status": 421, "retry_after_secs": null,
         },
         "features": [],
+        "models": null,
         "microseconds": 0.0,
     })
 }
 
 fn told(pipeline: &Pipeline, facts: &RequestFacts<'_>, route: &str, now: Moment) -> Value {
-    let mut scratch = Vec::new();
-    let (judged, opinions, features) = pipeline.opinions(facts, now, &mut scratch);
+    let mut scratch = Scratch::default();
+    let (judged, opinions, _) = pipeline.opinions(facts, now, &mut scratch);
+    let weighed = pipeline.weigh(facts, now, &mut scratch);
     let mut path = Vec::new();
     canonical::canonical_path(facts.path.as_bytes(), &mut path);
-    let features: Vec<Value> = ddos::TABLE
-        .iter()
-        .zip(features)
-        .map(|(row, value)| json!({"name": row.name, "value": value, "unit": row.unit}))
-        .collect();
     let is_blocked = judged.decision == Decision::Blocked;
     let listed = pipeline.memory().lists.entry_for(facts.client, now).map(|entry| {
         let until = entry.until.and_then(|until| Timestamp::from_second(until).ok());
@@ -159,9 +152,56 @@ fn told(pipeline: &Pipeline, facts: &RequestFacts<'_>, route: &str, now: Moment)
             "status": if is_blocked { judged.status } else { 200 },
             "retry_after_secs": judged.retry_after_secs.filter(|_| is_blocked),
         },
-        "features": features,
+        "features": weighed.window.iter().map(weight).collect::<Vec<_>>(),
+        "models": models(&weighed),
         "microseconds": microseconds(pipeline, facts, now),
     })
+}
+
+/// What models say, and why: shares are what a feature adds to the logit.
+fn models(weighed: &Weighed) -> Value {
+    json!({
+        "scanner": {
+            "said": said(weighed.request_said),
+            "features": weighed.request.iter().map(weight).collect::<Vec<_>>(),
+        },
+        "ddos": weighed.window_said.map(said),
+        "payload": weighed.unit.as_ref().map(unit),
+    })
+}
+
+fn said(said: Said) -> Value {
+    json!({"score": rounded(probability(said.logit)), "path": said.path.as_str()})
+}
+
+fn weight(weight: &Weight) -> Value {
+    let share = rounded(f64::from(weight.share) / 256.0);
+    json!({"name": weight.name, "value": weight.value, "unit": weight.unit, "share": share})
+}
+
+/// A score of one half is where doubt begins, as for the other models.
+fn unit(unit: &WorstUnit) -> Value {
+    let pieces = unit.pieces.iter().map(|(piece, weight)| json!({"text": lossy(piece), "weight": weight}));
+    json!({
+        "unit": format!("{:?}", unit.kind),
+        "name": lossy(&unit.name),
+        "value": lossy(&unit.value),
+        "score": rounded(probability(unit.logit.saturating_sub(unit.doubtful))),
+        "certain_from": rounded(probability(unit.certain.saturating_sub(unit.doubtful))),
+        "has_sign": unit.has_sign,
+        "counts": unit.counts.iter().map(weight).collect::<Vec<_>>(),
+        "pieces": pieces.collect::<Vec<_>>(),
+    })
+}
+
+/// As much of a client's text as fits a screen.
+fn lossy(text: &[u8]) -> String {
+    const SHOWN: usize = 200;
+    String::from_utf8_lossy(text.get(..text.len().min(SHOWN)).unwrap_or_default()).into_owned()
+}
+
+fn rounded(number: f64) -> f64 {
+    (number * 1000.0).round() / 1000.0
 }
 
 fn opinion(opinion: &Opinion, listed: Option<&str>) -> Value {
@@ -182,7 +222,7 @@ fn opinion(opinion: &Opinion, listed: Option<&str>) -> Value {
 /// How long judging takes, in the mean.
 fn microseconds(pipeline: &Pipeline, facts: &RequestFacts<'_>, now: Moment) -> f64 {
     const ROUNDS: u32 = 200;
-    let mut scratch = Vec::new();
+    let mut scratch = Scratch::default();
     let begun = Instant::now();
     for _ in 0..ROUNDS {
         std::hint::black_box(pipeline.opinions(facts, now, &mut scratch));

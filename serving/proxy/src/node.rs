@@ -15,6 +15,7 @@ use sunbeam_listeners::{
 };
 use sunbeam_metrics::Registry;
 use sunbeam_pipeline::DetectionMetrics;
+use sunbeam_tables::HashKey;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
@@ -413,7 +414,8 @@ fn make_shared(
         telemetry.configure(&config)?;
     }
     let detection = DetectionMetrics::register(&registry);
-    let (memory, questions) = judging::memory(&config, detection.layers.crawler_proofs("dropped"));
+    let (memory, questions) =
+        judging::memory(&config, detection.layers.crawler_proofs("dropped"), HashKey::random());
     let of_judging = Judging { memory: &memory, metrics: &detection };
     let snapshot = Snapshot::compile(config.clone(), sources, 1, &metrics, &of_judging, None)?;
     let shared = Shared {

@@ -18,7 +18,7 @@ use http_body::Body as _;
 use hyper::body::Incoming;
 use sunbeam_encoding::{Accepted, MaybeCompressed, Outcome, compress_response, rewrite_response};
 use sunbeam_listeners::Scheme;
-use sunbeam_pipeline::{Decision, Judged};
+use sunbeam_pipeline::{Decision, Judged, Scratch};
 use sunbeam_routing::{AuthRequest, Group, Http2Mode, Member, PathRoute, Route, normalise, rewrite};
 use sunbeam_static_files::Lookup;
 use sunbeam_traffic::{Layer, RequestFacts};
@@ -47,7 +47,7 @@ pub(crate) struct Service {
     pub(crate) pool: Rc<Pool>,
     pub(crate) shares: Rc<Shares>,
     /// Canonical forms are written here.
-    pub(crate) scratch: RefCell<Vec<u8>>,
+    pub(crate) scratch: RefCell<Scratch>,
 }
 
 /// A request as it comes from its connection.
@@ -264,7 +264,7 @@ fn judge(
     context: &mut RequestContext,
     route: &Route,
     headers: &HeaderMap,
-    scratch: &mut Vec<u8>,
+    scratch: &mut Scratch,
 ) -> Result<(), Denial> {
     let mut cookies = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     // Nearly always there is one line, or none.

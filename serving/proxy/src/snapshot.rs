@@ -14,12 +14,13 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sunbeam_config::{Reader, Sources};
-use sunbeam_pipeline::{DetectionMetrics, Memory, Pipeline, RouteRules, Rules};
+use sunbeam_pipeline::{DetectionMetrics, Memory, Models, Pipeline, RouteRules, Rules};
 use sunbeam_routing::{Backend, Group, Health, Http2Mode, Scheme, Table};
 use sunbeam_static_files::{OpenRootError, StaticRoot};
 use sunbeam_traffic::Redaction;
 
 use crate::config::Config;
+use crate::judging::models;
 use crate::metrics::ProxyMetrics;
 use crate::upstream::{BackendCounts, BackendGroup, BackendState};
 
@@ -50,13 +51,15 @@ pub(crate) struct Judging<'a> {
 }
 
 impl Judging<'_> {
-    fn pipeline(&self, config: &Config) -> Pipeline {
-        Pipeline::new(rules(config), Arc::clone(self.memory), self.metrics.clone())
+    fn pipeline(&self, config: &Config) -> Result<Pipeline, CompileError> {
+        let models = models::load(config)
+            .map_err(|problem| CompileError { key: problem.key.to_owned(), message: problem.message })?;
+        Ok(Pipeline::new(rules(config, models), Arc::clone(self.memory), self.metrics.clone()))
     }
 }
 
 /// The rules of a configuration.
-pub(crate) fn rules(config: &Config) -> Rules {
+pub(crate) fn rules(config: &Config, models: Models) -> Rules {
     let routes: Vec<RouteRules<'_>> = config
         .routes
         .iter()
@@ -73,6 +76,7 @@ pub(crate) fn rules(config: &Config) -> Rules {
         &config.rate_limit,
         &config.bots,
         &routes,
+        models,
     );
     rules.has_declared_proxies = !config.listen.trusted_proxies.is_empty();
     rules
@@ -124,7 +128,7 @@ impl Snapshot {
             groups,
             states,
             trusted_proxies: config.listen.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
-            pipeline: judging.pipeline(&config),
+            pipeline: judging.pipeline(&config)?,
             redaction: Redaction::new(&config.audit.redact_query_keys),
             loaded_at: Timestamp::now(),
             generation,

@@ -40,6 +40,21 @@ pub enum BodyKind {
     Other,
 }
 
+impl BodyKind {
+    /// By `Content-Type`; what no type is known of is read as form where it looks like one.
+    pub fn of(content_type: &[u8], body: &[u8]) -> Self {
+        let has = |word: &[u8]| content_type.windows(word.len()).any(|some| some.eq_ignore_ascii_case(word));
+        match body {
+            [] => Self::None,
+            _ if has(b"json") => Self::Json,
+            _ if has(b"urlencoded") => Self::Form,
+            [b'{' | b'[', ..] if content_type.is_empty() => Self::Json,
+            _ if content_type.is_empty() && body.contains(&b'=') => Self::Form,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// What a unit is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnitKind {

@@ -5,6 +5,7 @@ mod answers;
 mod crawlers;
 mod housekeeping;
 mod kept;
+pub(crate) mod models;
 
 pub(crate) use answers::note_whom_the_site_knows;
 pub(crate) use crawlers::Questions;
@@ -26,12 +27,12 @@ use crate::core::Core;
 use crate::state::StateError;
 
 /// The memory of a node, and where its questions about crawlers come out.
-pub(crate) fn memory(config: &Config, dropped: IntCounter) -> (Arc<Memory>, Questions) {
+pub(crate) fn memory(config: &Config, dropped: IntCounter, hash: HashKey) -> (Arc<Memory>, Questions) {
     let (ask, questions) = crawlers::channel(dropped);
     let memory = Memory::new(MemoryOptions {
         window_bytes: config.ddos.memory_bytes,
         identities: config.rate_limit.max_identities,
-        hash: HashKey::random(),
+        hash,
         ask,
     });
     memory.lists.configure(&config.lists);
@@ -41,7 +42,8 @@ pub(crate) fn memory(config: &Config, dropped: IntCounter) -> (Arc<Memory>, Ques
 /// A memory that nobody asks the world for: for `explain` without a node, and for benchmarks.
 pub(crate) fn for_measuring(config: &Config) -> (Arc<Memory>, DetectionMetrics) {
     let metrics = DetectionMetrics::register(&Registry::new());
-    (memory(config, metrics.layers.crawler_proofs("dropped")).0, metrics)
+    // Fixed, so that a replay says the same twice.
+    (memory(config, metrics.layers.crawler_proofs("dropped"), HashKey::fixed(1)).0, metrics)
 }
 
 /// Puts back what was kept, before anything is served.

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A model in a file: what it is, what it was trained on, its numbers, and a checksum over all of it.
+//!
+//! `magic · version · detector · fingerprint · length and text of the card · length and numbers · SHA-256 of all that`,
+//! then, where it is signed, an Ed25519 signature (RFC 8032) of that hash. Numbers stand with their lowest byte first.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::models::{DdosModel, ScannerModel};
+use crate::schema::fingerprint;
+use crate::stored::Stored;
+
+const MAGIC: &[u8; 16] = b"sunbeam-model\r\n\n";
+const VERSION: u16 = 1;
+/// The largest card.
+const CARD_MAX: usize = 64 * 1024;
+const HASH_LENGTH: usize = 32;
+/// Of a signature.
+pub const SIGNATURE_LENGTH: usize = 64;
+/// Nothing larger is a model: no more is read.
+pub const FILE_MAX: usize = 256 * 1024;
+
+/// Whose model it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detector {
+    /// Of single requests.
+    Scanner,
+    /// Of windows.
+    Ddos,
+}
+
+impl Detector {
+    /// `scanner`
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scanner => "scanner",
+            Self::Ddos => "ddos",
+        }
+    }
+
+    const fn number(self) -> u8 {
+        match self {
+            Self::Scanner => 1,
+            Self::Ddos => 2,
+        }
+    }
+}
+
+impl fmt::Display for Detector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A model of either detector.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// Of single requests.
+    Scanner(Box<ScannerModel>),
+    /// Of windows.
+    Ddos(Box<DdosModel>),
+}
+
+impl Model {
+    /// Whose it is.
+    pub const fn detector(&self) -> Detector {
+        match self {
+            Self::Scanner(_) => Detector::Scanner,
+            Self::Ddos(_) => Detector::Ddos,
+        }
+    }
+}
+
+/// What is told of a model: names and values, in order. `version`, `trained_at`, `seed`, `data` and more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Card(pub Vec<(String, String)>);
+
+impl Card {
+    /// The value of a name; empty when there is none.
+    pub fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    fn text(&self) -> String {
+        let line =
+            |(name, value): &(String, String)| format!("{name} = {}\n", value.replace(['\n', '\r'], " "));
+        self.0.iter().map(line).collect()
+    }
+
+    fn parse(text: &str) -> Self {
+        let pair =
+            |line: &str| line.split_once(" = ").map(|(name, value)| (name.to_owned(), value.to_owned()));
+        Self(text.lines().filter_map(pair).collect())
+    }
+}
+
+/// A model file, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelFile {
+    /// What is told of it.
+    pub card: Card,
+    /// The model.
+    pub model: Model,
+    /// Of everything but the signature.
+    pub hash: [u8; HASH_LENGTH],
+    /// Of the hash.
+    pub signature: Option<[u8; SIGNATURE_LENGTH]>,
+}
+
+/// Why a file is no model for this program. Shown to the operator as it stands.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ModelFileError {
+    /// Something else.
+    #[error("it is no model file")]
+    NoModel,
+    /// From a later program.
+    #[error("it is of version {found}; this program reads {VERSION}")]
+    Version {
+        /// Its version.
+        found: u16,
+    },
+    /// It broke off, or goes on where it should end.
+    #[error("it is cut off or too long")]
+    Length,
+    /// A bit is not what it was.
+    #[error("its checksum is wrong: it was changed or damaged")]
+    Checksum,
+    /// For another detector.
+    #[error("it is a model of `{found}`, not of `{wanted}`")]
+    Detector {
+        /// Whose it is.
+        found: Detector,
+        /// Whose was wanted.
+        wanted: Detector,
+    },
+    /// Trained on other features than this program computes.
+    #[error(
+        "it was trained on other features (fingerprint {found:016x}, this program has {wanted:016x}): train it again"
+    )]
+    Features {
+        /// In the file.
+        found: u64,
+        /// In this program.
+        wanted: u64,
+    },
+    /// A number that no training gives.
+    #[error("it holds impossible numbers: {what}")]
+    Numbers {
+        /// Which.
+        what: &'static str,
+    },
+}
+
+impl ModelFile {
+    /// Writes a model.
+    pub fn bytes(model: &Model, card: &Card) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        VERSION.write(&mut out);
+        out.push(model.detector().number());
+        out.extend_from_slice(&fingerprint(model.detector()).to_le_bytes());
+        part(&mut out, card.text().as_bytes());
+        let mut numbers = Vec::new();
+        match model {
+            Model::Scanner(model) => model.write(&mut numbers),
+            Model::Ddos(model) => model.write(&mut numbers),
+        }
+        part(&mut out, &numbers);
+        let hash = Sha256::digest(&out);
+        out.extend_from_slice(&hash);
+        out
+    }
+
+    /// Reads a model; nothing in it is used before its checksum was found right.
+    ///
+    /// # Errors
+    /// See [`ModelFileError`].
+    pub fn read(bytes: &[u8]) -> Result<Self, ModelFileError> {
+        let rest = bytes.strip_prefix(MAGIC).ok_or(ModelFileError::NoModel)?;
+        let mut rest = rest;
+        let version = u16::read(&mut rest).ok_or(ModelFileError::Length)?;
+        if version != VERSION {
+            return Err(ModelFileError::Version { found: version });
+        }
+        let detector = u8::read(&mut rest).ok_or(ModelFileError::Length)?;
+        let found = u64::from_le_bytes(take(&mut rest)?);
+        let card = taken_part(&mut rest, CARD_MAX)?;
+        let numbers = taken_part(&mut rest, FILE_MAX)?;
+        let covered = bytes.get(..bytes.len() - rest.len()).ok_or(ModelFileError::Length)?;
+        let hash: [u8; HASH_LENGTH] = take(&mut rest)?;
+        if hash[..] != Sha256::digest(covered)[..] {
+            return Err(ModelFileError::Checksum);
+        }
+        let signature = if rest.is_empty() { None } else { Some(take(&mut rest)?) };
+        if !rest.is_empty() {
+            return Err(ModelFileError::Length);
+        }
+        let detector =
+            [Detector::Scanner, Detector::Ddos].into_iter().find(|known| known.number() == detector);
+        let detector = detector.ok_or(ModelFileError::NoModel)?;
+        let wanted = fingerprint(detector);
+        if found != wanted {
+            return Err(ModelFileError::Features { found, wanted });
+        }
+        let model = model(detector, numbers)?;
+        let card = Card::parse(&String::from_utf8_lossy(card));
+        Ok(Self { card, model, hash, signature })
+    }
+}
+
+fn model(detector: Detector, numbers: &[u8]) -> Result<Model, ModelFileError> {
+    let mut rest = numbers;
+    let model = match detector {
+        Detector::Scanner => ScannerModel::read(&mut rest).map(|model| Model::Scanner(Box::new(model))),
+        Detector::Ddos => DdosModel::read(&mut rest).map(|model| Model::Ddos(Box::new(model))),
+    };
+    let model = model.filter(|_| rest.is_empty()).ok_or(ModelFileError::Length)?;
+    check(&model)?;
+    Ok(model)
+}
+
+/// A shift past the width would be no shift, and a zone that ends before it begins no zone.
+fn check(model: &Model) -> Result<(), ModelFileError> {
+    let cascade = match model {
+        Model::Scanner(model) => {
+            if model.payload.certain < model.payload.doubtful {
+                return Err(ModelFileError::Numbers {
+                    what: "what is certain is less than what is doubtful",
+                });
+            }
+            &model.cascade
+        }
+        Model::Ddos(model) => &model.cascade,
+    };
+    if cascade.mlp.shift > 31 {
+        return Err(ModelFileError::Numbers { what: "the perceptron shifts its sums out" });
+    }
+    if cascade.tree.allow >= cascade.tree.block {
+        return Err(ModelFileError::Numbers { what: "the tree lets go what it stops" });
+    }
+    Ok(())
+}
+
+fn part(out: &mut Vec<u8>, bytes: &[u8]) {
+    u32::try_from(bytes.len()).unwrap_or(u32::MAX).write(out);
+    out.extend_from_slice(bytes);
+}
+
+fn taken_part<'a>(rest: &mut &'a [u8], most: usize) -> Result<&'a [u8], ModelFileError> {
+    let length =
+        u32::read(rest).and_then(|length| usize::try_from(length).ok()).filter(|length| *length <= most);
+    let (part, behind) =
+        rest.split_at_checked(length.ok_or(ModelFileError::Length)?).ok_or(ModelFileError::Length)?;
+    *rest = behind;
+    Ok(part)
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], ModelFileError> {
+    let (bytes, behind) = rest.split_first_chunk().ok_or(ModelFileError::Length)?;
+    *rest = behind;
+    Ok(*bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::builtin;
+
+    fn scanner() -> Vec<u8> {
+        let card = Card(vec![("version".to_owned(), "7".to_owned()), ("data".to_owned(), "a\nb".to_owned())]);
+        ModelFile::bytes(&Model::Scanner(Box::new(builtin::SCANNER.clone())), &card)
+    }
+
+    #[test]
+    fn a_model_comes_back_as_it_was() {
+        let bytes = scanner();
+        assert!(bytes.len() < FILE_MAX);
+        let file = ModelFile::read(&bytes).unwrap();
+        assert_eq!(file.model, Model::Scanner(Box::new(builtin::SCANNER.clone())));
+        assert_eq!((file.card.get("version"), file.card.get("data"), file.signature), ("7", "a b", None));
+        let mut signed = bytes;
+        signed.extend([9; SIGNATURE_LENGTH]);
+        assert_eq!(ModelFile::read(&signed).unwrap().signature, Some([9; SIGNATURE_LENGTH]));
+        let ddos = ModelFile::bytes(&Model::Ddos(Box::new(builtin::DDOS.clone())), &Card::default());
+        assert_eq!(ModelFile::read(&ddos).unwrap().model.detector(), Detector::Ddos);
+    }
+
+    /// With a right checksum over it.
+    fn resealed(mut bytes: Vec<u8>, at: usize, value: u8) -> Vec<u8> {
+        bytes[at] = value;
+        bytes.truncate(bytes.len() - HASH_LENGTH);
+        let hash = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&hash);
+        bytes
+    }
+
+    #[test]
+    fn what_is_no_model_for_this_program_is_refused_and_said() {
+        let bytes = scanner();
+        assert_eq!(ModelFile::read(b"hello"), Err(ModelFileError::NoModel));
+        assert_eq!(ModelFile::read(&bytes[..40]), Err(ModelFileError::Length));
+        assert_eq!(ModelFile::read(&[&bytes[..], b"x"].concat()), Err(ModelFileError::Length));
+        assert_eq!(
+            ModelFile::read(&resealed(bytes.clone(), 16, 9)),
+            Err(ModelFileError::Version { found: 9 })
+        );
+        assert_eq!(ModelFile::read(&resealed(bytes.clone(), 18, 7)), Err(ModelFileError::NoModel));
+        // A model of the one detector that says it is of the other.
+        let other = resealed(bytes.clone(), 18, Detector::Ddos.number());
+        assert!(matches!(ModelFile::read(&other), Err(ModelFileError::Features { .. })));
+        let stale = resealed(bytes.clone(), 19, !bytes[19]);
+        assert!(matches!(ModelFile::read(&stale), Err(ModelFileError::Features { .. })));
+        let mut model = builtin::DDOS.clone();
+        model.cascade.mlp.shift = 32;
+        let impossible = ModelFile::bytes(&Model::Ddos(Box::new(model)), &Card::default());
+        assert!(matches!(ModelFile::read(&impossible), Err(ModelFileError::Numbers { .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_bit_is_found(at in 0..usize::MAX, bit in 0..8_u32) {
+            let mut bytes = scanner();
+            let at = at % bytes.len();
+            bytes[at] ^= 1 << bit;
+            prop_assert!(ModelFile::read(&bytes).is_err());
+        }
+
+        #[test]
+        fn any_cut_is_found(length in 0..usize::MAX) {
+            let bytes = scanner();
+            prop_assert!(ModelFile::read(&bytes[..length % bytes.len()]).is_err());
+        }
+
+        #[test]
+        fn nothing_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(ModelFile::read(&[&MAGIC[..], &bytes].concat()).is_err());
+        }
+    }
+}

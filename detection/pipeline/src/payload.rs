@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What stands in a request's texts: each is read alone, and the worst counts.
+
+use sunbeam_ensemble::PayloadModel;
+use sunbeam_features::canonical::{BodyKind, Unit, UnitKind, UnitSource, each_unit};
+use sunbeam_features::payload::{Facts, is_plain, read};
+use sunbeam_traffic::RequestFacts;
+
+use crate::subject::Buffers;
+
+/// What the worst text came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Worst {
+    /// In 1/256.
+    pub(crate) logit: i32,
+    /// The worst of those in which something else too speaks of an attack.
+    pub(crate) with_sign: i32,
+    /// Not all could be looked at.
+    pub(crate) is_truncated: bool,
+}
+
+/// Reads all units but the path, and says the worst.
+pub(crate) fn worst(facts: &RequestFacts<'_>, model: &PayloadModel, buffers: &mut Buffers) -> Worst {
+    let mut worst = Worst { logit: model.floor, with_sign: model.floor, is_truncated: false };
+    worst.is_truncated = each_text(facts, buffers, &mut |_, texts| {
+        let logit = model.read(texts).logit;
+        if logit > worst.logit {
+            worst.logit = logit;
+        }
+        if logit > worst.with_sign && texts.has_sign() {
+            worst.with_sign = logit;
+        }
+    });
+    worst
+}
+
+/// Hands out every text that is worth a look. Whether there were more than are looked at.
+pub(crate) fn each_text(
+    facts: &RequestFacts<'_>,
+    buffers: &mut Buffers,
+    visit: &mut dyn FnMut(&Unit<'_>, &Facts),
+) -> bool {
+    let Buffers { text, facts: read_facts } = buffers;
+    let mut look = |unit: Unit<'_>| {
+        if !is_plain(unit.value) && !is_root(&unit) {
+            read(unit.value, read_facts);
+            visit(&unit, read_facts);
+        }
+    };
+    let (first, more) =
+        facts.cookies.split_first().map_or((&b""[..], &[][..]), |(first, more)| (*first, more));
+    let source = UnitSource {
+        path: facts.path.as_bytes(),
+        query: facts.query.as_bytes(),
+        cookies: first,
+        body: facts.body,
+        body_kind: BodyKind::of(facts.content_type, facts.body),
+    };
+    let mut is_truncated = each_unit(&source, text, &mut look).truncated;
+    for line in more {
+        let source = UnitSource { cookies: line, ..UnitSource::default() };
+        is_truncated |= each_unit(&source, text, &mut look).truncated;
+    }
+    is_truncated
+}
+
+fn is_root(unit: &Unit<'_>) -> bool {
+    unit.kind == UnitKind::Path && unit.value == b"/"
+}

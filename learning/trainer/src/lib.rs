@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Training: from records to the integers that ship. Deterministic: the same records and seed give the same bytes.
+
+pub mod arithmetic;
+pub mod boosting;
+pub mod cascade;
+pub mod ddos;
+pub mod evaluation;
+pub mod export;
+pub mod grams;
+pub mod learn;
+pub mod payload;
+pub mod perceptron;
+pub mod reference;
+pub mod scanner;
+pub mod shipped;
+pub mod sides;
+pub mod suite;
+pub mod windows;
+pub mod zones;

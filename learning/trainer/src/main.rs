@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `cargo xtask models` runs this. It links nothing that has the shipped models in it, so that they can be trained again
+//! after a change of features, when the old ones no longer compile.
+#![expect(clippy::print_stdout, reason = "a command line tool")]
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, bail};
+use sunbeam_trainer::shipped::{Material, files, train};
+
+fn main() -> Result<()> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let (root, is_check) = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [root] => (PathBuf::from(root), false),
+        [root, "--check"] => (PathBuf::from(root), true),
+        _ => bail!("usage: sunbeam-trainer ROOT [--check]"),
+    };
+    let Some(shared) = env::var_os("SUNBEAM_SHARED") else {
+        println!("models: skipped, SUNBEAM_SHARED is not set: the corpora are not at hand");
+        return Ok(());
+    };
+    let material = Material::read(&PathBuf::from(shared).join("data"), &root)?;
+    let trained = train(&material)?;
+    let files = files(&material, trained)?;
+    if is_check { check(&root, &files) } else { write(&root, files) }
+}
+
+fn write(root: &Path, files: Vec<(String, String)>) -> Result<()> {
+    for (file, text) in files {
+        let path = root.join(&file);
+        fs::create_dir_all(path.parent().context("a folder")?)?;
+        fs::write(&path, text)?;
+        println!("{file}");
+    }
+    Ok(())
+}
+
+fn check(root: &Path, files: &[(String, String)]) -> Result<()> {
+    let differs =
+        |(file, text): &&(String, String)| fs::read_to_string(root.join(file)).ok().as_ref() != Some(text);
+    let different: Vec<&str> = files.iter().filter(differs).map(|(file, _)| file.as_str()).collect();
+    if !different.is_empty() {
+        bail!("training again gives other bytes: {}; run `cargo xtask models`", different.join(", "));
+    }
+    println!("models: training again gives the same bytes");
+    Ok(())
+}

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Records as bags of units: an attack sits in one of them, which is not said; a benign record's are all benign
+//! (multiple-instance learning, Dietterich et al. 1997).
+
+use std::collections::{BTreeMap, HashSet};
+
+use sunbeam_datasets::{BodyKind, Label, Record};
+use sunbeam_features::canonical::{self, UnitKind, UnitSource, each_unit};
+use sunbeam_features::payload::{Facts, is_plain, read};
+
+use crate::sides::{Side, side};
+
+/// A unit, read.
+#[derive(Clone, Debug)]
+pub struct Text {
+    /// As the model reads it.
+    pub facts: Facts,
+    /// Where it stood.
+    pub kind: UnitKind,
+}
+
+/// A record's units.
+#[derive(Clone, Debug)]
+pub struct Bag {
+    /// Of the record.
+    pub source: String,
+    /// Of the record.
+    pub class: String,
+    /// Of the record.
+    pub group: String,
+    /// Of the record.
+    pub is_attack: bool,
+    /// How much it counts.
+    pub weight: f32,
+    /// Innocent text that looks like an attack: told apart in figures, for it is no ordinary traffic.
+    pub is_hard: bool,
+    /// Learned from, or judged by.
+    pub side: Side,
+    /// Those worth a look: none where all are plain.
+    pub texts: Vec<Text>,
+}
+
+/// The units of a record; none of an unlabelled one. Of a corpus that wraps payloads (it has no headers of its own
+/// and every parameter has one name), the wrapper is left out: it would say which corpus it is.
+pub fn bag_of(record: &Record) -> Option<Bag> {
+    let is_attack = record.label? == Label::Attack;
+    let body_kind = match record.body_kind {
+        BodyKind::None => canonical::BodyKind::None,
+        BodyKind::Form => canonical::BodyKind::Form,
+        BodyKind::Json => canonical::BodyKind::Json,
+        BodyKind::Other => canonical::BodyKind::Other,
+    };
+    let source = UnitSource {
+        path: record.path.as_bytes(),
+        query: record.query.as_bytes(),
+        cookies: record.cookies.as_bytes(),
+        body: &record.body,
+        body_kind,
+    };
+    let mut texts = Vec::new();
+    each_unit(&source, &mut Vec::new(), &mut |unit| {
+        let is_wrapper = unit.value == b"/" || (unit.kind == UnitKind::ParameterName && unit.value == b"p");
+        if !is_wrapper && !is_plain(unit.value) {
+            let mut facts = Facts::default();
+            read(unit.value, &mut facts);
+            texts.push(Text { facts, kind: unit.kind });
+        }
+    });
+    let (source, class, group) = (record.source.clone(), record.class.clone(), record.group.clone());
+    let weight = f32::from(record.weight_percent) / 100.0;
+    let is_hard = HARD_SOURCES.contains(&&*source) && !is_attack;
+    let side = side(&group);
+    Some(Bag { source, class, group, is_attack, weight, is_hard, side, texts })
+}
+
+/// Whose benign records were collected because they deceive.
+const HARD_SOURCES: [&str; 3] = ["libinj_fp", "mgm", "own_benign"];
+
+/// All bags, those of the same texts once: a hundred copies of an attack say no more than one.
+pub fn bags_of(records: impl Iterator<Item = Record>) -> Vec<Bag> {
+    let mut seen: HashSet<(bool, Vec<u8>)> = HashSet::new();
+    let mut bags = Vec::new();
+    for record in records {
+        let Some(bag) = bag_of(&record) else { continue };
+        let key: Vec<u8> = bag.texts.iter().flat_map(|text| text.facts.symbols.iter().copied()).collect();
+        if key.is_empty() || seen.insert((bag.is_attack, key)) {
+            bags.push(bag);
+        }
+    }
+    balance(&mut bags);
+    bags
+}
+
+/// Both classes weigh the same, and a source as the root of its size: a large one must not be all there is.
+fn balance(bags: &mut [Bag]) {
+    let mut sizes: BTreeMap<(bool, String), f64> = BTreeMap::new();
+    for bag in bags.iter() {
+        *sizes.entry((bag.is_attack, bag.source.clone())).or_default() += f64::from(bag.weight);
+    }
+    let mut roots = [0.0_f64; 2];
+    for ((is_attack, _), size) in &sizes {
+        if let Some(root) = roots.get_mut(usize::from(*is_attack)) {
+            *root += size.sqrt();
+        }
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a count")]
+    let half = bags.len() as f64 / 2.0;
+    for bag in bags {
+        let size = sizes.get(&(bag.is_attack, bag.source.clone())).copied().unwrap_or(1.0);
+        let root = roots.get(usize::from(bag.is_attack)).copied().unwrap_or(1.0);
+        #[expect(clippy::cast_possible_truncation, reason = "a weight")]
+        let share = (half / (size.sqrt() * root)) as f32;
+        bag.weight *= share;
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A configuration's judging without a node: for replays and questions. Nothing was seen before.
+
+use std::net::IpAddr;
+
+use sunbeam_config::Loaded;
+use sunbeam_metrics::Registry;
+use sunbeam_pipeline::{Models, Pipeline};
+use sunbeam_routing::host_of;
+
+use crate::config::Config;
+use crate::metrics::ProxyMetrics;
+use crate::snapshot::{Judging, Snapshot};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Offline {
+    pub(crate) snapshot: Snapshot,
+}
+
+impl Offline {
+    /// Makes a configuration ready to judge by.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn new(loaded: &Loaded<Config>) -> Result<Self, String> {
+        let (memory, detection) = crate::judging::for_measuring(&loaded.config);
+        let metrics = ProxyMetrics::register(&Registry::new());
+        let judging = Judging { memory: &memory, metrics: &detection };
+        Snapshot::compile(loaded.config.clone(), loaded.sources.clone(), 1, &metrics, &judging, None)
+            .map(|snapshot| Self { snapshot })
+            .map_err(|error| error.to_string())
+    }
+
+    /// With other models of either detector than the configuration names.
+    #[must_use]
+    pub fn with_models(self, change: impl FnOnce(&mut Models)) -> Self {
+        let mut snapshot = self.snapshot;
+        let mut models = snapshot.pipeline.rules().models().clone();
+        change(&mut models);
+        snapshot.pipeline = snapshot.pipeline.with_models(models);
+        Self { snapshot }
+    }
+
+    /// What judges.
+    pub const fn pipeline(&self) -> &Pipeline {
+        &self.snapshot.pipeline
+    }
+
+    /// The place of the route that answers to a host; one past the last where none does.
+    pub fn route_of(&self, host: &str) -> usize {
+        let route = self.snapshot.table.find(&host_of(host));
+        route.map_or(self.snapshot.config.routes.len(), |route| route.index)
+    }
+
+    /// Whether an address is a proxy that may say whom it speaks for.
+    pub fn is_trusted(&self, address: IpAddr) -> bool {
+        self.snapshot.is_trusted(address)
+    }
+}
