@@ -13,8 +13,10 @@ use crate::output::{duration, note};
 #[derive(Debug)]
 pub(crate) struct Progress {
     what: String,
-    /// Bytes; none where nobody knows.
+    /// Bytes or steps; none where nobody knows.
     total: Option<u64>,
+    /// Steps are not counted a second.
+    is_of_steps: bool,
     begun: Instant,
     next: Instant,
     is_terminal: bool,
@@ -36,7 +38,14 @@ impl Progress {
     pub(crate) fn new(what: impl Into<String>, total: Option<u64>) -> Self {
         let (begun, is_terminal) = (Instant::now(), io::stderr().is_terminal());
         let next = begun + if is_terminal { QUIET } else { LINE_EVERY };
-        Self { what: what.into(), total, begun, next, is_terminal, bar: None }
+        Self { what: what.into(), total, is_of_steps: false, begun, next, is_terminal, bar: None }
+    }
+
+    /// Of so many steps that are of no size.
+    pub(crate) fn of_steps(what: impl Into<String>, steps: u64) -> Self {
+        let mut progress = Self::new(what, Some(steps));
+        progress.is_of_steps = true;
+        progress
     }
 
     /// Tells how far it is: bytes of the total, and how many records that came to. To be called often.
@@ -46,6 +55,7 @@ impl Progress {
             return;
         }
         let seconds = (now - self.begun).as_secs_f64();
+        let records = (!self.is_of_steps).then_some(records);
         let text = line(&self.what, bytes, self.total, records, seconds);
         if !self.is_terminal {
             self.next = now + LINE_EVERY;
@@ -88,19 +98,21 @@ fn bar(total: Option<u64>) -> ProgressBar {
     clippy::cast_sign_loss,
     reason = "told roughly"
 )]
-fn line(what: &str, bytes: u64, total: Option<u64>, records: u64, seconds: f64) -> String {
-    let mut text = format!("{what}:");
+fn line(what: &str, bytes: u64, total: Option<u64>, records: Option<u64>, seconds: f64) -> String {
     let share = total.filter(|total| *total > 0).map(|total| (bytes as f64 / total as f64).min(1.0));
+    let mut parts = Vec::new();
     if let Some(share) = share {
-        text.push_str(&format!(" {:.0} %,", share * 100.0));
+        parts.push(format!("{:.0} %", share * 100.0));
     }
-    let rate = records as f64 / seconds.max(0.001);
-    text.push_str(&format!(" {records} records, {rate:.0}/s"));
+    if let Some(records) = records {
+        let rate = records as f64 / seconds.max(0.001);
+        parts.push(format!("{records} records, {rate:.0}/s"));
+    }
     if let Some(share) = share.filter(|share| *share > 0.0) {
         let left = seconds * (1.0 - share) / share;
-        text.push_str(&format!(", {} left", duration(left as u64)));
+        parts.push(format!("{} left", duration(left as u64)));
     }
-    text
+    format!("{what}: {}", parts.join(", "))
 }
 
 #[cfg(test)]
@@ -116,8 +128,9 @@ mod tests {
             (50, Some(0), "x: 1000 records, 500/s"),
             (50, None, "x: 1000 records, 500/s"),
         ] {
-            assert_eq!(line("x", bytes, total, 1000, 2.0), want);
+            assert_eq!(line("x", bytes, total, Some(1000), 2.0), want);
         }
+        assert_eq!(line("x", 1, Some(4), None, 2.0), "x: 25 %, 6s left");
     }
 
     #[test]

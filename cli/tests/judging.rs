@@ -139,11 +139,26 @@ fn lists_bots_and_an_explanation_are_told() {
     };
     let (code, out, err) = ask(&["--ip", "192.0.2.8", "-H", "User-Agent: curl/8"]);
     assert_eq!(code, 0, "{out}{err}");
-    for part in ["localhost", "/b", "rate_limit", "request_rate", "suspicious_path_ratio"] {
+    for part in [
+        "localhost",
+        "/b",
+        "rate_limit",
+        "request_rate",
+        "suspicious_path_ratio",
+        "traversal",
+        "score of the request",
+    ] {
         assert!(out.contains(part), "{part} is missing in {out}");
     }
-    let features = sunbeam_features_of(&ask(&["--ip", "192.0.2.8", "-o", "json"]).1);
-    assert_eq!(features, 14);
+    assert_eq!(features_of(&ask(&["--ip", "192.0.2.8", "-o", "json"]).1), [14, 12]);
+    let injection = "http://localhost/item?id=1%27%20union%20select%20password%20from%20users--%20";
+    let (code, out, err) = node.ask(&["explain", "GET", injection]);
+    assert_eq!(code, 1, "{out}{err}");
+    for part in
+        ["Parameter `id`: 1' union select password from users--", "sql_words", "payload", "heaviest pieces"]
+    {
+        assert!(out.contains(part), "{part} is missing in {out}");
+    }
     let (code, out, _) = ask(&["--ip", "192.0.2.7"]);
     assert_eq!(code, 1, "{out}");
     assert!(out.contains("listed") && out.contains("403"), "{out}");
@@ -154,9 +169,11 @@ fn lists_bots_and_an_explanation_are_told() {
     assert_eq!(status_from(&node, "192.0.2.9"), 200);
 }
 
-fn sunbeam_features_of(json: &str) -> usize {
+/// How many the client has, and how many the request.
+fn features_of(json: &str) -> [usize; 2] {
     let explained: serde_json::Value = serde_json::from_str(json).expect("JSON");
-    explained["features"].as_array().expect("a list").len()
+    [&explained["features"], &explained["models"]["scanner"]["features"]]
+        .map(|features| features.as_array().expect("a list").len())
 }
 
 #[test]
@@ -176,4 +193,30 @@ fn without_a_node_the_configuration_alone_explains() {
     assert!(out.contains("421"), "{out}");
     let (code, _, err) = told(&run(&folder, &["--config", &path, "blocks"]));
     assert_eq!(code, 3, "no node: {err}");
+}
+
+#[test]
+fn a_model_is_tried_installed_and_taken_away_with_the_printed_command() {
+    let backend = TestUpstream::echo();
+    let node = start(&backend);
+    let (code, out, err) = node.ask(&["model", "status"]);
+    assert!(code == 0 && out.contains("compiled in") && out.contains("are needed"), "{out}{err}");
+    let file = node.folder.join("own.model").display().to_string();
+    assert_eq!(node.ask(&["model", "export", "ddos", "--output", &file]).0, 0);
+    let (code, _, err) = node.ask(&["model", "shadow", &file]);
+    assert!(code == 1 && err.contains("judges already"), "{code} {err}");
+    let (code, out, err) = node.ask(&["model", "install", &file, "--dry-run"]);
+    assert!(code == 0 && out.contains("nothing was changed"), "{out}{err}");
+    let (code, out, err) = node.ask(&["model", "install", &file]);
+    assert!(code == 0 && out.contains("to undo: sunbeam model uninstall ddos"), "{out}{err}");
+    let (_, out, _) = node.ask(&["model", "status"]);
+    assert!(out.contains("installed"), "{out}");
+    let (code, out, err) = node.ask(&["model", "uninstall", "ddos"]);
+    assert!(code == 0 && out.contains("compiled in"), "{out}{err}");
+    assert_eq!(node.ask(&["model", "uninstall", "ddos"]).0, 1);
+    let (code, _, err) =
+        node.ask(&["model", "install", &node.folder.join("config.toml").display().to_string()]);
+    assert!(code == 2 && err.contains("no model file"), "{code} {err}");
+    assert_eq!(node.ask(&["model", "shadow", "--stop", "scanner"]).0, 1);
+    assert_eq!(node.ask(&["model", "shadow"]).0, 2);
 }

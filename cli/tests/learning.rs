@@ -350,7 +350,7 @@ fn models_are_told_written_checked_and_compared() {
         (&["verify", "/no/such/file"][..], 2),
         (&["export", "waf", "--output", "/tmp/x"], 2),
         (&["diff", "scanner", "ddos"], 2),
-        (&["install", "x"], 2),
+        (&["install"], 2),
     ] {
         assert_eq!(model(arguments).0, code, "{arguments:?}");
     }

@@ -7,6 +7,7 @@ mod learning;
 mod program;
 mod serve;
 mod systemd;
+mod training;
 mod up;
 mod upgrade;
 mod validate;

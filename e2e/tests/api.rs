@@ -8,9 +8,11 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use sunbeam_ensemble::{Card, Model, ModelFile, builtin};
 use sunbeam_testkit::{TestProxy, TestResponse, TestUpstream, eventually, free_address, raw_exchange};
 
 const SECRET: &str = "0123456789abcdef-do-not-tell";
@@ -119,6 +121,13 @@ fn the_checker_of_schemas_finds_what_is_wrong() {
     }
 }
 
+/// A model file that is not the one compiled in.
+fn windows_of_another_kind() -> Vec<u8> {
+    let mut model = builtin::DDOS.clone();
+    model.cascade.certain += 1;
+    ModelFile::bytes(&Model::Ddos(Box::new(model)), &Card::default())
+}
+
 #[test]
 fn every_page_answers_as_the_description_says() {
     let backend = TestUpstream::echo();
@@ -130,7 +139,10 @@ fn every_page_answers_as_the_description_says() {
     let changed = format!("{good}{}", route("more", &backend.url()));
     let bad = "[listen]\nhttp = 7\ntypo = 1\n";
     let block = "{\"ip\":\"192.0.2.1\",\"duration_seconds\":60,\"reason\":\"noise\"}";
-    let calls: [(&str, &str, &str, u16); 49] = [
+    let asks = |path: &Path| format!("{{\"path\":{path:?},\"force\":true}}");
+    let model = asks(&proxy.folder().write("ddos.model", windows_of_another_kind()));
+    let no_model = asks(&proxy.folder().write("no.model", "hello"));
+    let calls: [(&str, &str, &str, u16); 65] = [
         ("GET", "/health", "", 200),
         ("GET", "/live", "", 200),
         ("GET", "/ready", "", 200),
@@ -176,6 +188,22 @@ fn every_page_answers_as_the_description_says() {
         ("DELETE", "/api/v1/allowlist/x", "", 422),
         ("GET", "/api/v1/bots", "", 200),
         ("GET", "/api/v1/floods", "", 200),
+        ("GET", "/api/v1/models", "", 200),
+        ("POST", "/api/v1/models/shadow", &model, 200),
+        ("POST", "/api/v1/models/shadow", &no_model, 422),
+        ("GET", "/api/v1/models", "", 200),
+        ("DELETE", "/api/v1/models/shadow/ddos", "", 200),
+        ("DELETE", "/api/v1/models/shadow/ddos", "", 404),
+        ("DELETE", "/api/v1/models/shadow/x", "", 422),
+        ("POST", "/api/v1/models/install", &no_model, 422),
+        ("POST", "/api/v1/models/install", &model.replace("true", "false"), 409),
+        ("POST", "/api/v1/models/install", &model, 200),
+        ("GET", "/api/v1/models", "", 200),
+        ("POST", "/api/v1/models/shadow", &model, 409),
+        ("DELETE", "/api/v1/models/installed/ddos?dry_run=true", "", 200),
+        ("DELETE", "/api/v1/models/installed/ddos", "", 200),
+        ("DELETE", "/api/v1/models/installed/ddos", "", 404),
+        ("DELETE", "/api/v1/models/installed/x", "", 422),
         ("POST", "/api/v1/explain", "{\"url\":\"https://shop.example.test/a\"}", 200),
         ("POST", "/api/v1/explain", "{\"url\":\"https://nobody.test/a\"}", 200),
         ("POST", "/api/v1/explain", "{\"url\":\"/a\"}", 422),
@@ -186,8 +214,15 @@ fn every_page_answers_as_the_description_says() {
         let answer = proxy.api(method, target, body);
         assert_eq!(answer.status, status, "{method} {target}: {}", answer.text());
         let (path, method) = (target.split('?').next().unwrap(), method.to_lowercase());
-        let of_list = |list: &str| path.strip_prefix(list).map(|_| format!("{list}{{cidr}}"));
-        let lists = ["/api/v1/blocklist/", "/api/v1/blacklist/", "/api/v1/allowlist/"];
+        let of_list =
+            |(list, what): (&str, &str)| path.strip_prefix(list).map(|_| format!("{list}{{{what}}}"));
+        let lists = [
+            ("/api/v1/blocklist/", "cidr"),
+            ("/api/v1/blacklist/", "cidr"),
+            ("/api/v1/allowlist/", "cidr"),
+            ("/api/v1/models/shadow/", "detector"),
+            ("/api/v1/models/installed/", "detector"),
+        ];
         let template = lists.into_iter().find_map(of_list);
         let path = template.as_deref().unwrap_or(path);
         assert_described(&root, &method, path, &answer);

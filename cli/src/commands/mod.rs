@@ -10,6 +10,7 @@ mod config;
 mod doctor;
 mod download_datasets;
 mod explain;
+mod learn;
 mod lists;
 mod man;
 mod model;
@@ -20,8 +21,10 @@ mod replay;
 mod rollback;
 mod serve;
 mod status;
+mod sweep_cookie_weight;
 mod tail;
 mod top;
+mod train;
 mod unblock;
 mod up;
 mod validate;
@@ -70,8 +73,12 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<lists::Lists>(),
     entry::<explain::Explain>(),
     entry::<replay::Replay>(),
+    entry::<learn::Learn>(),
     entry::<download_datasets::DownloadDatasets>(),
     entry::<prepare_dataset::PrepareDataset>(),
+    entry::<train::TrainScanner>(),
+    entry::<train::TrainDdos>(),
+    entry::<sweep_cookie_weight::SweepCookieWeight>(),
     entry::<model::Model>(),
     entry::<doctor::Doctor>(),
     entry::<privacy::Privacy>(),

@@ -66,12 +66,13 @@ impl<const TREES: usize> Forest<TREES> {
 }
 
 fn leaf(leaves: &[i16; LEAVES], index: usize) -> i16 {
-    leaves.get(index).copied().unwrap_or(0)
+    // The mask says to the compiler what is so: no index is beyond the end.
+    leaves.get(index & (LEAVES - 1)).copied().unwrap_or(0)
 }
 
 fn index(levels: &[Level; DEPTH], columns: &[u8; COLUMNS]) -> usize {
-    let answer =
-        |level: &Level| columns.get(usize::from(level.column)).is_some_and(|value| *value > level.border);
+    let value = |level: &Level| columns.get(usize::from(level.column) & (COLUMNS - 1)).copied().unwrap_or(0);
+    let answer = |level: &Level| value(level) > level.border;
     levels.iter().enumerate().map(|(bit, level)| usize::from(answer(level)) << bit).sum()
 }
 

@@ -2,9 +2,11 @@
 //! Models as constant arrays of integers: the same bits on every processor, no NaN, bounds that can be proved.
 //! Vector instructions where there are any; the plain form beside them is what tests hold them to.
 
+mod bound;
 #[cfg(feature = "builtin")]
 pub mod builtin;
 mod cascade;
+mod drift;
 mod file;
 mod forest;
 mod grams;
@@ -18,7 +20,9 @@ mod schema;
 mod stored;
 mod tree;
 
+pub use bound::{CONFIDENCE, Calibration, LOGIT_BINS, NoSuggestion, Suggestion, logit_bin, upper_bound};
 pub use cascade::{Cascade, EnsemblePath, Said};
+pub use drift::{Drift, Histograms, feature_names, stability_index};
 pub use file::{Card, Detector, FILE_MAX, Model, ModelFile, ModelFileError, SIGNATURE_LENGTH};
 pub use forest::{COLUMNS, DEPTH as FOREST_DEPTH, Forest, Level};
 pub use grams::{GramSums, Grams, gram_places};

@@ -4,7 +4,7 @@
 use sunbeam_traffic::AuditRecord;
 
 use crate::canonical::{PathNotes, canonical_path};
-use crate::probes::is_probe;
+use crate::probes::{Probe, probe};
 use crate::window::{EventHash, FULL_COST, WindowEvent};
 
 /// What a window counts by hash; worked out once.
@@ -32,6 +32,8 @@ pub struct PathFacts {
     pub hash: u64,
     /// It asks for what probes ask for, or climbs.
     pub is_probe: bool,
+    /// How much it is what probes ask for.
+    pub probe: Probe,
     /// What was seen on the way to its canonical form.
     pub notes: PathNotes,
 }
@@ -41,7 +43,8 @@ pub fn path_facts(path: &[u8], hash: &EventHash, canonical: &mut Vec<u8>) -> Pat
     canonical.clear();
     let notes: PathNotes = canonical_path(path, canonical);
     let climbs = notes.above_root || notes.had_nul || notes.traversals > 0;
-    PathFacts { hash: hash.path(canonical), is_probe: climbs || is_probe(canonical), notes }
+    let probe = probe(canonical);
+    PathFacts { hash: hash.path(canonical), is_probe: climbs || probe > Probe::No, probe, notes }
 }
 
 /// A request that is over, as its audit record tells it.

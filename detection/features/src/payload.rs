@@ -139,14 +139,44 @@ pub fn read(value: &[u8], facts: &mut Facts) {
     }
 }
 
-/// Whether a text holds nothing but letters, digits, `_`, `-` and single dots, or nothing but blanks: most values are such, and none of them
-/// is looked at further.
+/// Whether a text holds nothing but letters, digits, `_`, `-` and single dots, or nothing but blanks: most values are
+/// such, and none of them is looked at further. What is plain as it was sent is plain in its canonical form.
 #[inline]
 pub fn is_plain(value: &[u8]) -> bool {
-    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'+');
-    value.iter().all(is_blank)
-        || value.iter().all(is_plain) && !value.windows(2).any(|pair| matches!(pair, b".." | b"--"))
+    let seen =
+        value.iter().fold(0, |seen, byte| seen | PLAINNESS.get(usize::from(*byte)).copied().unwrap_or(ODD));
+    if seen & MARK != 0 {
+        return seen & !(MARK | WORD) == 0 && !value.windows(2).any(|pair| matches!(pair, b".." | b"--"));
+    }
+    matches!(seen, 0 | BLANK | WORD)
+}
+
+/// A letter, a digit or `_`.
+const WORD: u8 = 1;
+/// A dot or a dash: neither may stand twice in a row.
+const MARK: u8 = 2;
+/// What separates words: plain where nothing else stands.
+const BLANK: u8 = 4;
+/// Anything else.
+const ODD: u8 = 8;
+
+static PLAINNESS: [u8; 256] = plainness();
+
+const fn plainness() -> [u8; 256] {
+    let mut table = [ODD; 256];
+    let mut byte = 0_u8;
+    loop {
+        table[byte as usize] = match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' => WORD,
+            b'.' | b'-' => MARK,
+            b' ' | b'\t' | b'\n' | b'\r' | b'+' => BLANK,
+            _ => ODD,
+        };
+        if byte == u8::MAX {
+            return table;
+        }
+        byte += 1;
+    }
 }
 
 /// The next byte, and how many it is written in: characters may be written as HTML does it (`&#106;`, `&lpar;`) or

@@ -4,7 +4,7 @@
 use crate::agent::AgentClass;
 use crate::canonical::PathNotes;
 use crate::ddos::Feature;
-use crate::probes::{Probe, probe};
+use crate::probes::Probe;
 
 /// Features of a request.
 pub const COUNT: usize = 12;
@@ -24,6 +24,8 @@ pub struct Facts<'a> {
     pub path_score: u8,
     /// The canonical path.
     pub path: &'a [u8],
+    /// How much it is what probes ask for.
+    pub probe: Probe,
     /// What was seen on the way to it.
     pub notes: PathNotes,
     /// `GET`
@@ -62,7 +64,7 @@ macro_rules! features {
 
 features! {
     /// How much the path is one that scanners ask for: 127 for what no site means to serve.
-    suspicious_path_score ["1/127"] = |f| match probe(f.path) {
+    suspicious_path_score ["1/127"] = |f| match f.probe {
         Probe::Never => MOST,
         Probe::Common => f.path_score.max(64),
         Probe::No => f.path_score.min(100),
@@ -114,8 +116,8 @@ fn flag(is_set: bool) -> u8 {
 }
 
 /// What the path asks for is nothing that a site means to serve, whoever asks.
-pub fn has_sign(path: &[u8], notes: &PathNotes) -> bool {
-    probe(path) == Probe::Never || notes.above_root || notes.had_nul || notes.traversals > 2
+pub const fn has_sign(probe: Probe, notes: &PathNotes) -> bool {
+    matches!(probe, Probe::Never) || notes.above_root || notes.had_nul || notes.traversals > 2
 }
 
 fn extension(path: &[u8]) -> u8 {
@@ -159,6 +161,7 @@ mod tests {
         let mut facts = Facts {
             path_score: 30,
             path: &canonical,
+            probe: crate::probe(&canonical),
             notes,
             method: "GET",
             host: "www.example.org",
@@ -213,7 +216,7 @@ mod tests {
         ] {
             let mut canonical = Vec::new();
             let notes = canonical_path(path.as_bytes(), &mut canonical);
-            assert_eq!(has_sign(&canonical, &notes), want, "{path}");
+            assert_eq!(has_sign(crate::probe(&canonical), &notes), want, "{path}");
         }
     }
 }

@@ -107,7 +107,8 @@ section! {
         escalation: f64 = 2.0 => 1.0..=100.0,
         /// The longest; after so long without another offence the count begins anew.
         max_block_secs: u64 = 86_400 => 1..=31_536_000,
-        /// A file made by `learn` or `train-mlp-ddos`, taken over without a restart; "" = the model that is compiled in.
+        /// A file made by `learn` or `train-mlp-ddos`, taken over without a restart; "" = the one that
+        /// `sunbeam model install` put in place, else the model that is compiled in.
         model: String = String::new(),
     }
 }
@@ -147,8 +148,8 @@ section! {
         observe_only: bool = false,
         /// More crawlers.
         allowlist: Vec<AllowlistSection> = Vec::new(),
-        /// A file made by `learn` or `train-mlp-scanner`, taken over without a restart; "" = the models that are compiled
-        /// in.
+        /// A file made by `learn` or `train-mlp-scanner`, taken over without a restart; "" = the one that
+        /// `sunbeam model install` put in place, else the models that are compiled in.
         model: String = String::new(),
     }
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What one client has been doing: the behavioural rules over its window, then the model's word.
 
+use sunbeam_ensemble::{DdosModel, Said, ddos_inputs};
 use sunbeam_features::{Window, WindowEvent, WindowShape, ddos};
 use sunbeam_reputation::Held;
 use sunbeam_tables::{FixedTable, Moment};
-use sunbeam_traffic::Layer;
+use sunbeam_traffic::{Layer, Verdict};
 
 use crate::memory::Memory;
 use crate::rules::Rules;
@@ -83,8 +84,7 @@ impl Stage for DdosStage {
     }
 }
 
-/// What the model says of a client's window. Certain is what scores above everything benign in validation and shows
-/// what no visit does: half of its requests in vain, or many probes.
+/// What the model says of a client's window.
 fn by_model(subject: &mut Subject<'_>, rules: &Rules, memory: &Memory, now: Moment) -> Judgement {
     let key = subject.identity.key;
     let Some(mut window) = memory.windows.peek(key) else { return Judgement::PASS };
@@ -92,17 +92,41 @@ fn by_model(subject: &mut Subject<'_>, rules: &Rules, memory: &Memory, now: Mome
     if totals.events < rules.min_events {
         return Judgement::PASS;
     }
+    let models = &rules.models;
     let features = ddos::read(&totals);
-    let said = rules.models.ddos.judge(&features, rules.ddos_threshold);
+    let (said, verdict) = ask(&models.ddos, &features, rules.ddos_threshold);
     subject.scores.ddos = Some(said);
-    if !said.path.is_block() {
-        return Judgement::PASS;
+    if !subject.is_trial {
+        if subject.is_sampled {
+            models.ddos_sight.note(&ddos_inputs(&features), said);
+        }
+        if let Some(challenger) = &models.ddos_challenger {
+            let (_, other) = ask(&challenger.model, &features, rules.ddos_threshold);
+            // Whom the site knows has no window of his own that this model judges.
+            challenger.note(false, verdict, other);
+        }
     }
-    let certain = rules.models.ddos.cascade.certain.max(rules.ddos_threshold);
-    if said.logit >= certain && ddos::has_sign(&features) {
-        return attack(subject, Offender { key, held: Held::Client }, "model", rules, memory, now);
+    match verdict {
+        Verdict::Pass => Judgement::PASS,
+        Verdict::Block => attack(subject, Offender { key, held: Held::Client }, "model", rules, memory, now),
+        Verdict::Doubtful => {
+            Judgement::doubtful("model", 429).retry_after(rules.bans.secs.min(rules.bans.max_secs))
+        }
     }
-    Judgement::doubtful("model", 429).retry_after(rules.bans.secs.min(rules.bans.max_secs))
+}
+
+/// Asks one model. Certain is what scores above everything benign in validation and shows what no visit does: half of
+/// its requests in vain, or many probes.
+fn ask(model: &DdosModel, features: &[u32; ddos::COUNT], threshold: i32) -> (Said, Verdict) {
+    let said = model.judge(features, threshold);
+    let verdict = if !said.path.is_block() {
+        Verdict::Pass
+    } else if said.logit >= model.cascade.certain.max(threshold) && ddos::has_sign(features) {
+        Verdict::Block
+    } else {
+        Verdict::Doubtful
+    };
+    (said, verdict)
 }
 
 fn attack(

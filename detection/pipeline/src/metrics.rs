@@ -19,6 +19,13 @@ declare_metrics! {
         scanner_ensemble_path: Counter["sunbeam_scanner_ensemble_path_total", path],
         /// Requests by who decided about their client: tree_allow, tree_block, mlp_allow, mlp_block.
         ddos_ensemble_path: Counter["sunbeam_ddos_ensemble_path_total", path],
+        /// 1, by detector (scanner, ddos) with version, trained_at and fingerprint (16 digits of its SHA-256) of the
+        /// model that judges.
+        model_info: Gauge["sunbeam_model_info", detector, version, trained_at, fingerprint],
+        /// How far what is judged is from what the model was trained on, by detector (scanner, ddos) and feature, or
+        /// `score`: the population stability index of the last 10 to 20 minutes, from 1,000 samples on. Below 0.1
+        /// stable, from 0.25 on shifted. The model's data held attacks, so a site without any never has 0.
+        drift_index: FloatGauge["sunbeam_drift_index", detector, feature],
         /// Decisions about how much an identity asks for.
         rate_limit_decisions: Counter["sunbeam_rate_limit_decisions_total", decision],
         /// Requests that judging answered, by layer.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What stands in a request's texts: each is read alone, and the worst counts.
 
-use sunbeam_ensemble::PayloadModel;
-use sunbeam_features::canonical::{BodyKind, Unit, UnitKind, UnitSource, each_unit};
+use sunbeam_ensemble::ScannerModel;
+use sunbeam_features::canonical::{BodyKind, Unit, UnitKind, UnitSource, each_unit_but};
 use sunbeam_features::payload::{Facts, is_plain, read};
 use sunbeam_traffic::RequestFacts;
 
@@ -15,15 +15,26 @@ pub(crate) struct Worst {
     pub(crate) logit: i32,
     /// The worst of those in which something else too speaks of an attack.
     pub(crate) with_sign: i32,
+    /// How much the path is one that scanners ask for, to 100.
+    pub(crate) path_score: u8,
     /// Not all could be looked at.
     pub(crate) is_truncated: bool,
 }
 
-/// Reads all units but the path, and says the worst.
-pub(crate) fn worst(facts: &RequestFacts<'_>, model: &PayloadModel, buffers: &mut Buffers) -> Worst {
-    let mut worst = Worst { logit: model.floor, with_sign: model.floor, is_truncated: false };
-    worst.is_truncated = each_text(facts, buffers, &mut |_, texts| {
-        let logit = model.read(texts).logit;
+/// Reads all units, and says the worst.
+pub(crate) fn worst(
+    facts: &RequestFacts<'_>,
+    canonical: &[u8],
+    model: &ScannerModel,
+    buffers: &mut Buffers,
+) -> Worst {
+    let floor = model.payload.floor;
+    let mut worst = Worst { logit: floor, with_sign: floor, path_score: 0, is_truncated: false };
+    worst.is_truncated = each_text(facts, canonical, buffers, &mut |unit, texts| {
+        if unit.kind == UnitKind::Path {
+            worst.path_score = model.paths.score(&texts.symbols);
+        }
+        let logit = model.payload.read(texts).logit;
         if logit > worst.logit {
             worst.logit = logit;
         }
@@ -34,15 +45,19 @@ pub(crate) fn worst(facts: &RequestFacts<'_>, model: &PayloadModel, buffers: &mu
     worst
 }
 
-/// Hands out every text that is worth a look. Whether there were more than are looked at.
+/// Hands out the path, which has its canonical form already, and every other text that is worth a look. Whether there
+/// were more than are looked at.
 pub(crate) fn each_text(
     facts: &RequestFacts<'_>,
+    canonical: &[u8],
     buffers: &mut Buffers,
     visit: &mut dyn FnMut(&Unit<'_>, &Facts),
 ) -> bool {
     let Buffers { text, facts: read_facts } = buffers;
+    read(canonical, read_facts);
+    visit(&Unit { kind: UnitKind::Path, name: b"", value: canonical }, read_facts);
     let mut look = |unit: Unit<'_>| {
-        if !is_plain(unit.value) && !is_root(&unit) {
+        if !is_plain(unit.value) {
             read(unit.value, read_facts);
             visit(&unit, read_facts);
         }
@@ -50,20 +65,16 @@ pub(crate) fn each_text(
     let (first, more) =
         facts.cookies.split_first().map_or((&b""[..], &[][..]), |(first, more)| (*first, more));
     let source = UnitSource {
-        path: facts.path.as_bytes(),
+        path: b"",
         query: facts.query.as_bytes(),
         cookies: first,
         body: facts.body,
         body_kind: BodyKind::of(facts.content_type, facts.body),
     };
-    let mut is_truncated = each_unit(&source, text, &mut look).truncated;
+    let mut is_truncated = each_unit_but(&source, is_plain, text, &mut look).truncated;
     for line in more {
         let source = UnitSource { cookies: line, ..UnitSource::default() };
-        is_truncated |= each_unit(&source, text, &mut look).truncated;
+        is_truncated |= each_unit_but(&source, is_plain, text, &mut look).truncated;
     }
     is_truncated
-}
-
-fn is_root(unit: &Unit<'_>) -> bool {
-    unit.kind == UnitKind::Path && unit.value == b"/"
 }

@@ -2,7 +2,7 @@
 //! What a request looks like: whether a crawler is who it says and what its kind may do, and what the models say of
 //! path, headers and texts.
 
-use sunbeam_ensemble::ScannerModel;
+use sunbeam_ensemble::{Said, ScannerModel};
 use sunbeam_features::scanner;
 use sunbeam_rate_limit::{Limit, TOKEN};
 use sunbeam_reputation::{Bot, BotPolicy, Proof};
@@ -10,7 +10,7 @@ use sunbeam_tables::Moment;
 use sunbeam_traffic::{Layer, Verdict};
 
 use crate::memory::Memory;
-use crate::payload;
+use crate::payload::{self, Worst};
 use crate::rules::Rules;
 use crate::stage::{Judgement, Stage};
 use crate::subject::Subject;
@@ -59,24 +59,61 @@ impl Stage for ScannerStage {
 }
 
 /// What the models say; `passes` where they have nothing against it.
+fn by_models(subject: &mut Subject<'_>, rules: &Rules, passes: Judgement) -> Judgement {
+    let models = &rules.models;
+    let found = ask(subject, &models.scanner, rules.scanner_threshold);
+    (subject.scores.scanner, subject.scores.payload) = (Some(found.said), Some(found.payload));
+    if !subject.is_trial {
+        if subject.is_sampled {
+            models.scanner_sight.note(&models.scanner.inputs(&found.features), found.said);
+        }
+        if subject.identity.is_authenticated() {
+            models.scanner_sight.note_benign(found.said, found.payload);
+        }
+        if let Some(challenger) = &models.scanner_challenger {
+            let other = ask(subject, &challenger.model, rules.scanner_threshold);
+            let is_known = subject.identity.is_authenticated();
+            challenger.note(is_known, found.judgement.verdict, other.judgement.verdict);
+        }
+    }
+    if found.judgement.verdict == Verdict::Pass { passes } else { found.judgement }
+}
+
+/// What one model finds.
+struct Found {
+    features: [u8; scanner::COUNT],
+    said: Said,
+    /// Of the worst text, in 1/256 of a logit: 0 is where doubt begins.
+    payload: i32,
+    judgement: Judgement,
+}
+
+/// Asks one model.
 ///
 /// Certain is a text or a request whose score is above that of everything benign in validation, with a sign that no
 /// model gave: a path that no site means to serve, a climb above the root, the signs of a language of attacks.
-fn by_models(subject: &mut Subject<'_>, rules: &Rules, passes: Judgement) -> Judgement {
-    let model = &rules.models.scanner;
-    let facts = subject.facts;
-    let worst = payload::worst(facts, &model.payload, subject.buffers);
-    let threshold = rules.scanner_threshold;
-    let features = features(subject, model);
+fn ask(subject: &mut Subject<'_>, model: &ScannerModel, threshold: i32) -> Found {
+    let worst = payload::worst(subject.facts, subject.canonical, model, subject.buffers);
+    let features = features(subject, worst.path_score);
     let said = model.judge(&features, worst.logit, threshold);
-    (subject.scores.scanner, subject.scores.payload) =
-        (Some(said), Some(worst.logit.saturating_sub(model.payload.doubtful)));
+    let judgement = judgement(subject, model, &worst, said, threshold);
+    Found { features, said, payload: worst.logit.saturating_sub(model.payload.doubtful), judgement }
+}
+
+fn judgement(
+    subject: &Subject<'_>,
+    model: &ScannerModel,
+    worst: &Worst,
+    said: Said,
+    threshold: i32,
+) -> Judgement {
     // The operator's threshold moves doubt, and certainty only where that would begin before doubt does.
     let doubtful = model.payload.doubtful.saturating_add(threshold);
     if worst.with_sign >= model.payload.certain.max(doubtful) {
         return Judgement::block("payload", 403);
     }
-    let has_sign = scanner::has_sign(subject.canonical, &subject.hashes.path.notes);
+    let path = &subject.hashes.path;
+    let has_sign = scanner::has_sign(path.probe, &path.notes);
     if said.path.is_block() && has_sign && said.logit >= model.cascade.certain.max(threshold) {
         return Judgement::block("probe", 403);
     }
@@ -90,17 +127,16 @@ fn by_models(subject: &mut Subject<'_>, rules: &Rules, passes: Judgement) -> Jud
         // What was not looked at may hold anything.
         return Judgement::doubtful("too_many_parameters", 403);
     }
-    passes
+    Judgement::PASS
 }
 
 /// The 12 features.
-pub(crate) fn features(subject: &mut Subject<'_>, model: &ScannerModel) -> [u8; scanner::COUNT] {
+pub(crate) fn features(subject: &Subject<'_>, path_score: u8) -> [u8; scanner::COUNT] {
     let facts = subject.facts;
-    let symbols = &mut subject.buffers.facts;
-    sunbeam_features::payload::read(subject.canonical, symbols);
     scanner::read(&scanner::Facts {
-        path_score: model.paths.score(&symbols.symbols),
+        path_score,
         path: subject.canonical,
+        probe: subject.hashes.path.probe,
         notes: subject.hashes.path.notes,
         method: facts.method,
         host: facts.host,

@@ -11,12 +11,15 @@ use sunbeam_traffic::RequestFacts;
 use crate::memory::Memory;
 use crate::proxies::is_likely_proxy;
 use crate::rules::Rules;
+use crate::sight::SAMPLE_EVERY;
 
 /// Buffers of a thread: nothing is allocated once they are large enough.
 #[derive(Debug, Default)]
 pub struct Scratch {
     canonical: Vec<u8>,
     buffers: Buffers,
+    /// Requests so far, round and round.
+    turn: u8,
 }
 
 /// For one text at a time.
@@ -71,6 +74,8 @@ pub struct Subject<'a> {
     pub is_undeclared_proxy: bool,
     /// Nothing may come of this: somebody only wants to know.
     pub is_trial: bool,
+    /// Its features are counted: one of so many is enough.
+    pub(crate) is_sampled: bool,
     /// Written by the stages: whose key a block would be made for,
     pub offender: Offender,
     /// which tokens were taken,
@@ -92,7 +97,8 @@ impl<'a> Subject<'a> {
         scratch: &'a mut Scratch,
         is_trial: bool,
     ) -> Self {
-        let Scratch { canonical, buffers } = scratch;
+        let Scratch { canonical, buffers, turn } = scratch;
+        *turn = turn.wrapping_add(1);
         let hashes =
             Hashes::of(facts.path.as_bytes(), facts.host, facts.user_agent, &memory.events, canonical);
         let claims = Claims::of(facts, &rules.session_cookies, &memory.hash, |claim| {
@@ -119,6 +125,7 @@ impl<'a> Subject<'a> {
                 && !rules.has_declared_proxies
                 && is_likely_proxy(facts.client),
             is_trial,
+            is_sampled: !is_trial && turn.is_multiple_of(SAMPLE_EVERY),
             offender: Offender { key: identity.key, held: Held::Client },
             charges: Charges::default(),
             quota: None,

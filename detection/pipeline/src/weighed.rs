@@ -75,14 +75,14 @@ impl Pipeline {
         let mut subject = Subject::new(facts, rules, memory, now, scratch, true);
         let models = rules.models();
         let unit = worst_unit(facts, &models.scanner, &mut subject);
-        let logit = unit.as_ref().map_or(models.scanner.payload.floor, |unit| unit.logit);
-        let features = scanner::features(&mut subject, &models.scanner);
+        let worst = payload::worst(facts, subject.canonical, &models.scanner, subject.buffers);
+        let features = scanner::features(&subject, worst.path_score);
         let mut window = memory.windows.peek(subject.identity.key).unwrap_or_default();
         let totals = window.totals(now, &rules.shape);
         let known = ddos::read(&totals);
         Weighed {
             request: request_weights(&features, &models.scanner),
-            request_said: models.scanner.judge(&features, logit, rules.scanner_threshold),
+            request_said: models.scanner.judge(&features, worst.logit, rules.scanner_threshold),
             window: window_weights(&known, &models.ddos),
             window_said: (totals.events >= rules.min_events)
                 .then(|| models.ddos.judge(&known, rules.ddos_threshold)),
@@ -112,7 +112,7 @@ fn worst_unit(
 ) -> Option<WorstUnit> {
     let model = &model.payload;
     let mut worst: Option<(WorstUnit, texts::Facts, [u8; sunbeam_ensemble::COLUMNS])> = None;
-    payload::each_text(facts, subject.buffers, &mut |unit, read| {
+    payload::each_text(facts, subject.canonical, subject.buffers, &mut |unit, read| {
         let reading = model.read(read);
         if worst.as_ref().is_none_or(|(known, ..)| reading.logit > known.logit) {
             let found = WorstUnit {

@@ -2,8 +2,10 @@
 //! Nothing is allocated where every request passes.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use sunbeam_features::{FULL_COST, Window, WindowEvent, WindowShape};
+use sunbeam_pipeline::{Challenger, Models};
 use sunbeam_rate_limit::{Ask, Identity, Limiter, RateLimitSection, Rules};
 use sunbeam_tables::{FixedTable, HashKey, Moment, PrefixMap};
 use sunbeam_traffic::IdentityKind;
@@ -44,7 +46,14 @@ fn windows_limits_lists_and_whole_decisions_allocate_nothing() {
     let prefixes = allocations(|| {
         assert!((0..200_u8).all(|n| map.find(IpAddr::from([10, 1, n, 9])).is_some()));
     });
-    let mut world = World::new();
+    // With another model beside each.
+    let defaults = Models::default();
+    let models = Models {
+        scanner_challenger: Some(Arc::new(Challenger::new(Arc::clone(&defaults.scanner)))),
+        ddos_challenger: Some(Arc::new(Challenger::new(Arc::clone(&defaults.ddos)))),
+        ..defaults
+    };
+    let mut world = World::new().judged_by(models);
     let visit = Visit { path: "/docs/%67etting//started", status: 200, ..Visit::default() };
     // The first of a client makes its buffer and remembers its user agent.
     world.visit(IpAddr::from([198, 51, 100, 1]), &visit);

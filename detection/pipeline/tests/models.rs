@@ -2,13 +2,15 @@
 //! What models do in the pipeline, on the first day and with the defaults.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use proptest::prelude::*;
+use sunbeam_ensemble::{DdosModel, Detector, ScannerModel, builtin};
 use sunbeam_features::Finished;
-use sunbeam_pipeline::Decision;
+use sunbeam_pipeline::{Challenger, Decision, Judged, Models, Scratch, Worse};
 use sunbeam_traffic::{Layer, RequestFacts};
 
-use crate::world::World;
+use crate::world::{Visit, World};
 
 const BROWSER: RequestFacts<'static> = RequestFacts {
     client: IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 7)),
@@ -151,7 +153,8 @@ fn a_scanner_is_blocked_within_twenty_requests_and_a_visitor_with_old_bookmarks_
         ..BROWSER
     };
     let blocked = (0..20).position(|number| {
-        scanned(&mut world, &format!("/old/page{number}/index"), 404, tool).decision == Decision::Blocked
+        let path = format!("/old/page{number}/index");
+        scanned(&mut world, &path, 404, tool).decision == Decision::Blocked
     });
     assert!(blocked.is_some(), "twenty pages that are not there");
 
@@ -176,6 +179,111 @@ fn finished<'a>(facts: &RequestFacts<'a>, status: u16) -> Finished<'a> {
         duration_ms: 12,
         content_length: 0,
     }
+}
+
+/// One that stops everything, and one that stops nothing.
+fn extremes() -> [ScannerModel; 2] {
+    let (mut all, mut none) = (builtin::SCANNER.clone(), builtin::SCANNER.clone());
+    (all.payload.doubtful, all.payload.certain) = (i32::MIN / 2, i32::MIN / 2);
+    (none.payload.doubtful, none.payload.certain) = (i32::MAX, i32::MAX);
+    (none.cascade.tree.allow, none.cascade.tree.block) = (i16::MAX - 1, i16::MAX);
+    [all, none]
+}
+
+#[test]
+fn a_challenger_never_changes_a_decision_and_is_compared_with_each() {
+    let told = |judged: &Judged| (judged.decision, judged.layer, judged.reason, judged.status, judged.scores);
+    for (challenger, stops) in extremes().into_iter().zip([true, false]) {
+        let challenger = Arc::new(Challenger::new(Arc::new(challenger)));
+        let models = Models { scanner_challenger: Some(Arc::clone(&challenger)), ..Models::default() };
+        let (mut alone, mut beside) = (World::new(), World::new().judged_by(models));
+        for path in PROBES.iter().chain(&VISITS) {
+            let facts = target(path, BROWSER);
+            assert_eq!(told(&beside.judge(&facts)), told(&alone.judge(&facts)), "{path}");
+            beside.pipeline.opinions(&facts, beside.now(), &mut Scratch::default());
+        }
+        let agreement = challenger.agreement();
+        let (probes, visits) = (PROBES.len() as u64, VISITS.len() as u64);
+        assert_eq!(agreement.compared(), probes + visits, "a question is no request: {agreement:?}");
+        if stops {
+            assert_eq!((agreement.both_stop, agreement.only_new), (probes, visits));
+            assert_eq!(agreement.worse(), None, "nobody of those is known to the site");
+        } else {
+            assert_eq!((agreement.only_old, agreement.both_pass), (probes, visits));
+            assert_eq!(agreement.worse(), Some(Worse::LetsGo));
+        }
+    }
+}
+
+/// One that stops every window, and one that stops none.
+fn extremes_of_windows() -> [DdosModel; 2] {
+    let (mut all, mut none) = (builtin::DDOS.clone(), builtin::DDOS.clone());
+    (all.cascade.tree.leaves, all.cascade.tree.allow, all.cascade.tree.block) = ([1_000; 64], 0, 1);
+    (none.cascade.tree.allow, none.cascade.tree.block) = (i16::MAX - 1, i16::MAX);
+    [all, none]
+}
+
+#[test]
+fn a_challenger_of_windows_sees_what_the_model_sees_and_stops_nobody() {
+    let [all, none] = extremes_of_windows().map(Arc::new);
+    for (old, new, is_stopped) in [(&all, &none, true), (&none, &all, false)] {
+        let challenger = Arc::new(Challenger::new(Arc::clone(new)));
+        let alone = Models { ddos: Arc::clone(old), ..Models::default() };
+        let beside = Models { ddos_challenger: Some(Arc::clone(&challenger)), ..alone.clone() };
+        let (mut alone, mut beside) = (World::new().judged_by(alone), World::new().judged_by(beside));
+        for number in 0..20 {
+            let path = format!("/page/{number}");
+            let facts = RequestFacts { path: &path, ..BROWSER };
+            let [one, other] = [&mut alone, &mut beside].map(|world| {
+                let judged = world.judge(&facts);
+                world.finish(&judged, &finished(&facts, 200));
+                world.now_micros += 3_000_000;
+                (judged.decision, judged.reason, judged.scores.ddos)
+            });
+            assert_eq!(one, other);
+        }
+        let agreement = challenger.agreement();
+        assert_eq!(
+            (agreement.only_old > 0, agreement.only_new > 0),
+            (is_stopped, !is_stopped),
+            "{agreement:?}"
+        );
+        assert_eq!((agreement.both_pass, agreement.both_stop, agreement.known_only_old), (0, 0, 0));
+    }
+}
+
+#[test]
+fn one_request_in_sixteen_is_counted_by_its_features_and_all_of_those_whom_the_site_knows() {
+    let [all, _] = extremes();
+    let challenger = Arc::new(Challenger::new(Arc::new(all)));
+    let models = Models { scanner_challenger: Some(Arc::clone(&challenger)), ..Models::default() };
+    let (scanner, ddos) = (Arc::clone(&models.scanner_sight), Arc::clone(&models.ddos_sight));
+    let mut world = World::new().judged_by(models);
+    for number in 0..160_u32 {
+        let path = format!("/page/{}", number % 7);
+        let opens_session = (number == 0).then_some("alice");
+        let visit = Visit {
+            path: &path,
+            status: 200,
+            session: (number > 0).then_some("alice"),
+            opens_session,
+            ..Visit::default()
+        };
+        world.visit(BROWSER.client, &visit);
+        world.now_micros += 3_000_000;
+    }
+    let (seen, benign) = (scanner.take(), scanner.benign());
+    assert_eq!(seen.rows(), 10);
+    assert!(
+        seen.indices(Detector::Scanner, &builtin::SCANNER.reference)
+            .iter()
+            .all(|(_, index)| index.is_finite())
+    );
+    assert!((100..160).contains(&benign.requests()), "{}", benign.requests());
+    let agreement = challenger.agreement();
+    assert_eq!((agreement.known_only_new, agreement.only_new), (benign.requests(), 160));
+    assert_eq!(agreement.worse(), Some(Worse::StopsTheKnown));
+    assert_eq!(ddos.benign().requests(), 0, "whom the site knows is not judged by his window");
 }
 
 /// The worst verdict on texts alone, as the numbers that decide it.

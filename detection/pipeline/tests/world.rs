@@ -64,6 +64,11 @@ impl World {
         }
     }
 
+    /// The same site, judged by other models.
+    pub(crate) fn judged_by(self, models: Models) -> Self {
+        Self { pipeline: self.pipeline.with_models(models), ..self }
+    }
+
     pub(crate) fn now(&self) -> Moment {
         Moment::from_micros(self.now_micros)
     }

@@ -2,9 +2,12 @@
 //! Models over the wire: what they stop on the first day, and how they are replaced.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
 use sunbeam_ensemble::{Card, Model, ModelFile, builtin};
-use sunbeam_testkit::{TestClient, TestProxy, TestUpstream};
+use sunbeam_proxy::StartError;
+use sunbeam_testkit::{TestClient, TestFolder, TestProxy, TestResponse, TestUpstream, eventually};
 
 use super::{SHOP, layer, record, shop};
 
@@ -78,12 +81,56 @@ fn in_shadow_models_are_recorded_and_nobody_is_blocked() {
     }
 }
 
+#[test]
+fn thresholds_move_doubt_and_one_takes_the_models_say_away() {
+    // A page that scanners ask for, which some sites have: doubtful at most.
+    let doubted = |config: &str, target: &str| {
+        let (_backend, proxy) = start(TestProxy::builder(), config);
+        let answer = browser(&proxy, "203.0.113.7").get(SHOP, target);
+        let record = record(&proxy, &answer);
+        (answer.status, record.decision)
+    };
+    let enforced = "detection.mode = \"enforce\"\n";
+    for (name, config, target, want) in [
+        ("certain", String::new(), "/.env", (403, "block")),
+        ("no say", "scanner.threshold = 1.0\n".to_owned(), "/.env", (200, "pass")),
+        (
+            "doubt from nothing on",
+            format!("{enforced}scanner.threshold = 0.01\n"),
+            "/index.php",
+            (403, "block"),
+        ),
+        ("the same, watched", "scanner.threshold = 0.01\n".to_owned(), "/index.php", (200, "observe")),
+        (
+            "doubt near certainty",
+            format!("{enforced}scanner.threshold = 0.99\n"),
+            "/index.php",
+            (200, "pass"),
+        ),
+    ] {
+        let (status, decision) = doubted(&config, target);
+        assert_eq!((status, decision.as_str()), want, "{name}");
+    }
+    // Twenty pages that are not there, of a client that sends nothing else.
+    let twenty = |config: &str| {
+        let (_backend, proxy) =
+            start(TestProxy::builder(), &format!("rate_limit.bypass_cidrs = []\n{config}"));
+        let client = proxy.client().header("x-forwarded-for", "203.0.113.7");
+        (0..20)
+            .map(|number| client.get(SHOP, &format!("/missing/{number}/x")).status)
+            .find(|status| *status == 429)
+    };
+    assert_eq!(twenty(""), Some(429));
+    assert_eq!(twenty("ddos.threshold = 1.0\n"), None);
+}
+
 /// A model that finds nothing, so that it is seen which one judges.
 fn blind() -> Vec<u8> {
     let mut model = builtin::SCANNER.clone();
     model.cascade.certain = i32::MAX;
     (model.payload.doubtful, model.payload.certain) = (i32::MAX, i32::MAX);
-    ModelFile::bytes(&Model::Scanner(Box::new(model)), &Card::default())
+    let card = Card(vec![("version".to_owned(), "blind".to_owned())]);
+    ModelFile::bytes(&Model::Scanner(Box::new(model)), &card)
 }
 
 #[test]
@@ -118,4 +165,174 @@ fn a_model_file_is_swapped_in_at_run_time_and_a_bad_one_never() {
     assert!(proxy.reload(&text(&named, &backend)).is_err());
     proxy.reload(&text("", &backend)).unwrap();
     probe(403);
+}
+
+/// A node whose state lies in a folder that outlives it.
+fn try_again(state: &TestFolder, backend: &TestUpstream, config: &str) -> Result<TestProxy, StartError> {
+    let path = state.join("state.redb");
+    let config = format!("state.path = {:?}\n{config}", path.display().to_string());
+    TestProxy::builder().config(&text(&config, backend)).try_start()
+}
+
+fn again(state: &TestFolder, backend: &TestUpstream, config: &str) -> TestProxy {
+    // The state is free a moment after the node that had it.
+    eventually("the state is free", || try_again(state, backend, config).ok())
+}
+
+fn probe(proxy: &TestProxy) -> u16 {
+    browser(proxy, "203.0.113.7").get(SHOP, "/.env").status
+}
+
+fn post(proxy: &TestProxy, page: &str, path: &Path, more: &str) -> TestResponse {
+    let body = format!("{{\"path\":{:?}{more}}}", path.display().to_string());
+    proxy.api("POST", &format!("/api/v1/models/{page}"), &body)
+}
+
+fn scanner(proxy: &TestProxy) -> Value {
+    proxy.api("GET", "/api/v1/models", "").json()["models"][0].clone()
+}
+
+/// The one series of a detector's model.
+fn info(proxy: &TestProxy, detector: &str) -> (String, String) {
+    let series = proxy.node().registry().series("sunbeam_model_info");
+    let mut of_detector = series.iter().filter(|series| series.label("detector") == Some(detector));
+    let one = of_detector.next().unwrap();
+    assert!(of_detector.next().is_none() && (one.value - 1.0).abs() < f64::EPSILON);
+    let label = |name: &str| one.label(name).unwrap().to_owned();
+    (label("version"), label("fingerprint"))
+}
+
+#[test]
+fn a_model_is_installed_lives_through_a_restart_and_is_taken_away() {
+    let (state, backend) = (TestFolder::new(), shop());
+    let file = state.write("blind.model", blind());
+    let mut proxy = again(&state, &backend, "");
+    let before = (scanner(&proxy), info(&proxy, "scanner"));
+    assert_eq!((&before.0["origin"], probe(&proxy)), (&json!("compiled in"), 403));
+    assert_eq!(before.1.1, before.0["fingerprint"].as_str().unwrap());
+
+    let refused = post(&proxy, "install", &file, "");
+    assert!(refused.status == 409 && refused.text().contains("never tried"), "{}", refused.text());
+    let tried = post(&proxy, "install", &file, ",\"force\":true,\"dry_run\":true");
+    assert_eq!((tried.status, probe(&proxy)), (200, 403), "{}", tried.text());
+    let installed = post(&proxy, "install", &file, ",\"force\":true");
+    assert_eq!((installed.status, probe(&proxy)), (200, 200), "{}", installed.text());
+    assert_eq!(installed.json()["undo"], "sunbeam model uninstall scanner");
+    let now = scanner(&proxy);
+    assert_eq!((&now["origin"], &now["version"]), (&json!("installed"), &json!("blind")));
+    assert_eq!(
+        info(&proxy, "scanner"),
+        ("blind".to_owned(), now["fingerprint"].as_str().unwrap().to_owned())
+    );
+    assert_eq!(info(&proxy, "ddos").0, builtin::DDOS_CARD[1].1);
+
+    // The copy is used, not the file that was named.
+    fs::remove_file(&file).unwrap();
+    proxy.drain();
+    let mut proxy = again(&state, &backend, "");
+    assert_eq!((&scanner(&proxy)["origin"], probe(&proxy)), (&json!("installed"), 200));
+    proxy.reload(&text(&format!("state.path = {:?}\n", state.join("state.redb")), &backend)).unwrap();
+    assert_eq!(probe(&proxy), 200);
+    let gone = proxy.api("DELETE", "/api/v1/models/installed/scanner", "");
+    assert_eq!((gone.status, probe(&proxy)), (200, 403), "{}", gone.text());
+    assert_eq!(info(&proxy, "scanner"), before.1);
+    assert_eq!(proxy.api("DELETE", "/api/v1/models/installed/scanner", "").status, 404);
+    proxy.drain();
+    assert_eq!(probe(&again(&state, &backend, "")), 403);
+}
+
+#[test]
+fn what_is_no_model_is_not_installed_and_a_damaged_one_stops_the_start() {
+    let (state, backend) = (TestFolder::new(), shop());
+    let mut proxy = again(&state, &backend, "");
+    let mut tampered = blind();
+    tampered[1000] ^= 1;
+    let tampered = state.write("tampered.model", tampered);
+    for (path, why) in [
+        (tampered, "its checksum is wrong"),
+        (state.write("hello", "hello"), "no model file"),
+        (state.path().to_owned(), "no regular file"),
+        (state.join("missing"), "No such file"),
+        (PathBuf::from("blind.model"), "no absolute path"),
+    ] {
+        for page in ["install", "shadow"] {
+            let answer = post(&proxy, page, &path, ",\"force\":true");
+            assert!(answer.status == 422 && answer.text().contains(why), "{}", answer.text());
+        }
+    }
+    assert_eq!((probe(&proxy), state.join("models").exists()), (403, false));
+
+    let file = state.write("blind.model", blind());
+    assert_eq!(post(&proxy, "install", &file, ",\"force\":true").status, 200);
+    proxy.drain();
+    let place = state.join("models/scanner.model");
+    let mut bytes = fs::read(&place).unwrap();
+    bytes[2000] ^= 1;
+    fs::write(&place, &bytes).unwrap();
+    let error = eventually("the state is free", || {
+        let error = try_again(&state, &backend, "").unwrap_err().to_string();
+        (!error.contains("another node")).then_some(error)
+    });
+    for word in ["scanner.model", "its checksum is wrong", "delete it"] {
+        assert!(error.contains(word), "{error}");
+    }
+    fs::remove_file(&place).unwrap();
+    assert_eq!(probe(&again(&state, &backend, "")), 403);
+}
+
+#[test]
+fn the_configuration_s_file_is_stronger_than_an_installed_one() {
+    let (state, backend) = (TestFolder::new(), shop());
+    let file = state.write("blind.model", blind());
+    let own = ModelFile::bytes(&Model::Scanner(Box::new(builtin::SCANNER.clone())), &Card::default());
+    let own = state.write("own.model", own);
+    let named = format!("scanner.model = {:?}\n", own.display().to_string());
+    let path = format!("state.path = {:?}\n", state.join("state.redb"));
+    let proxy = again(&state, &backend, &named);
+    let refused = post(&proxy, "install", &file, ",\"force\":true");
+    assert!(refused.status == 409 && refused.text().contains("scanner.model"), "{}", refused.text());
+    assert_eq!(scanner(&proxy)["origin"], "configured");
+    proxy.reload(&text(&path, &backend)).unwrap();
+    assert_eq!(post(&proxy, "install", &file, ",\"force\":true").status, 200);
+    assert_eq!(probe(&proxy), 200);
+    proxy.reload(&text(&format!("{path}{named}"), &backend)).unwrap();
+    assert_eq!((probe(&proxy), &scanner(&proxy)["origin"]), (403, &json!("configured")));
+    proxy.reload(&text(&path, &backend)).unwrap();
+    assert_eq!(probe(&proxy), 200, "it is still there");
+}
+
+#[test]
+fn a_model_in_shadow_changes_nothing_and_what_was_seen_of_it_decides_whether_it_is_installed() {
+    let (state, backend) = (TestFolder::new(), shop());
+    let file = state.write("blind.model", blind());
+    let proxy = again(&state, &backend, "");
+    let shadowed = post(&proxy, "shadow", &file, "");
+    assert_eq!(shadowed.status, 200, "{}", shadowed.text());
+    assert_eq!(scanner(&proxy)["challenger"]["agreement"]["compared"], 0);
+    let early = post(&proxy, "install", &file, "");
+    assert!(early.status == 409 && early.text().contains("0 requests only"), "{}", early.text());
+    assert_eq!((probe(&proxy), probe(&proxy)), (403, 403));
+    for number in 0..200 {
+        let visitor = browser(&proxy, &format!("198.51.100.{number}"));
+        assert!((0..5).all(|page| visitor.get(SHOP, &format!("/page/{page}")).status == 200));
+    }
+    let challenger = scanner(&proxy)["challenger"].clone();
+    let agreement = &challenger["agreement"];
+    for (name, want) in [("both_pass", 1000), ("both_stop", 2), ("only_old_certain", 2), ("only_new", 0)] {
+        assert_eq!(agreement[name], want, "{name} in {agreement}");
+    }
+    let why = "it is not certain of 2 requests";
+    assert!(challenger["worse"].as_str().unwrap().contains(why), "{challenger}");
+    let refused = post(&proxy, "install", &file, "");
+    assert!(refused.status == 409 && refused.text().contains(why), "{}", refused.text());
+    assert_eq!(probe(&proxy), 403);
+
+    let own = ModelFile::bytes(&Model::Scanner(Box::new(builtin::SCANNER.clone())), &Card::default());
+    let own = state.write("own.model", own);
+    assert_eq!(post(&proxy, "shadow", &own, "").status, 200);
+    assert_eq!(scanner(&proxy)["challenger"]["agreement"]["compared"], 0, "another one begins anew");
+    assert_eq!(proxy.api("DELETE", "/api/v1/models/shadow/scanner", "").status, 200);
+    assert_eq!(proxy.api("DELETE", "/api/v1/models/shadow/scanner", "").status, 404);
+    assert_eq!(proxy.api("DELETE", "/api/v1/models/shadow/nobody", "").status, 422);
+    assert_eq!(scanner(&proxy)["challenger"], Value::Null);
 }

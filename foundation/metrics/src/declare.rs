@@ -81,6 +81,7 @@ macro_rules! declare_metrics {
     (@of $kind:ident) => { $crate::declare_metrics!(@one $kind) };
     (@of Counter, $($label:ident),+) => { $crate::__prometheus::IntCounterVec };
     (@of Gauge, $($label:ident),+) => { $crate::__prometheus::IntGaugeVec };
+    (@of FloatGauge, $($label:ident),+) => { $crate::__prometheus::GaugeVec };
     (@of Histogram, $($label:ident),+) => { $crate::__prometheus::HistogramVec };
     (@one_of $vec:ident) => { $vec.with_label_values::<&str>(&[]) };
     (@one_of $vec:ident, $($label:ident),+) => { $vec };
@@ -92,9 +93,11 @@ macro_rules! declare_metrics {
     (@forget $field:expr, $labels:ident, $($label:ident),+) => { drop($field.remove($labels)) };
     (@one Counter) => { $crate::IntCounter };
     (@one Gauge) => { $crate::IntGauge };
+    (@one FloatGauge) => { $crate::FloatGauge };
     (@one Histogram) => { $crate::Histogram };
     (@word Counter) => { "counter" };
     (@word Gauge) => { "gauge" };
+    (@word FloatGauge) => { "gauge" };
     (@word Histogram) => { "histogram" };
     (@new Counter, $metric:expr, $help:expr, $labels:expr) => {
         $crate::__prometheus::IntCounterVec::new(
@@ -103,6 +106,11 @@ macro_rules! declare_metrics {
     };
     (@new Gauge, $metric:expr, $help:expr, $labels:expr) => {
         $crate::__prometheus::IntGaugeVec::new(
+            $crate::__prometheus::Opts::new($metric, $help.trim()), $labels,
+        ).expect("the metric's name and labels are well-formed")
+    };
+    (@new FloatGauge, $metric:expr, $help:expr, $labels:expr) => {
+        $crate::__prometheus::GaugeVec::new(
             $crate::__prometheus::Opts::new($metric, $help.trim()), $labels,
         ).expect("the metric's name and labels are well-formed")
     };

@@ -13,7 +13,7 @@ use prometheus::{Encoder as _, TextEncoder};
 pub use aliases::{ALIASES, Alias};
 #[doc(hidden)]
 pub use prometheus as __prometheus;
-pub use prometheus::{Histogram, IntCounter, IntGauge};
+pub use prometheus::{Gauge as FloatGauge, Histogram, IntCounter, IntGauge};
 pub use series::Series;
 
 /// A row of the reference page.

@@ -110,6 +110,21 @@ impl Thousandths {
     }
 }
 
+impl Thousandths {
+    /// As serde writes the float: no zeros at the end, but one.
+    fn write(self, line: &mut Vec<u8>) {
+        let digit = |number: u16| b'0' + u8::try_from(number % 10).unwrap_or(0);
+        let [whole, tenths, hundredths, rest] =
+            [digit(self.0 / 1000), digit(self.0 / 100), digit(self.0 / 10), digit(self.0)];
+        line.extend_from_slice(&[whole, b'.', tenths]);
+        if rest != b'0' {
+            line.extend_from_slice(&[hundredths, rest]);
+        } else if hundredths != b'0' {
+            line.push(hundredths);
+        }
+    }
+}
+
 impl Serialize for Thousandths {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_f64(f64::from(self.0) / 1000.0)
@@ -223,8 +238,7 @@ fn scores(line: &mut Vec<u8>, scores: &AuditScores) {
     {
         line.extend_from_slice(key.as_bytes());
         match score {
-            // As serde writes a float: no zeros at the end, but one.
-            Some(Thousandths(score)) => drop(write!(line, "{:?}", f64::from(score) / 1000.0)),
+            Some(score) => score.write(line),
             None => line.extend_from_slice(b"null"),
         }
         key = next;

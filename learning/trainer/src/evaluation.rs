@@ -36,11 +36,17 @@ impl Part {
         self.certain += u64::from(is_certain);
     }
 
+    /// A share of the rows, in hundredths.
+    #[expect(clippy::cast_precision_loss, reason = "counts")]
+    pub fn percent(&self, hits: u64) -> f64 {
+        100.0 * hits as f64 / self.rows.max(1) as f64
+    }
+
     /// A share with its Wilson 95 % interval, as `98.7 % (97.9–99.2)`.
     #[expect(clippy::cast_precision_loss, reason = "counts")]
     pub fn share(&self, hits: u64) -> String {
         let interval = wilson(hits as f64, self.rows as f64);
-        let percent = 100.0 * hits as f64 / self.rows.max(1) as f64;
+        let percent = self.percent(hits);
         format!("{percent:.2} % ({:.2}–{:.2})", 100.0 * interval.low, 100.0 * interval.high)
     }
 }

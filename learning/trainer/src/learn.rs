@@ -5,19 +5,28 @@
 //! What people and programs do on this site moves the payload model by trees of its own, and trains the model of
 //! windows together with the recordings that ship. Attacks of all kinds are always among what is learned: a log that
 //! holds none must not teach that there are none.
+//!
+//! Who can write to a log must not thereby teach: copies weigh as three at most, a client's many different doubtful
+//! requests as the root of their number, and a rule of thumb neither calls something an attack nor overrules what the
+//! model in use is certain of.
 
-use std::collections::HashSet;
+mod drift;
+mod duel;
+mod texts;
+mod windows;
 
-use sunbeam_datasets::{Label, Record, request_key};
-use sunbeam_ensemble::{DdosModel, PayloadModel, ScannerModel};
+use std::collections::HashMap;
 
-use crate::boosting::Growing;
+use sunbeam_datasets::clean::{CleanReport, Limits, Survey, TooManyRequests};
+use sunbeam_datasets::{Label, LabelSource, Record, request_key};
+use sunbeam_ensemble::{DdosModel, ScannerModel};
+
+pub use drift::drift;
+pub use duel::{Duel, Outcome, Robustness, Sample};
+
 use crate::cascade::CascadeError;
-use crate::ddos::{self, DdosTraining};
-use crate::evaluation::window;
-use crate::payload::{self, Bag, own_records};
+use crate::payload::Progress;
 use crate::sides::{Side, side};
-use crate::windows::{Sighting, sightings};
 
 /// How a site is learned.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +41,17 @@ impl Default for Learning {
     fn default() -> Self {
         Self { seed: 1, latest: 0.3 }
     }
+}
+
+/// What is learned from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Material<'a> {
+    /// The site's labelled records, in the order of their time; see [`weighed`].
+    pub site: &'a [Record],
+    /// Sessions of other sites' visitors and attackers.
+    pub recordings: &'a [Record],
+    /// Labelled requests of other sites and corpora, besides those of our own; may be none.
+    pub general: &'a [Record],
 }
 
 /// Records of which so many are needed on either side of the split.
@@ -53,60 +73,6 @@ pub enum LearnError {
     Cascade(#[from] CascadeError),
 }
 
-/// A detector's model in use, and its candidate, on what neither has seen.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Duel {
-    /// What was judged.
-    pub what: &'static str,
-    /// Benign ones.
-    pub benign: u64,
-    /// Of them, stopped by the model in use and by the candidate.
-    pub benign_stopped: [u64; 2],
-    /// Attacks: those of the log, and those that no log need have.
-    pub attacks: u64,
-    /// Of them, stopped by the model in use and by the candidate.
-    pub attacks_stopped: [u64; 2],
-    /// Scores of either with what it is, for curves: logits from where doubt begins.
-    pub scores: [Vec<(f64, bool)>; 2],
-}
-
-impl Duel {
-    const fn new(what: &'static str) -> Self {
-        Self {
-            what,
-            benign: 0,
-            benign_stopped: [0; 2],
-            attacks: 0,
-            attacks_stopped: [0; 2],
-            scores: [Vec::new(), Vec::new()],
-        }
-    }
-
-    fn add(&mut self, is_attack: bool, scores: [f64; 2]) {
-        let stopped = scores.map(|score| u64::from(score >= 0.0));
-        let (count, sums) = if is_attack {
-            (&mut self.attacks, &mut self.attacks_stopped)
-        } else {
-            (&mut self.benign, &mut self.benign_stopped)
-        };
-        *count += 1;
-        for (sum, stopped) in sums.iter_mut().zip(stopped) {
-            *sum += stopped;
-        }
-        for (list, score) in self.scores.iter_mut().zip(scores) {
-            list.push((score, is_attack));
-        }
-    }
-
-    /// Better on one side and not worse on the other: a fifth of a percent of attacks is no difference.
-    pub fn is_won(&self) -> bool {
-        let [old, new] = self.attacks_stopped;
-        let slack = self.attacks / 500;
-        let [old_benign, new_benign] = self.benign_stopped;
-        (new_benign < old_benign && new + slack >= old) || (new_benign == old_benign && new > old)
-    }
-}
-
 /// What came of it.
 #[derive(Clone, Debug)]
 pub struct Learned {
@@ -120,98 +86,117 @@ pub struct Learned {
     pub windows: Duel,
     /// Records that were learned from and judged by.
     pub records: [usize; 2],
+    /// Requests that a rule of thumb called benign and the model in use is certain of: they were left out.
+    pub distrusted: usize,
     /// Moment from which on the log was kept for judging; none where it was split by groups, for it tells no time.
     pub judged_from_micros: Option<i64>,
 }
 
-/// Learns from labelled records in the order of their time; unlabelled ones teach nothing. `recordings` are of other
-/// sites' visitors and attackers.
+/// Records as they teach: copies go up in one that weighs three at most. What a log tells of a client is kept, without
+/// weight, for its window.
+///
+/// # Errors
+/// When there are more different requests than [`Limits::requests_max`].
+pub fn weighed(records: Vec<Record>) -> Result<(Vec<Record>, CleanReport), TooManyRequests> {
+    let mut survey = Survey::new(Limits::default());
+    records.iter().try_for_each(|record| survey.note(record))?;
+    let mut cleaner = survey.finish();
+    let mut kept = Vec::with_capacity(records.len());
+    for record in records {
+        let is_sighting = record.at_micros.is_some() && !record.client.is_empty();
+        let sighting = is_sighting.then(|| record.clone());
+        let admitted = cleaner.admit(record);
+        kept.extend(admitted.or_else(|| sighting.map(|sighting| Record { weight_percent: 0, ..sighting })));
+    }
+    Ok((kept, cleaner.into_report()))
+}
+
+/// Learns from labelled records; unlabelled ones teach nothing.
 ///
 /// # Errors
 /// When there is too little to learn from or to judge by.
 pub fn learn(
-    records: &[Record],
-    recordings: &[Record],
+    material: &Material<'_>,
     in_use: (&ScannerModel, &DdosModel),
     learning: &Learning,
+    progress: &mut Progress<'_>,
 ) -> Result<Learned, LearnError> {
-    let (earlier, latest, judged_from_micros) = split(records, learning.latest);
+    let Parted { earlier, latest, from_micros } = part(material.site, learning.latest);
     let benign =
         |records: &[&Record]| records.iter().filter(|record| record.label == Some(Label::Benign)).count();
     let found = benign(&earlier).min(benign(&latest));
     if found < RECORDS_MIN {
         return Err(LearnError::TooFew { found });
     }
-    let (payload, texts) = learn_texts(&earlier, &latest, &in_use.0.payload, learning.seed);
-    let (ddos, windows) = learn_windows(&earlier, &latest, recordings, in_use.1, learning.seed)?;
-    let scanner = ScannerModel { payload, ..in_use.0.clone() };
-    Ok(Learned { scanner, ddos, texts, windows, records: [earlier.len(), latest.len()], judged_from_micros })
+    let general = labelled(material.general);
+    progress("texts", 0, STEPS);
+    let texts = texts::learn(&earlier, &latest, &general, &in_use.0.payload, learning.seed);
+    progress("windows", 1, STEPS);
+    let recordings: Vec<&Record> = material.recordings.iter().chain(general).collect();
+    let (ddos, windows) = windows::learn(&earlier, &latest, &recordings, in_use.1, learning.seed)?;
+    progress("windows", STEPS, STEPS);
+    Ok(Learned {
+        scanner: ScannerModel { payload: texts.model, ..in_use.0.clone() },
+        ddos,
+        texts: texts.duel,
+        windows,
+        records: [earlier.len(), latest.len()],
+        distrusted: texts.distrusted,
+        judged_from_micros: from_micros,
+    })
+}
+
+/// Of [`learn`].
+const STEPS: usize = 2;
+
+/// Those that teach. A rule's word on an attack is about what a client did and teaches nothing: a model that learned
+/// it would be the rule again, and be measured by it.
+fn labelled(records: &[Record]) -> Vec<&Record> {
+    let teaches = |record: &&Record| match record.label {
+        Some(Label::Benign) => true,
+        Some(Label::Attack) => !matches!(record.label_source, LabelSource::Heuristic(_)),
+        None => false,
+    };
+    records.iter().filter(teaches).collect()
+}
+
+/// The two stretches.
+struct Parted<'a> {
+    earlier: Vec<&'a Record>,
+    latest: Vec<&'a Record>,
+    from_micros: Option<i64>,
 }
 
 /// By time where all records tell it, else by groups.
-fn split(records: &[Record], latest: f64) -> (Vec<&Record>, Vec<&Record>, Option<i64>) {
-    let labelled: Vec<&Record> = records.iter().filter(|record| record.label.is_some()).collect();
+fn part(records: &[Record], latest: f64) -> Parted<'_> {
+    let labelled = labelled(records);
     if labelled.iter().any(|record| record.at_micros.is_none()) {
-        let (earlier, judged) = labelled.into_iter().partition(|record| side(&record.group) == Side::Train);
-        return (earlier, judged, None);
+        let (earlier, latest) = labelled.into_iter().partition(|record| side(&record.group) == Side::Train);
+        return Parted { earlier, latest, from_micros: None };
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a count"
-    )]
-    let at = (labelled.len() as f64 * (1.0 - latest.clamp(0.05, 0.95))) as usize;
-    let from = labelled.get(at).and_then(|record| record.at_micros);
-    let (earlier, judged) = labelled.split_at(at.min(labelled.len()));
-    (earlier.to_vec(), judged.to_vec(), from)
+    let at = cut(&labelled, latest);
+    let from_micros = labelled.get(at).and_then(|record| record.at_micros);
+    let (earlier, latest) = labelled.split_at(at);
+    Parted { earlier: earlier.to_vec(), latest: latest.to_vec(), from_micros }
 }
 
-/// Trees of its own for the site; what is judged is no copy of what was learned.
-fn learn_texts(
-    earlier: &[&Record],
-    latest: &[&Record],
-    in_use: &PayloadModel,
-    seed: u64,
-) -> (PayloadModel, Duel) {
-    const OF_EACH: usize = 60;
-    let own = payload::bags_of(own_records(OF_EACH, seed).into_iter());
-    let (own_learned, own_judged): (Vec<Bag>, Vec<Bag>) =
-        own.into_iter().partition(|bag| bag.side == Side::Train);
-    let known: HashSet<u128> = earlier.iter().map(|record| request_key(record)).collect();
-    let mut bags = payload::bags_of(earlier.iter().map(|record| (*record).clone()));
-    bags.extend(own_learned);
-    let growing = Growing { rate: 0.3, ridge: 8.0, ignored: 0 };
-    let candidate = payload::adapt(in_use, &bags, &growing);
-    let unseen = latest.iter().filter(|record| !known.contains(&request_key(record)));
-    let judged = unseen
-        .filter_map(|record| payload::bag_of(record))
-        .chain(own_judged.into_iter().filter(|bag| bag.is_attack));
-    let mut duel = Duel::new("texts");
-    for bag in judged {
-        let score = |model: &PayloadModel| f64::from(payload::score(model, &bag) - model.doubtful) / 256.0;
-        duel.add(bag.is_attack, [score(in_use), score(&candidate)]);
-    }
-    (candidate, duel)
-}
-
-/// The recordings and the site's earlier visitors together.
-fn learn_windows(
-    earlier: &[&Record],
-    latest: &[&Record],
-    recordings: &[Record],
-    in_use: &DdosModel,
-    seed: u64,
-) -> Result<(DdosModel, Duel), CascadeError> {
-    let recorded = sightings(recordings.iter());
-    let mut learned: Vec<Sighting> = recorded.clone();
-    learned.extend(sightings(earlier.iter().copied()));
-    let candidate = ddos::train_on_all(&learned, &DdosTraining::new(seed))?;
-    let mut duel = Duel::new("windows");
-    let attacks = recorded.iter().filter(|one| one.is_attack);
-    for one in sightings(latest.iter().copied()).iter().chain(attacks) {
-        let score = |model: &DdosModel| if window(model, one).0 { 1.0 } else { -1.0 };
-        duel.add(one.is_attack, [score(in_use), score(&candidate)]);
-    }
-    Ok((candidate, duel))
+/// Where the latest stretch begins. Copies of a request count as three at most: nobody moves it by asking again and
+/// again.
+fn cut(labelled: &[&Record], latest: f64) -> usize {
+    const COPIES_MAX: u32 = 3;
+    let mut copies: HashMap<u128, u32> = HashMap::new();
+    let mut counts = |record: &&Record| {
+        let count = copies.entry(request_key(record)).or_default();
+        *count += 1;
+        u32::from(*count <= COPIES_MAX)
+    };
+    let counted: Vec<u32> = labelled.iter().map(&mut counts).collect();
+    let all: u32 = counted.iter().sum();
+    let earlier = f64::from(all) * (1.0 - latest.clamp(0.05, 0.95));
+    let mut sum = 0;
+    let is_earlier = |count: &&u32| {
+        sum += **count;
+        f64::from(sum) <= earlier
+    };
+    counted.iter().take_while(is_earlier).count()
 }

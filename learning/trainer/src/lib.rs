@@ -16,5 +16,6 @@ pub mod scanner;
 pub mod shipped;
 pub mod sides;
 pub mod suite;
+pub mod sweep;
 pub mod windows;
 pub mod zones;

@@ -7,26 +7,43 @@ use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
-use sunbeam_trainer::shipped::{Material, files, train};
+use sunbeam_trainer::shipped::{Material, figures, files, model_files, train};
 
 fn main() -> Result<()> {
     let words: Vec<String> = env::args().skip(1).collect();
-    let (root, is_check) = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [root] => (PathBuf::from(root), false),
-        [root, "--check"] => (PathBuf::from(root), true),
-        _ => bail!("usage: sunbeam-trainer ROOT [--check]"),
-    };
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let Some((root, task)) = words.split_first() else { bail!(USAGE) };
+    let root = PathBuf::from(root);
     let Some(shared) = env::var_os("SUNBEAM_SHARED") else {
         println!("models: skipped, SUNBEAM_SHARED is not set: the corpora are not at hand");
         return Ok(());
     };
-    let material = Material::read(&PathBuf::from(shared).join("data"), &root)?;
-    let trained = train(&material)?;
-    let files = files(&material, trained)?;
-    if is_check { check(&root, &files) } else { write(&root, files) }
+    let mut material = Material::read(&PathBuf::from(shared).join("data"), &root)?;
+    match task {
+        [] => write(&root, files(&material, train(&material)?)?),
+        ["--check"] => check(&root, &files(&material, train(&material)?)?),
+        ["--figures"] => print_figures(&material),
+        ["--without", tool, folder] => {
+            material.leave_out(tool);
+            write(Path::new(folder), model_files(train(&material)?))
+        }
+        _ => bail!(USAGE),
+    }
 }
 
-fn write(root: &Path, files: Vec<(String, String)>) -> Result<()> {
+const USAGE: &str = "usage: sunbeam-trainer ROOT [--check | --figures | --without TOOL FOLDER]";
+
+fn print_figures(material: &Material) -> Result<()> {
+    for figure in figures(material, &train(material)?)? {
+        println!(
+            "{{\"name\":{:?},\"value\":{},\"unit\":{:?},\"goal\":{:?}}}",
+            figure.name, figure.value, figure.unit, figure.goal
+        );
+    }
+    Ok(())
+}
+
+fn write<T: AsRef<[u8]>>(root: &Path, files: Vec<(String, T)>) -> Result<()> {
     for (file, text) in files {
         let path = root.join(&file);
         fs::create_dir_all(path.parent().context("a folder")?)?;

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use sunbeam_datasets::{Label, Record};
 use sunbeam_ensemble::{INPUT_MAX, INPUTS, PATH_GRAMS, PathModel, PayloadModel, Reference, ScannerModel};
 use sunbeam_features::canonical::{PathNotes, canonical_path};
-use sunbeam_features::{AgentClass, agent_class, payload, scanner};
+use sunbeam_features::{AgentClass, agent_class, payload, probe, scanner};
 
 use crate::arithmetic::Chance;
 use crate::cascade::{self, CascadeError, CascadeTraining, Row};
@@ -123,6 +123,7 @@ impl Visit {
         scanner::read(&scanner::Facts {
             path_score: paths.score(&self.symbols),
             path: &self.path,
+            probe: probe(&self.path),
             notes: self.notes,
             method: &self.client.method,
             host: &self.client.host,
@@ -142,7 +143,7 @@ impl Visit {
 
     /// What no site means to serve was asked for.
     pub fn has_sign(&self) -> bool {
-        scanner::has_sign(&self.path, &self.notes)
+        scanner::has_sign(probe(&self.path), &self.notes)
     }
 }
 
@@ -242,15 +243,7 @@ pub fn train(
     progress: &mut Progress<'_>,
 ) -> Result<ScannerModel, CascadeError> {
     let learned: Vec<&Visit> = visits.iter().filter(|visit| visit.side == Side::Train).collect();
-    progress("paths", 0, FOLDS + 1);
-    let paths = path_model(&learned, &training.grams, None);
-    let mut folds = Vec::new();
-    for part in 0..FOLDS {
-        progress("paths", part + 1, FOLDS + 1);
-        let others: Vec<&Visit> =
-            learned.iter().filter(|visit| fold(&visit.group, FOLDS) != part).copied().collect();
-        folds.push(path_model(&others, &training.grams, Some(&paths)));
-    }
+    let (paths, folds) = path_models(&learned, &training.grams, progress);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 127")]
     let cookie = (training.cookie_weight.clamp(0.0, 1.0) * f32::from(INPUT_MAX)).round() as u8;
     let mut model = ScannerModel {
@@ -287,6 +280,46 @@ pub fn train(
         .collect();
     model.reference = reference(&rows, &scored);
     Ok(model)
+}
+
+/// Features of both sides as rows of the cascade, cookies with their whole weight: of the training side by models of
+/// paths that have not seen them.
+pub(crate) fn rows(
+    visits: &[Visit],
+    training: &ScannerTraining,
+    progress: &mut Progress<'_>,
+) -> (Vec<Row>, Vec<Row>) {
+    let on = |side: Side| visits.iter().filter(move |visit| visit.side == side);
+    let learned: Vec<&Visit> = on(Side::Train).collect();
+    let (paths, folds) = path_models(&learned, &training.grams, progress);
+    let row = |visit: &Visit, paths: &PathModel| {
+        let mut inputs = [0; INPUTS];
+        for (input, feature) in inputs.iter_mut().zip(visit.features(paths)) {
+            *input = feature;
+        }
+        Row { inputs, is_attack: visit.is_attack, weight: visit.weight }
+    };
+    let of_folds = |visit: &&Visit| Some(row(visit, folds.get(fold(&visit.group, FOLDS))?));
+    let validation = on(Side::Validation).map(|visit| row(visit, &paths)).collect();
+    (learned.iter().filter_map(of_folds).collect(), validation)
+}
+
+/// A model of all paths, and those of all but a part.
+fn path_models(
+    learned: &[&Visit],
+    training: &GramTraining,
+    progress: &mut Progress<'_>,
+) -> (PathModel, Vec<PathModel>) {
+    progress("paths", 0, FOLDS + 1);
+    let paths = path_model(learned, training, None);
+    let mut folds = Vec::new();
+    for part in 0..FOLDS {
+        progress("paths", part + 1, FOLDS + 1);
+        let others: Vec<&Visit> =
+            learned.iter().filter(|visit| fold(&visit.group, FOLDS) != part).copied().collect();
+        folds.push(path_model(&others, training, Some(&paths)));
+    }
+    (paths, folds)
 }
 
 fn path_model(visits: &[&Visit], training: &GramTraining, like: Option<&PathModel>) -> PathModel {

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use sunbeam_datasets::Record;
-use sunbeam_ensemble::{Card, DdosModel, Model, ScannerModel};
+use sunbeam_ensemble::{Card, DdosModel, Model, ModelFile, ScannerModel};
 
 use crate::cascade::CascadeError;
 use crate::ddos::DdosTraining;
@@ -47,6 +47,91 @@ impl Material {
         let sessions = suite::sessions(&records);
         Ok(Self { origins, records, bags, visits, sessions })
     }
+}
+
+impl Material {
+    /// Forgets one tool of the recordings, to judge by what never saw it.
+    pub fn leave_out(&mut self, tool: &str) {
+        let is_other = |source: &str, class: &str| source != "traffic" || class != tool;
+        self.visits.retain(|visit| is_other(&visit.source, &visit.class));
+        self.sessions.retain(|one| is_other(&one.source, &one.class));
+    }
+}
+
+/// One number of an evaluation, with what it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// What it is.
+    pub name: String,
+    /// Itself.
+    pub value: f64,
+    /// `%`
+    pub unit: &'static str,
+    /// `>= 98.9`; empty where there is none.
+    pub goal: &'static str,
+}
+
+/// How good the models are on what they have not learned from.
+///
+/// # Errors
+/// When a side is all of one class.
+pub fn figures(material: &Material, trained: &Trained) -> Result<Vec<Figure>, CascadeError> {
+    let payload = evaluation::payload(&trained.scanner.payload, &material.bags);
+    let unseen = evaluation::windows_unseen(&material.sessions, &DdosTraining::new(SEED))?;
+    let hard = |source: &str| source.ends_with("(hard)");
+    let (attacks, ordinary, deceiving) = (
+        payload.parts.all(true, &|_| true),
+        payload.parts.all(false, &|source| !hard(source)),
+        payload.parts.all(false, &hard),
+    );
+    let balanced = (attacks.percent(attacks.doubtful) + 100.0 - ordinary.percent(ordinary.doubtful)) / 2.0;
+    let mut figures = Vec::new();
+    let mut add = |name: &str, value: f64, unit, goal| {
+        figures.push(Figure { name: name.to_owned(), value, unit, goal });
+    };
+    add(
+        "payload model: attacks found at one benign request of 1,000",
+        100.0 * payload.at_one_permille,
+        "%",
+        ">= 98.9",
+    );
+    add("payload model: balanced accuracy at the threshold that ships", balanced, "%", ">= 99.4");
+    add("payload model: attacks found at one benign request of 100", 100.0 * payload.at_one_percent, "%", "");
+    add("payload model: area under the ROC curve", payload.auc, "", "");
+    add("payload model: attacks that are certain", attacks.percent(attacks.certain), "%", "");
+    add(
+        "payload model: ordinary benign requests that are certain",
+        ordinary.certain as f64,
+        "requests",
+        "<= 0",
+    );
+    add(
+        "payload model: hard negatives that are doubtful",
+        deceiving.percent(deceiving.doubtful),
+        "%",
+        "<= 5",
+    );
+    add("payload model: hard negatives judged", deceiving.rows as f64, "texts", "");
+    for (what, parts) in [("windows", &unseen.windows), ("sessions", &unseen.sessions)] {
+        let (attacks, benign) = (parts.all(true, &|_| true), parts.all(false, &|_| true));
+        let name = format!("windows model, unseen tools: {what} of attackers that are doubtful");
+        add(&name, attacks.percent(attacks.doubtful), "%", ">= 95");
+        let name = format!("windows model, unseen sessions: {what} of visitors that are doubtful");
+        add(&name, benign.percent(benign.doubtful), "%", "<= 0.1");
+        let name = format!("windows model, unseen sessions: {what} of visitors that are certain");
+        add(&name, benign.percent(benign.certain), "%", "<= 0.1");
+    }
+    Ok(figures)
+}
+
+/// Both models as files, by name.
+pub fn model_files(trained: Trained) -> Vec<(String, Vec<u8>)> {
+    let card =
+        Card(vec![("version".to_owned(), "1".to_owned()), ("trained_at".to_owned(), TRAINED_AT.to_owned())]);
+    [Model::Scanner(Box::new(trained.scanner)), Model::Ddos(Box::new(trained.ddos))]
+        .into_iter()
+        .map(|model| (format!("{}.model", model.detector()), ModelFile::bytes(&model, &card)))
+        .collect()
 }
 
 /// The models that ship.

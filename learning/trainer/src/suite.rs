@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use sunbeam_datasets::clean::{Limits, TooManyRequests, clean};
-use sunbeam_datasets::sources::{GivenLabel, ReadError, ReadOptions, read};
+use sunbeam_datasets::sources::{GivenLabel, ReadError, ReadOptions, read, read_from};
 use sunbeam_datasets::{Label, LabelSource, Record, in_order};
 use sunbeam_ensemble::{DdosModel, ScannerModel};
 
@@ -96,6 +96,21 @@ pub fn records(corpora: &Path, recordings: &Path) -> Result<(Vec<Record>, Vec<Or
     Ok((records, origins))
 }
 
+/// The recordings of our own traffic, which are compiled in: visitors and attackers that no log need have.
+///
+/// # Errors
+/// Never, unless the program is damaged.
+pub fn recordings() -> Result<Vec<Record>, ReadError> {
+    let mut packed: &[u8] = include_bytes!("../../traces/traffic.jsonl.zst");
+    let options = ReadOptions { source: Some("traffic".to_owned()), ..ReadOptions::default() };
+    let mut found = Vec::new();
+    read_from(&mut packed, &options, &mut |record| {
+        found.push(record);
+        ControlFlow::Continue(())
+    })?;
+    Ok(in_order(found).0)
+}
+
 /// One application's requests teach its own ways, which are no attacks elsewhere: they never train what ships.
 pub fn is_general(record: &Record) -> bool {
     !record.source.starts_with("csic")
@@ -162,9 +177,23 @@ pub fn train_scanner(
     cookie_weight: f32,
     progress: &mut Progress<'_>,
 ) -> Result<ScannerModel, CascadeError> {
-    let payload = payload::train(bags, &PayloadTraining::new(seed), progress);
     let training = ScannerTraining { cookie_weight, ..ScannerTraining::new(seed) };
-    scanner::train(visits, payload, &training, progress)
+    train_scanner_as(bags, visits, &PayloadTraining::new(seed), &training, progress)
+}
+
+/// The same, as one likes.
+///
+/// # Errors
+/// When the records are all of one class.
+pub fn train_scanner_as(
+    bags: &[Bag],
+    visits: &[Visit],
+    of_texts: &PayloadTraining,
+    training: &ScannerTraining,
+    progress: &mut Progress<'_>,
+) -> Result<ScannerModel, CascadeError> {
+    let payload = payload::train(bags, of_texts, progress);
+    scanner::train(visits, payload, training, progress)
 }
 
 /// Trains the model of windows.

@@ -27,8 +27,15 @@ pub struct Sighting {
     pub inputs: [u8; INPUTS],
 }
 
-/// Sights each session after so many requests.
-const MOMENTS: [u32; 12] = [10, 12, 15, 20, 25, 30, 40, 60, 100, 200, 400, 800];
+/// Whether a session is sighted after so many requests: each of its first thirty from the tenth on, then ever fewer.
+fn is_moment(requests: u32) -> bool {
+    match requests {
+        0..10 => false,
+        10..=30 => true,
+        31..=100 => requests.is_multiple_of(10),
+        _ => requests.is_multiple_of(50),
+    }
+}
 
 /// Seconds that are looked back: the default.
 const WINDOW_SECS: u32 = 60;
@@ -52,7 +59,7 @@ pub fn sightings<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Sighting>
             Hashes::of(record.path.as_bytes(), &record.host, &record.user_agent, &hash, &mut scratch);
         window.add(&event(&finished(record), &hashes, CHEAP), now, &shape);
         *requests += 1;
-        if MOMENTS.contains(requests) {
+        if is_moment(*requests) {
             let features = window.features(now, &shape);
             found.push(Sighting {
                 source: record.source.clone(),

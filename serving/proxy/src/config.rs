@@ -325,7 +325,7 @@ impl Config {
     fn check_judging(&self, reader: &mut Reader) {
         self.ddos.check(reader);
         self.scanner.check(reader);
-        if let Err(problem) = models::load(self) {
+        if let Err(problem) = models::check(self) {
             reader.error(problem.key, problem.message);
         }
         for (key, ranges, means) in [

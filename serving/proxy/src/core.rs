@@ -20,11 +20,12 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::hand_over::{Giver, Inherited, Role};
 use crate::judging;
+use crate::judging::models::Shelf;
 use crate::node::{OnChange, StartError};
 use crate::parts::Parts;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
-use crate::state::{KeptConfiguration, State, write_private};
+use crate::state::{KeptConfiguration, State, StateError, write_private};
 use crate::upstream::Checks;
 use crate::worker::Order;
 
@@ -49,7 +50,7 @@ pub enum ReloadError {
     #[error("`{0}` can only be changed by a restart")]
     Restart(&'static str),
     /// A new process takes this node over.
-    #[error("an upgrade is under way: the new process has read the configuration itself")]
+    #[error("an upgrade is under way: the new process has read configuration and models itself")]
     HandingOver,
     /// There is nothing to read.
     #[error("this node was started without a configuration file")]
@@ -317,6 +318,7 @@ impl Core {
         self.shared.show_node(&next.config, Some(&running.config));
         self.shared.memory.lists.configure(&next.config.lists);
         self.shared.snapshot.store(Arc::new(next));
+        self.shared.show_models();
         self.token.store(Arc::new(token));
         let told = (changing.parts.management_address(), self.token_path.swap(token_path.map(Arc::new)));
         self.install(&mut changing.parts, parts);
@@ -329,6 +331,43 @@ impl Core {
         }
         self.remember(changing, &running, generation, way_back, mode);
         Ok(report)
+    }
+
+    /// Puts other models on the shelf: whole, or not at all. Requests that begin afterwards are judged by them; the
+    /// configuration stays what it is, and its generation with it. `write` is called when nothing else can fail.
+    pub(crate) fn change_models<E: From<ReloadError>>(
+        &self,
+        dry_run: bool,
+        change: impl FnOnce(&Snapshot, &mut Shelf) -> Result<(), E>,
+        write: impl FnOnce() -> Result<(), StateError>,
+    ) -> Result<(), E> {
+        let mut changing = self.changing();
+        if changing.is_handing_over {
+            return Err(ReloadError::HandingOver.into());
+        }
+        let running = self.shared.snapshot();
+        let mut judging = self.shared.judging();
+        change(&running, &mut judging.shelf)?;
+        let started = |error: StartError| E::from(ReloadError::from(error));
+        let mut next = Snapshot::compile(
+            running.config.clone(),
+            running.sources.clone(),
+            running.generation,
+            &self.shared.metrics,
+            &judging,
+            Some(&running),
+        )
+        .map_err(|error| started(error.into()))?;
+        if dry_run {
+            return Ok(());
+        }
+        write().map_err(|error| started(error.into()))?;
+        next.loaded_at = running.loaded_at;
+        *self.shared.shelf() = judging.shelf;
+        self.shared.snapshot.store(Arc::new(next));
+        self.shared.show_models();
+        self.follow_backends(&mut changing);
+        Ok(())
     }
 
     /// See [`Core::listing`].

@@ -24,12 +24,13 @@ use crate::audit_log::{AuditLog, AuditLogError};
 use crate::config::Config;
 use crate::core::{ChangeMode, Changing, Core, ReloadError, ReloadReport};
 use crate::hand_over::{Deadlines, Giving, HandOver, HandOverError, Inherited};
+use crate::judging::models::{InstalledModelError, Shelf};
 use crate::judging::{self, Questions};
 use crate::metrics::ProxyMetrics;
 use crate::parts::Part;
 use crate::shared::{AddressHash, Events, Shared};
 use crate::snapshot::{CompileError, Judging, Snapshot};
-use crate::state::{State, StateError};
+use crate::state::{State, StateError, folder_of};
 use crate::telemetry::{Telemetry, TelemetryError};
 use crate::worker::{Order, Worker};
 
@@ -95,6 +96,9 @@ pub enum StartError {
     /// The state.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A model that was installed.
+    #[error(transparent)]
+    Model(#[from] InstalledModelError),
     /// Traces.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -181,6 +185,7 @@ impl Node {
         let mut node = Self { core, workers, door: None, runtime: Some(runtime) };
         node.open(&config, &mut inherited, hand_over)?;
         node.core.shared.show_node(&config, None);
+        node.core.shared.show_models();
         node.core.keep(&node.core.shared.snapshot().sources, "start");
         node.watch_files();
         Ok(node)
@@ -416,7 +421,8 @@ fn make_shared(
     let detection = DetectionMetrics::register(&registry);
     let (memory, questions) =
         judging::memory(&config, detection.layers.crawler_proofs("dropped"), HashKey::random());
-    let of_judging = Judging { memory: &memory, metrics: &detection };
+    let shelf = Shelf::open(folder_of(&config.state.path))?;
+    let of_judging = Judging { memory: &memory, metrics: &detection, shelf: shelf.clone() };
     let snapshot = Snapshot::compile(config.clone(), sources, 1, &metrics, &of_judging, None)?;
     let shared = Shared {
         guard: ConnectionGuard::new(&config.limits, &config.listen, listener_metrics.clone()),
@@ -433,6 +439,8 @@ fn make_shared(
         started: Instant::now(),
         detection,
         memory,
+        shelf: Mutex::new(shelf),
+        drift: Mutex::default(),
     };
     Ok((shared, questions))
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! A configuration's judging without a node: for replays and questions. Nothing was seen before.
+//! A configuration's judging without a node: for replays and questions. Nothing was seen before, and models that are
+//! installed are the node's: here judge those of the configuration, else those that are compiled in.
 
 use std::net::IpAddr;
 
@@ -9,6 +10,7 @@ use sunbeam_pipeline::{Models, Pipeline};
 use sunbeam_routing::host_of;
 
 use crate::config::Config;
+use crate::judging::models::Shelf;
 use crate::metrics::ProxyMetrics;
 use crate::snapshot::{Judging, Snapshot};
 
@@ -26,7 +28,7 @@ impl Offline {
     pub fn new(loaded: &Loaded<Config>) -> Result<Self, String> {
         let (memory, detection) = crate::judging::for_measuring(&loaded.config);
         let metrics = ProxyMetrics::register(&Registry::new());
-        let judging = Judging { memory: &memory, metrics: &detection };
+        let judging = Judging { memory: &memory, metrics: &detection, shelf: Shelf::default() };
         Snapshot::compile(loaded.config.clone(), loaded.sources.clone(), 1, &metrics, &judging, None)
             .map(|snapshot| Self { snapshot })
             .map_err(|error| error.to_string())

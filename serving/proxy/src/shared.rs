@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::audit_log::AuditLog;
 use crate::config::Config;
+use crate::judging::models::{DETECTORS, DriftWatch, Shelf};
 use crate::metrics::ProxyMetrics;
 use crate::snapshot::{Judging, Snapshot};
 use crate::telemetry::Telemetry;
@@ -31,6 +32,10 @@ pub(crate) struct Shared {
     pub(crate) metrics: ProxyMetrics,
     pub(crate) detection: DetectionMetrics,
     pub(crate) memory: Arc<Memory>,
+    /// Models beside those that the configuration names. Changed behind the lock of `Core::changing` only.
+    pub(crate) shelf: Mutex<Shelf>,
+    /// Looked at once a minute, and when somebody asks.
+    pub(crate) drift: Mutex<DriftWatch>,
     pub(crate) listener_metrics: ListenerMetrics,
     pub(crate) audit: AuditLog,
     pub(crate) events: Events,
@@ -59,8 +64,32 @@ impl Shared {
     }
 
     /// What judging has that outlives configurations.
-    pub(crate) const fn judging(&self) -> Judging<'_> {
-        Judging { memory: &self.memory, metrics: &self.detection }
+    pub(crate) fn judging(&self) -> Judging<'_> {
+        Judging { memory: &self.memory, metrics: &self.detection, shelf: self.shelf().clone() }
+    }
+
+    pub(crate) fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn drift(&self) -> MutexGuard<'_, DriftWatch> {
+        self.drift.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows the models in use as a metric; those before them go.
+    pub(crate) fn show_models(&self) {
+        const NAME: &str = "sunbeam_model_info";
+        let layers = &self.detection.layers;
+        for series in self.registry.series(NAME) {
+            let labels = series.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            layers.forget(NAME, &labels.collect());
+        }
+        let snapshot = self.snapshot();
+        for detector in DETECTORS {
+            let chosen = snapshot.models.chosen(detector);
+            let (version, trained_at) = (chosen.told("version"), chosen.told("trained_at"));
+            layers.model_info(detector.as_str(), &version, &trained_at, &chosen.fingerprint()).set(1);
+        }
     }
 
     /// The time that judging goes by: since the start, whatever the wall clock does.

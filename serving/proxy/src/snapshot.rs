@@ -20,7 +20,7 @@ use sunbeam_static_files::{OpenRootError, StaticRoot};
 use sunbeam_traffic::Redaction;
 
 use crate::config::Config;
-use crate::judging::models;
+use crate::judging::models::{ModelsInUse, Shelf};
 use crate::metrics::ProxyMetrics;
 use crate::upstream::{BackendCounts, BackendGroup, BackendState};
 
@@ -33,6 +33,7 @@ pub(crate) struct Snapshot {
     pub(crate) trusted_proxies: Vec<IpNet>,
     pub(crate) redaction: Redaction,
     pub(crate) pipeline: Pipeline,
+    pub(crate) models: ModelsInUse,
     pub(crate) generation: u64,
     pub(crate) loaded_at: Timestamp,
     /// By the route's index.
@@ -48,13 +49,18 @@ pub(crate) struct Snapshot {
 pub(crate) struct Judging<'a> {
     pub(crate) memory: &'a Arc<Memory>,
     pub(crate) metrics: &'a DetectionMetrics,
+    /// Models beside those that the configuration names.
+    pub(crate) shelf: Shelf,
 }
 
 impl Judging<'_> {
-    fn pipeline(&self, config: &Config) -> Result<Pipeline, CompileError> {
-        let models = models::load(config)
-            .map_err(|problem| CompileError { key: problem.key.to_owned(), message: problem.message })?;
-        Ok(Pipeline::new(rules(config, models), Arc::clone(self.memory), self.metrics.clone()))
+    fn models(&self, config: &Config, before: Option<&ModelsInUse>) -> Result<ModelsInUse, CompileError> {
+        ModelsInUse::choose(config, &self.shelf, before)
+            .map_err(|problem| CompileError { key: problem.key.to_owned(), message: problem.message })
+    }
+
+    fn pipeline(&self, config: &Config, models: Models) -> Pipeline {
+        Pipeline::new(rules(config, models), Arc::clone(self.memory), self.metrics.clone())
     }
 }
 
@@ -123,12 +129,14 @@ impl Snapshot {
             return Err(problem);
         }
         let states = backend_states(&table, metrics, before);
+        let models = judging.models(&config, before.map(|before| &before.models))?;
         let groups = table.groups().iter().map(|group| backend_group(group, &states)).collect();
         Ok(Self {
             groups,
             states,
             trusted_proxies: config.listen.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
-            pipeline: judging.pipeline(&config)?,
+            pipeline: judging.pipeline(&config, models.models()),
+            models,
             redaction: Redaction::new(&config.audit.redact_query_keys),
             loaded_at: Timestamp::now(),
             generation,
@@ -394,7 +402,7 @@ pub fn time_config_reads(reads: u32) -> std::time::Duration {
     let metrics = ProxyMetrics::register(&sunbeam_metrics::Registry::new());
     let config = Config::default();
     let (memory, detection) = crate::judging::for_measuring(&config);
-    let judging = Judging { memory: &memory, metrics: &detection };
+    let judging = Judging { memory: &memory, metrics: &detection, shelf: Shelf::default() };
     let Ok(snapshot) = Snapshot::compile(config, Sources::default(), 1, &metrics, &judging, None) else {
         return std::time::Duration::MAX;
     };

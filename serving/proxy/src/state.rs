@@ -116,10 +116,8 @@ pub(crate) struct State {
 impl State {
     /// Opens the state, or makes it; only its owner may read it.
     pub(crate) fn open(path: &str) -> Result<Self, StateError> {
+        let folder = folder_of(path).to_owned();
         let path = PathBuf::from(path);
-        let folder =
-            path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-        let folder = folder.to_owned();
         fs::create_dir_all(&folder).map_err(|source| StateError::Folder { path: folder.clone(), source })?;
         let database = Mutex::new(Held::Open(open(&path)?));
         let state = Self { database, path, folder };
@@ -303,6 +301,12 @@ impl State {
         write_private(&path, token.as_bytes())?;
         Ok((Secret::new(token), Some(path)))
     }
+}
+
+/// The folder of the state, by its configured path.
+pub(crate) fn folder_of(path: &str) -> &Path {
+    let folder = Path::new(path).parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or_else(|| Path::new("."))
 }
 
 /// Writes a file that only the owner reads: whole, or not at all.

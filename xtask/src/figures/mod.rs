@@ -3,6 +3,7 @@
 
 mod instructions;
 mod judge;
+mod learn;
 mod node;
 mod solid;
 
@@ -21,6 +22,11 @@ const AREAS: &[Area] = &[
     ("node", "The node: start, size, and how long its developers wait", node::measure),
     ("solid", "Solid: what a request costs beside its peers, and what it withstands", solid::measure),
     ("judge", "Judging: what it costs, and what it sees", judge::measure),
+    (
+        "learn",
+        "Learning: how right the models are on what they have not seen, and what they cost",
+        learn::measure,
+    ),
     ("instructions", "Instructions of the node for one request", instructions::measure),
 ];
 

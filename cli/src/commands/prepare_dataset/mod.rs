@@ -89,7 +89,7 @@ fn label(text: &str) -> Result<Label, String> {
     }
 }
 
-fn heuristics(path: &Path) -> Result<Option<Heuristics>, CliError> {
+pub(super) fn heuristics(path: &Path) -> Result<Option<Heuristics>, CliError> {
     match path.to_str() {
         Some("none") => return Ok(None),
         Some("default") => return Ok(Some(Heuristics::default())),

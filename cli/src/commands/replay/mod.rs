@@ -159,7 +159,7 @@ impl Replay {
 }
 
 /// The configuration, and what it is called; the defaults where no file is.
-fn loaded(global: &GlobalArgs) -> Result<(String, Loaded<Config>), CliError> {
+pub(super) fn loaded(global: &GlobalArgs) -> Result<(String, Loaded<Config>), CliError> {
     if let Some(files) = ConfigFiles::find(global.config.clone(), global.profile.clone()) {
         return Ok((escape(&files.path.display().to_string()), configuration::checked(&files)?));
     }
@@ -168,7 +168,7 @@ fn loaded(global: &GlobalArgs) -> Result<(String, Loaded<Config>), CliError> {
     Ok(("none: the defaults".to_owned(), loaded))
 }
 
-fn offline(loaded: &Loaded<Config>) -> Result<Offline, CliError> {
+pub(super) fn offline(loaded: &Loaded<Config>) -> Result<Offline, CliError> {
     Offline::new(loaded).map_err(|error| CliError::usage(escape(&error)))
 }
 
@@ -253,6 +253,7 @@ struct VerdictLine<'a> {
     class: &'a str,
     label: Option<&'static str>,
     group: &'a str,
+    client: &'a str,
     #[serde(flatten)]
     verdict: Line,
 }
@@ -263,8 +264,8 @@ impl<'a> VerdictLine<'a> {
             Label::Benign => "benign",
             Label::Attack => "attack",
         });
-        let Record { source, class, group, .. } = record;
-        Self { source, class, label, group, verdict: replayed.line() }
+        let Record { source, class, group, client, .. } = record;
+        Self { source, class, label, group, client, verdict: replayed.line() }
     }
 }
 

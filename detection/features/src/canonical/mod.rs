@@ -13,4 +13,4 @@ mod units;
 pub use decode::{Form, canonical_text};
 pub use json::JSON_DEPTH_MAX;
 pub use path::{PathNotes, canonical_path};
-pub use units::{BodyKind, UNITS_MAX, Unit, UnitKind, UnitSource, Units, each_unit};
+pub use units::{BodyKind, UNITS_MAX, Unit, UnitKind, UnitSource, Units, each_unit, each_unit_but};

@@ -106,7 +106,18 @@ pub struct Units {
 /// `scratch` holds one value at a time; it is kept by the caller so that nothing is allocated once it is
 /// large enough.
 pub fn each_unit(request: &UnitSource<'_>, scratch: &mut Vec<u8>, visit: &mut dyn FnMut(Unit<'_>)) -> Units {
-    let mut walk = Walk { scratch, visit, units: Units::default() };
+    each_unit_but(request, |_| false, scratch, visit)
+}
+
+/// The same without those parameters and cookies of which `is_passed_over` says so by their text as it was sent: they are
+/// counted, but neither decoded nor handed out.
+pub fn each_unit_but(
+    request: &UnitSource<'_>,
+    is_passed_over: fn(&[u8]) -> bool,
+    scratch: &mut Vec<u8>,
+    visit: &mut dyn FnMut(Unit<'_>),
+) -> Units {
+    let mut walk = Walk { scratch, visit, is_passed_over, units: Units::default() };
     walk.path(request.path);
     walk.parameters(request.query);
     walk.cookies(request.cookies);
@@ -122,6 +133,7 @@ pub fn each_unit(request: &UnitSource<'_>, scratch: &mut Vec<u8>, visit: &mut dy
 struct Walk<'a> {
     scratch: &'a mut Vec<u8>,
     visit: &'a mut dyn FnMut(Unit<'_>),
+    is_passed_over: fn(&[u8]) -> bool,
     units: Units,
 }
 
@@ -179,6 +191,10 @@ impl Walk<'_> {
     }
 
     fn text(&mut self, kind: UnitKind, name: &[u8], raw: &[u8], form: Form) {
+        if (self.is_passed_over)(raw) {
+            self.count(!raw.is_empty());
+            return;
+        }
         self.scratch.clear();
         canonical_text(raw, form, self.scratch);
         self.hand_out(kind, name);
@@ -186,15 +202,19 @@ impl Walk<'_> {
 
     /// Hands out what is in the buffer, if anything is and the bound is not reached.
     fn hand_out(&mut self, kind: UnitKind, name: &[u8]) {
-        if self.scratch.is_empty() {
-            return;
+        if self.count(!self.scratch.is_empty()) {
+            (self.visit)(Unit { kind, name, value: self.scratch });
         }
-        if self.units.seen >= UNITS_MAX {
+    }
+
+    /// Counts a unit, if there is any; whether it is within the bound.
+    fn count(&mut self, is_any: bool) -> bool {
+        if is_any && self.units.seen >= UNITS_MAX {
             self.units.truncated = true;
-            return;
         }
-        self.units.seen += 1;
-        (self.visit)(Unit { kind, name, value: self.scratch });
+        let is_counted = is_any && !self.units.truncated;
+        self.units.seen += usize::from(is_counted);
+        is_counted
     }
 }
 

@@ -26,7 +26,9 @@ impl Source for Trace {
     }
 
     fn read(&self, lines: &mut Lines<'_>, sink: &mut Sink<'_>) -> io::Result<()> {
-        each_line(lines, sink, |number, line, sink| match record(line, sink.blank()) {
+        // One run after another, an hour apart, as they were made; the sessions of a run together.
+        let (mut run, mut begins) = (String::new(), BEGINNING_MICROS);
+        each_line(lines, sink, |number, line, sink| match record(line, sink.blank(), &mut run, &mut begins) {
             Ok(record) => sink.record(record),
             Err(fault) => sink.fault(number, fault),
         })
@@ -54,11 +56,17 @@ struct Row {
     backend: String,
 }
 
-/// Sessions begin here: a time before all others would be none.
+/// The first run begins here.
 const BEGINNING_MICROS: i64 = 1_000_000_000_000;
+const RUN_MICROS: i64 = 3_600_000_000;
 
-fn record(line: &[u8], blank: Record) -> Result<Record, Fault> {
+/// `run` is the run of the line before, which began at `begins`.
+fn record(line: &[u8], blank: Record, run: &mut String, begins: &mut i64) -> Result<Record, Fault> {
     let row: Row = serde_json::from_slice(line).map_err(|error| fault(&error))?;
+    let name = format!("{}-{}", row.tool, row.intensity);
+    if name != *run {
+        (*run, *begins) = (name, begins.saturating_add(RUN_MICROS));
+    }
     let label = match row.label.as_str() {
         "benign" => Some(Label::Benign),
         "attack" if is_idle(&row.tool, &row.intensity) => None,
@@ -70,7 +78,7 @@ fn record(line: &[u8], blank: Record) -> Result<Record, Fault> {
         class: row.tool,
         label,
         label_source: if label.is_some() { LabelSource::Corpus } else { LabelSource::Nobody },
-        at_micros: Some(BEGINNING_MICROS.saturating_add(row.at_us)),
+        at_micros: Some(begins.saturating_add(row.at_us)),
         client: row.session,
         method: row.method,
         host: "www.example.org".to_owned(),

@@ -17,7 +17,8 @@ use sunbeam_config::{LoadError, Problem, Section as _, Severity, Source, Sources
 use sunbeam_pipeline::FloodReport;
 
 use super::lists::{self, BlockRequest, Refused};
-use super::stats;
+use super::model_changes::{self, ModelRequest};
+use super::{models, stats};
 use crate::config::Config;
 use crate::core::{ChangeMode, Core, ReloadError, ReloadReport};
 use crate::explain::ExplainRequest;
@@ -42,6 +43,11 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/lists", handler: || get(all_lists) },
     Endpoint { path: "/api/v1/bots", handler: || get(bots) },
     Endpoint { path: "/api/v1/floods", handler: || get(floods) },
+    Endpoint { path: "/api/v1/models", handler: || get(all_models) },
+    Endpoint { path: "/api/v1/models/shadow", handler: || post(shadow) },
+    Endpoint { path: "/api/v1/models/shadow/{detector}", handler: || delete(unshadow) },
+    Endpoint { path: "/api/v1/models/install", handler: || post(install) },
+    Endpoint { path: "/api/v1/models/installed/{detector}", handler: || delete(uninstall) },
     Endpoint { path: "/api/v1/explain", handler: || post(explain) },
     Endpoint { path: "/api/v1/certificates", handler: || get(certificates) },
     Endpoint { path: "/api/v1/config", handler: || get(config) },
@@ -219,6 +225,38 @@ async fn floods(State(core): State<Arc<Core>>) -> Json<Value> {
     Json(
         json!({"floods": core.shared.memory.floods.all(core.shared.now()).iter().map(one).collect::<Vec<_>>()}),
     )
+}
+
+async fn all_models(State(core): State<Arc<Core>>) -> Response {
+    told(blocking(move || models::models(&core.shared)).await.map(Ok))
+}
+
+async fn shadow(State(core): State<Arc<Core>>, body: String) -> Response {
+    let request: ModelRequest = match read(&body) {
+        Ok(request) => request,
+        Err(wrong) => return told(Ok(Err(wrong))),
+    };
+    told(blocking(move || model_changes::shadow(&core, &request)).await)
+}
+
+async fn unshadow(State(core): State<Arc<Core>>, Path(detector): Path<String>) -> Response {
+    told(blocking(move || model_changes::unshadow(&core, &detector)).await)
+}
+
+async fn install(State(core): State<Arc<Core>>, body: String) -> Response {
+    let request: ModelRequest = match read(&body) {
+        Ok(request) => request,
+        Err(wrong) => return told(Ok(Err(wrong))),
+    };
+    told(blocking(move || model_changes::install(&core, &request)).await)
+}
+
+async fn uninstall(
+    State(core): State<Arc<Core>>,
+    Path(detector): Path<String>,
+    Query(query): Query<UnblockQuery>,
+) -> Response {
+    told(blocking(move || model_changes::uninstall(&core, &detector, query.dry_run)).await)
 }
 
 async fn explain(State(core): State<Arc<Core>>, body: String) -> Response {

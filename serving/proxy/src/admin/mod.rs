@@ -5,6 +5,8 @@ mod api;
 mod backends;
 mod guard;
 mod lists;
+mod model_changes;
+mod models;
 mod stats;
 
 use std::convert::Infallible;

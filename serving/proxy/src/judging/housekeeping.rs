@@ -18,6 +18,9 @@ use crate::shared::Shared;
 /// Blocks that layers make are written down so often: a power cut loses as much.
 const KEEP_EVERY_SECS: u64 = 5;
 
+/// How often it is worked out whether traffic is still like what the models were trained on.
+const LOOK_EVERY_SECS: u64 = 60;
+
 /// In the order of what `show` reads.
 const TABLES: [&str; 4] = ["windows", "identities", "sessions", "blocks"];
 
@@ -78,6 +81,9 @@ impl Core {
             let identities = shared.memory.limiter.sweep(rules.pipeline.rules().stale_after_secs, now);
             shared.detection.layers.identities().set(i64::try_from(identities).unwrap_or(i64::MAX));
             shared.memory.evidence.sweep(now);
+        }
+        if book.ticks.is_multiple_of(LOOK_EVERY_SECS) {
+            shared.drift().look(&rules.models, &shared.detection);
         }
         show(shared, book);
         book.ticks += 1;

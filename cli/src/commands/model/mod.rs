@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `sunbeam model`
 
+mod running;
+
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,14 +12,14 @@ use sunbeam_ensemble::{
     Card, Detector, FILE_MAX, Model as AnyModel, ModelFile, Stored as _, builtin, fingerprint, probability,
 };
 
-use super::Run;
 use crate::cli::GlobalArgs;
+use crate::commands::Run;
 use crate::exit::{CliError, ExitCode};
 use crate::log_file::hex;
 use crate::output::{Format, Printer, escape};
 use crate::placed_file::{PlacedFile, refused, shown};
 
-/// Look at models: the ones that are compiled in, and those in files
+/// Look at models, try them beside those in use, and install them
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Model {
     #[command(subcommand)]
@@ -66,6 +68,46 @@ enum Action {
         #[arg(value_name = "FILE|scanner|ddos")]
         new: PathBuf,
     },
+    /// What the running node judges by, and whether its traffic is still like what that was trained on
+    ///
+    /// Drift compares the last 10 to 20 minutes with the model's validation data, which held attacks: what says
+    /// something is how it changes. Thresholds are suggestions from the requests of visitors whom the site knows, by
+    /// the exact bound of Clopper and Pearson; nothing applies them by itself.
+    Status {},
+    /// Ask a model beside the one in use: every request is judged by both, and only the one in use acts
+    ///
+    /// That about doubles what judging costs. The node forgets it, and what was seen of it, when it ends.
+    Shadow {
+        /// The model's file, on the node's machine
+        #[arg(required_unless_present = "stop")]
+        file: Option<PathBuf>,
+        /// Ask it no longer
+        #[arg(long, value_name = "scanner|ddos", value_parser = detector, conflicts_with = "file")]
+        stop: Option<Detector>,
+    },
+    /// Have the node keep a copy of a model, and judge by it from now on
+    ///
+    /// Only a model that was asked about 1,000 requests in shadow and was no worse: neither stopping more of the
+    /// visitors whom the site knows, nor certain of less. A file that the configuration names is stronger.
+    Install {
+        /// The model's file, on the node's machine
+        file: PathBuf,
+        /// Whatever was seen of it
+        #[arg(long)]
+        force: bool,
+        /// Show what would be done, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Have the node go back to the model that is compiled in
+    Uninstall {
+        /// `scanner` or `ddos`
+        #[arg(value_name = "scanner|ddos", value_parser = detector)]
+        detector: Detector,
+        /// Show what would be done, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 const DETECTORS: [Detector; 2] = [Detector::Scanner, Detector::Ddos];
@@ -81,6 +123,11 @@ impl Run for Model {
             Action::Verify { file } => verify(printer, &file),
             Action::Export { detector, to, .. } => export(printer, detector, &to),
             Action::Diff { old, new } => diff(printer, &found(&old)?, &found(&new)?),
+            Action::Status {} => running::status(global),
+            Action::Shadow { stop: Some(detector), .. } => running::unshadow(global, detector),
+            Action::Shadow { file, stop: None } => running::shadow(global, &file.unwrap_or_default()),
+            Action::Install { file, force, dry_run } => running::install(global, &file, force, dry_run),
+            Action::Uninstall { detector, dry_run } => running::uninstall(global, detector, dry_run),
         }
     }
 }
@@ -89,7 +136,7 @@ impl Run for Model {
 ///
 /// # Errors
 /// When there is none, or this program cannot use it.
-pub(super) fn read_model(path: &Path) -> Result<ModelFile, CliError> {
+pub(in crate::commands) fn read_model(path: &Path) -> Result<ModelFile, CliError> {
     ModelFile::read(&bytes_of(path)?)
         .map_err(|error| CliError::failed(format!("{} cannot be used: {error}", shown(path))))
 }

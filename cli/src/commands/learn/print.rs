@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What learning came to, for people and for machines.
+
+use serde_json::{Map, Value, json};
+use sunbeam_report::measures::wilson;
+use sunbeam_trainer::learn::{Duel, Outcome};
+
+use super::install::Installed;
+use super::{Candidate, Course};
+use crate::commands::replay::{reading_json, reading_text};
+use crate::commands::train::Written;
+use crate::exit::CliError;
+use crate::output::{Colour, Printer, escape, note};
+use crate::placed_file::shown;
+
+/// The result on standard output, what to do with it beside it.
+pub(super) fn tell(
+    printer: Printer,
+    course: &Course,
+    report: &Written,
+    installed: &Installed,
+) -> Result<(), CliError> {
+    for warning in warnings(course) {
+        note(format_args!("warning: {warning}"));
+    }
+    if printer.is_json() {
+        return printer.json(&as_json(course, report, installed));
+    }
+    let files: Vec<Vec<String>> = course
+        .logs
+        .files
+        .iter()
+        .map(|(name, reading)| vec![name.clone(), reading_text(&reading.report)])
+        .collect();
+    printer.table(&["FILE", "READ"], &files)?;
+    printer.line("")?;
+    printer.pairs(&about(course))?;
+    printer.line("")?;
+    let header = ["DETECTOR", "JUDGED", "NUMBER", "STOPPED IN USE", "STOPPED BY THE CANDIDATE", "VERDICT"];
+    printer.table(
+        &header,
+        &course
+            .duels()
+            .iter()
+            .zip(&course.models)
+            .flat_map(|(duel, model)| rows(printer, duel.1, duel.2, model))
+            .collect::<Vec<_>>(),
+    )?;
+    printer.line("")?;
+    for model in &course.models {
+        printer.line(format_args!("wrote {}", shown(&model.file.0)))?;
+    }
+    printer.line(format_args!("wrote {}", shown(&report.0)))?;
+    ending(printer, course, installed)
+}
+
+fn warnings(course: &Course) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if course.learned.judged_from_micros.is_none() {
+        warnings.push(
+            "the log does not tell the time of all its requests: a fifth of its groups was kept for judging, not the \
+             latest stretch"
+                .to_owned(),
+        );
+    }
+    if course.learned.windows.samples.is_empty() {
+        warnings.push("the log tells of no client's window: nothing was learned of windows".to_owned());
+    }
+    let distrusted = course.learned.distrusted;
+    if distrusted > 0 {
+        warnings.push(format!(
+            "{distrusted} requests that a rule calls benign were left out: the model in use is certain that they attack"
+        ));
+    }
+    warnings
+}
+
+fn about(course: &Course) -> Vec<(&'static str, String)> {
+    let [earlier, later] = course.learned.records;
+    let mut pairs = vec![
+        ("models in use", course.in_use_name()),
+        ("learned from", format!("{earlier} labelled records")),
+        ("judged by", format!("{later} later ones{}", since(course))),
+        ("copies", format!("{} of {} records", course.logs.clean.copies, course.logs.clean.records)),
+    ];
+    if let Some(rules) = &course.logs.heuristics {
+        let text = format!(
+            "{} benign by rules, {} called attacks and left out, {} labelled before",
+            rules.benign, rules.attacks, rules.labelled_before
+        );
+        pairs.push(("labels", text));
+    }
+    pairs
+}
+
+/// `, from 2026-11-28T10:00:00Z on`
+pub(super) fn since(course: &Course) -> String {
+    let at = course.learned.judged_from_micros;
+    let at = at.and_then(|micros| jiff::Timestamp::from_microsecond(micros).ok());
+    at.map_or_else(String::new, |at| format!(", from {} on", at.strftime("%Y-%m-%dT%H:%M:%SZ")))
+}
+
+/// Both kinds, and of what sources they are where there are several.
+fn rows(printer: Printer, what: &str, duel: &Duel, model: &Candidate) -> Vec<Vec<String>> {
+    let row = |name: String, number: u64, [old, new]: [u64; 2], verdict: String| {
+        let (old, new) = (rate(old, number), rate(new, number));
+        vec![model.detector.to_string(), name, number.to_string(), old, new, verdict]
+    };
+    let colour = match model.outcome {
+        Outcome::Better => Colour::Green,
+        Outcome::NothingToMend => Colour::Dim,
+        Outcome::NotBetter => Colour::Yellow,
+    };
+    let verdict = printer.paint(colour, model.outcome.as_str());
+    let parts = duel.by_source();
+    let mut rows = Vec::new();
+    for (is_attack, kind, number, stopped, verdict) in [
+        (false, "benign", duel.benign(), duel.benign_stopped(), verdict),
+        (true, "attack", duel.attacks(), duel.attacks_stopped(), String::new()),
+    ] {
+        rows.push(row(format!("{kind} {what}"), number, stopped, verdict));
+        let of_kind: Vec<_> = parts.iter().filter(|((of, _), _)| *of == is_attack).collect();
+        for ((_, source), (number, stopped)) in of_kind.iter().filter(|_| of_kind.len() > 1) {
+            rows.push(row(format!("  of {}", escape(source)), *number, *stopped, String::new()));
+        }
+    }
+    rows
+}
+
+/// `1.25 % (0.60–2.61)`
+#[expect(clippy::cast_precision_loss, reason = "counts")]
+pub(super) fn rate(hits: u64, rows: u64) -> String {
+    if rows == 0 {
+        return "-".to_owned();
+    }
+    let interval = wilson(hits as f64, rows as f64);
+    let percent = 100.0 * hits as f64 / rows as f64;
+    format!("{percent:.2} % ({:.2}–{:.2})", 100.0 * interval.low, 100.0 * interval.high)
+}
+
+/// For a card: what the candidate stops.
+pub(super) fn scores(what: &str, duel: &Duel) -> String {
+    let ([_, benign], [_, attacks]) = (duel.benign_stopped(), duel.attacks_stopped());
+    format!(
+        "{what} stopped: benign {} of {}, attacks {} of {}",
+        rate(benign, duel.benign()),
+        duel.benign(),
+        rate(attacks, duel.attacks()),
+        duel.attacks()
+    )
+}
+
+fn ending(printer: Printer, course: &Course, installed: &Installed) -> Result<(), CliError> {
+    for (detector, answer) in &installed.detectors {
+        printer.line(format_args!("installed the model of `{detector}`"))?;
+        if let Some(undo) = answer.get("undo").and_then(Value::as_str) {
+            printer.line(format_args!("  undo: {}", escape(undo)))?;
+        }
+    }
+    let is_waiting = |model: &&Candidate| {
+        let is_in_use = installed.detectors.iter().any(|(known, _)| *known == model.detector);
+        model.outcome == Outcome::Better && !is_in_use
+    };
+    for model in course.models.iter().filter(is_waiting) {
+        let (file, detector) = (shown(&model.file.0), model.detector);
+        printer.line(format_args!(
+            "to use {file}: `sunbeam model shadow` tries it on a node, `sunbeam model install` puts it into use; or name \
+             it as `{detector}.model` in the configuration"
+        ))?;
+    }
+    Ok(())
+}
+
+fn as_json(course: &Course, report: &Written, installed: &Installed) -> Value {
+    let files = course.logs.files.iter().zip(&course.logs.origins).map(|((name, reading), origin)| {
+        let mut file = reading_json(&reading.report);
+        file["file"] = name.as_str().into();
+        file["sha256"] = origin.sha256.as_str().into();
+        file
+    });
+    let [learned_from, judged_by] = course.learned.records;
+    let detectors: Map<String, Value> = course
+        .duels()
+        .iter()
+        .zip(&course.models)
+        .map(|((detector, what, duel), model)| {
+            let is_installed = installed.detectors.iter().any(|(known, _)| known == detector);
+            (detector.to_string(), detector_json(what, duel, model, is_installed))
+        })
+        .collect();
+    let rules = course.logs.heuristics.as_ref();
+    json!({
+        "files": files.collect::<Vec<_>>(),
+        "models_in_use": course.in_use.names,
+        "seed": course.seed,
+        "learned_from": learned_from,
+        "judged_by": judged_by,
+        "judged_from_micros": course.learned.judged_from_micros,
+        "distrusted": course.learned.distrusted,
+        "labelled_by_rules": rules.map(|rules| json!({"benign": rules.benign, "attack": rules.attacks})),
+        "detectors": detectors,
+        "report": report.0,
+        "warnings": warnings(course),
+    })
+}
+
+fn detector_json(what: &str, duel: &Duel, model: &Candidate, is_installed: bool) -> Value {
+    let side = |rows: u64, [old, new]: [u64; 2]| json!({"number": rows, "stopped_in_use": share(old, rows), "stopped_by_the_candidate": share(new, rows)});
+    let sources = duel.by_source().into_iter().map(|((is_attack, source), (number, stopped))| {
+        let mut row = side(number, stopped);
+        row["source"] = source.into();
+        row["label"] = if is_attack { "attack" } else { "benign" }.into();
+        row
+    });
+    let robustness = duel.robustness.iter().map(|row| {
+        json!({"what": row.what, "attacks": row.rows, "stopped": row.stopped[0], "stopped_then": row.stopped[1]})
+    });
+    json!({
+        "judged": what,
+        "benign": side(duel.benign(), duel.benign_stopped()),
+        "attack": side(duel.attacks(), duel.attacks_stopped()),
+        "sources": sources.collect::<Vec<_>>(),
+        "robustness": robustness.collect::<Vec<_>>(),
+        "verdict": model.outcome.as_str(),
+        "file": model.file.0,
+        "sha256": model.file.1,
+        "installed": is_installed,
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts")]
+fn share(hits: u64, rows: u64) -> Value {
+    let interval = wilson(hits as f64, rows as f64);
+    let share = (rows > 0).then(|| hits as f64 / rows as f64);
+    json!({"number": hits, "share": share, "low": interval.low, "high": interval.high})
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//! A model in use and its candidate, on what neither has seen.
+
+use std::collections::BTreeMap;
+
+/// Something that both judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Where it is from.
+    pub source: String,
+    /// What it is.
+    pub is_attack: bool,
+    /// Both have learned from it: it tells whether something was forgotten, not what is found.
+    pub is_known: bool,
+    /// Of the model in use and of the candidate: logits from where doubt begins, so that 0 and more is stopped.
+    pub scores: [f64; 2],
+}
+
+/// Something that must not change what is stopped, done to the attacks among the samples.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Robustness {
+    /// What was done.
+    pub what: &'static str,
+    /// Attacks that it was done to.
+    pub rows: u64,
+    /// Of them, stopped by the candidate as they are and so changed.
+    pub stopped: [u64; 2],
+}
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Duel {
+    /// All that was judged, each once. Attacks: those of the log, and those that no log need have.
+    pub samples: Vec<Sample>,
+    /// What was done to them.
+    pub robustness: Vec<Robustness>,
+}
+
+/// What becomes of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It replaces the model in use.
+    Better,
+    /// The model in use does nothing here that a candidate could mend.
+    NothingToMend,
+    /// It does not.
+    NotBetter,
+}
+
+impl Outcome {
+    /// For people and machines.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Better => "better",
+            Self::NothingToMend => "nothing to mend",
+            Self::NotBetter => "not better",
+        }
+    }
+}
+
+impl Duel {
+    /// Benign ones.
+    pub fn benign(&self) -> u64 {
+        self.count(|sample| !sample.is_attack)
+    }
+
+    /// Of them, stopped by the model in use and by the candidate.
+    pub fn benign_stopped(&self) -> [u64; 2] {
+        self.stopped(|sample| !sample.is_attack)
+    }
+
+    /// Attacks.
+    pub fn attacks(&self) -> u64 {
+        self.count(|sample| sample.is_attack)
+    }
+
+    /// Of them, stopped by the model in use and by the candidate.
+    pub fn attacks_stopped(&self) -> [u64; 2] {
+        self.stopped(|sample| sample.is_attack)
+    }
+
+    fn stopped(&self, of: impl Fn(&Sample) -> bool) -> [u64; 2] {
+        let mut stopped = [0; 2];
+        for sample in self.samples.iter().filter(|sample| of(sample)) {
+            for (sum, score) in stopped.iter_mut().zip(sample.scores) {
+                *sum += u64::from(score >= 0.0);
+            }
+        }
+        stopped
+    }
+
+    /// By label and source, benign ones first: how many, and how many of them are stopped by either.
+    pub fn by_source(&self) -> BTreeMap<(bool, &str), (u64, [u64; 2])> {
+        let mut parts: BTreeMap<(bool, &str), (u64, [u64; 2])> = BTreeMap::new();
+        for sample in &self.samples {
+            let (number, stopped) = parts.entry((sample.is_attack, &sample.source)).or_default();
+            *number += 1;
+            for (sum, score) in stopped.iter_mut().zip(sample.scores) {
+                *sum += u64::from(score >= 0.0);
+            }
+        }
+        parts
+    }
+
+    fn count(&self, of: impl Fn(&Sample) -> bool) -> u64 {
+        self.samples.iter().map(|sample| u64::from(of(sample))).sum()
+    }
+
+    /// Better on one side and not worse on the other: a fifth of a percent of attacks is no difference. What both know
+    /// makes none better.
+    pub fn outcome(&self) -> Outcome {
+        let [old, new] = self.attacks_stopped();
+        let slack = self.attacks() / 500;
+        let [old_benign, new_benign] = self.benign_stopped();
+        let is_robust = self.robustness.iter().all(|row| row.stopped[1] >= row.stopped[0]);
+        let [old_found, new_found] = self.stopped(|sample| sample.is_attack && !sample.is_known);
+        let is_won = new + slack >= old
+            && (new_benign < old_benign || (new_benign == old_benign && new_found > old_found));
+        match is_won && is_robust {
+            true => Outcome::Better,
+            false if old_benign == 0 => Outcome::NothingToMend,
+            false => Outcome::NotBetter,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn duel(benign: &[[f64; 2]], attacks: &[[f64; 2]]) -> Duel {
+        let sample = |is_attack| {
+            move |scores: &[f64; 2]| Sample {
+                source: "a".to_owned(),
+                is_attack,
+                is_known: false,
+                scores: *scores,
+            }
+        };
+        let samples = benign.iter().map(sample(false)).chain(attacks.iter().map(sample(true)));
+        Duel { samples: samples.collect(), robustness: Vec::new() }
+    }
+
+    #[test]
+    fn a_candidate_is_better_when_it_mends_and_breaks_nothing() {
+        let (stopped, mended, broken, let_go) = ([0.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]);
+        for (name, benign, attacks, want) in [
+            ("mends", &[mended, let_go][..], &[stopped][..], Outcome::Better),
+            ("finds more", &[let_go], &[broken], Outcome::Better),
+            ("misses more", &[mended], &[mended, stopped], Outcome::NotBetter),
+            ("stops more", &[broken], &[broken], Outcome::NothingToMend),
+            ("the same", &[let_go], &[stopped], Outcome::NothingToMend),
+            ("the same faults", &[stopped], &[stopped], Outcome::NotBetter),
+            ("nothing", &[], &[], Outcome::NothingToMend),
+        ] {
+            assert_eq!(duel(benign, attacks).outcome(), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn one_attack_of_five_hundred_is_no_difference_and_what_can_be_padded_is_not_better() {
+        let mut attacks = vec![[1.0, 1.0]; 499];
+        attacks.push([1.0, -1.0]);
+        let mut won = duel(&[[1.0, -1.0]], &attacks);
+        assert_eq!((won.outcome(), won.attacks_stopped()), (Outcome::Better, [500, 499]));
+        let mut known = duel(&[], &[[-1.0, 1.0]]);
+        assert_eq!(known.outcome(), Outcome::Better);
+        known.samples.iter_mut().for_each(|sample| sample.is_known = true);
+        assert_eq!(known.outcome(), Outcome::NothingToMend);
+        assert_eq!(won.by_source().get(&(true, "a")), Some(&(500, [500, 499])));
+        won.robustness.push(Robustness { what: "padding", rows: 500, stopped: [499, 498] });
+        assert_eq!(won.outcome(), Outcome::NotBetter);
+    }
+}
