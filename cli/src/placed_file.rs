@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::exit::CliError;
@@ -20,6 +20,18 @@ pub(crate) struct PlacedFile {
 }
 
 impl PlacedFile {
+    /// As [`Self::create`], where none of `inputs` is that place: it would be gone with the first line.
+    ///
+    /// # Errors
+    /// When it is, or as there.
+    pub(crate) fn create_apart<'a>(
+        place: &Path,
+        inputs: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<Self, CliError> {
+        apart(place, inputs)?;
+        Self::create(place)
+    }
+
     /// Begins it; only its owner may read it, for logs hold addresses.
     ///
     /// # Errors
@@ -94,6 +106,21 @@ pub(crate) fn refused(verb: &str, path: &Path, error: &io::Error) -> CliError {
         }
         _ => CliError::failed(message),
     }
+}
+
+/// Refuses a place that is one of the inputs, by whatever name.
+///
+/// # Errors
+/// When it is.
+pub(crate) fn apart<'a>(place: &Path, inputs: impl IntoIterator<Item = &'a Path>) -> Result<(), CliError> {
+    let Ok(found) = fs::metadata(place) else { return Ok(()) };
+    let is_same = |input: &Path| {
+        fs::metadata(input).is_ok_and(|input| (input.dev(), input.ino()) == (found.dev(), found.ino()))
+    };
+    if inputs.into_iter().any(is_same) {
+        return Err(CliError::usage(format!("{} is what is read: it would be overwritten", shown(place))));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

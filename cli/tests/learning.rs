@@ -184,6 +184,7 @@ fn what_cannot_be_played_is_refused_with_its_reason() {
         ("no format", &["--input", &mixed], 2, "--format"),
         ("no such format", &["--input", &log, "--format", "nonsense"], 2, "`audit`"),
         ("the wrong format", &["--input", &log, "--format", "combined"], 1, "combined"),
+        ("its own verdicts", &["--input", &log, "--verdicts", &log], 2, "is what is read"),
         ("gzip", &["--input", &gzip], 2, "gzip"),
         ("mostly broken", &["--input", &broken], 1, "2 of 3 lines"),
         ("a cut archive", &["--input", &packed], 1, "cut.zst"),

@@ -224,6 +224,9 @@ fn model(detector: Detector, numbers: &[u8]) -> Result<Model, ModelFileError> {
 fn check(model: &Model) -> Result<(), ModelFileError> {
     let cascade = match model {
         Model::Scanner(model) => {
+            if model.payload.floor >= model.payload.doubtful {
+                return Err(ModelFileError::Numbers { what: "what it did not look at is doubtful" });
+            }
             if model.payload.certain < model.payload.doubtful {
                 return Err(ModelFileError::Numbers {
                     what: "what is certain is less than what is doubtful",

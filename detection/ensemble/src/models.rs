@@ -54,6 +54,10 @@ impl ScannerModel {
         if let Some(input) = inputs.get_mut(scanner::COOKIES) {
             *input = (*input).min(self.cookie);
         }
+        // A client chooses by which of its names, or by which address, it asks: none of them says anything.
+        if let Some(input) = inputs.get_mut(scanner::HOST) {
+            *input = scanner::MOST;
+        }
         inputs
     }
 

@@ -105,15 +105,13 @@ impl Feature {
     }
 }
 
-/// What a window shows that no ordinary visit does: three quarters of what was asked for was refused or not there, and
-/// that was not one thing again and again, as monitors and apps ask (crawlers that follow old links come to half); or one
-/// in five were probes, and much of it was in vain (who works on a backup or a manager asks for what probes ask for).
+/// What a window shows that no ordinary visit does: one in five were probes, and much was in vain (who works on a backup
+/// or a manager asks for what probes ask for, and gets it). Pages that are not there are no sign by themselves, however
+/// many: a gallery whose pictures are gone, old bookmarks and crawlers come to that; `ddos.error_threshold` is for them.
 pub const fn has_sign(features: &[u32; COUNT]) -> bool {
-    const PATHS: usize = 1;
     const ERRORS: usize = 3;
     const SUSPICIOUS: usize = 13;
-    (features[ERRORS] >= 750 && features[PATHS] >= 8)
-        || (features[SUSPICIOUS] >= 200 && features[ERRORS] >= 300)
+    features[SUSPICIOUS] >= 200 && features[ERRORS] >= 300
 }
 
 /// Where the features stand that a client chooses freely: no decision may hang on them alone.

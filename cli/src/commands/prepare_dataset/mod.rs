@@ -17,6 +17,7 @@ use super::Run;
 use crate::cli::GlobalArgs;
 use crate::exit::{CliError, ExitCode};
 use crate::output::{Format, escape};
+use crate::placed_file::apart;
 use crate::placed_file::{refused, shown};
 
 /// Make a data set that models can learn from: read logs and corpora, label, clean, pack
@@ -74,6 +75,7 @@ impl Run for PrepareDataset {
 
     fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         let heuristics = heuristics(&self.heuristics)?;
+        apart(&self.dataset, self.input.iter().map(PathBuf::as_path))?;
         let inputs = inputs::all(&self)?;
         let prepared = passes::prepare(&inputs, heuristics.as_ref(), &self.dataset, self.seed)?;
         print::tell(global.printer(), &self.dataset, &prepared)?;

@@ -92,7 +92,11 @@ impl Run for Replay {
             new: Player::new(&judging, &route_of),
             old: today.as_ref().map(|today| Player::new(today, &route_of_today)),
             changes: Changes::default(),
-            verdicts: self.verdicts.as_deref().map(PlacedFile::create).transpose()?,
+            verdicts: self
+                .verdicts
+                .as_deref()
+                .map(|place| PlacedFile::create_apart(place, [&*self.input]))
+                .transpose()?,
             judged: Duration::ZERO,
         };
         let mut progress = Progress::new(format!("replaying {}", input.name()), input.bytes);

@@ -88,9 +88,9 @@ fn lines(node: &Node, facts: &Facts) -> Vec<(Mark, &'static str, String)> {
     lines.push((
         Mark::Note,
         "mode",
-        "what is certain is blocked (lists, floods, false crawlers, limits), what is doubtful is watched; \
-         127.0.0.1 is spared (rate_limit.bypass_cidrs); the trained detectors, the WAF and the kernel filter are \
-         not part of this version"
+        "what is certain is blocked (lists, probes, exploits, false crawlers, limits), what is doubtful is watched; \
+         127.0.0.1 is spared limits (rate_limit.bypass_cidrs); the WAF and the kernel filter are not part of this \
+         version"
             .to_owned(),
     ));
     if let Some(address) = node.metrics_address() {

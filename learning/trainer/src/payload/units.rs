@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use sunbeam_datasets::{BodyKind, Label, Record};
 use sunbeam_features::canonical::{self, UnitKind, UnitSource, each_unit};
-use sunbeam_features::payload::{Facts, is_plain, read};
+use sunbeam_features::payload::{Facts, each_piece, is_plain, read};
 
 use crate::sides::{Side, side};
 
@@ -61,9 +61,11 @@ pub fn bag_of(record: &Record) -> Option<Bag> {
     each_unit(&source, &mut Vec::new(), &mut |unit| {
         let is_wrapper = unit.value == b"/" || (unit.kind == UnitKind::ParameterName && unit.value == b"p");
         if !is_wrapper && !is_plain(unit.value) {
-            let mut facts = Facts::default();
-            read(unit.value, &mut facts);
-            texts.push(Text { facts, kind: unit.kind });
+            each_piece(unit.value, &mut |piece| {
+                let mut facts = Facts::default();
+                read(piece, &mut facts);
+                texts.push(Text { facts, kind: unit.kind });
+            });
         }
     });
     let (source, class, group) = (record.source.clone(), record.class.clone(), record.group.clone());

@@ -7,12 +7,14 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sunbeam_ensemble::Detector;
-use sunbeam_pipeline::{Agreement, Worse};
+use sunbeam_pipeline::{Agreement, Worse, first_let_go};
 
 use super::lists::Refused;
 use super::models::model;
 use crate::core::{Core, ReloadError};
-use crate::judging::models::{Chosen, DETECTORS, Origin, Shelf, configured, key, place, put, read, remove};
+use crate::judging::models::{
+    AnyModel, Chosen, DETECTORS, Origin, Shelf, configured, key, place, put, read, remove,
+};
 use crate::snapshot::Snapshot;
 
 /// Requests that both models must have judged before one replaces the other.
@@ -156,6 +158,13 @@ fn may_install(running: &Snapshot, chosen: &Chosen, force: bool) -> Result<(), R
     if force || running.models.chosen(detector).hash == chosen.hash {
         return Ok(());
     }
+    if let AnyModel::Scanner(model) = &chosen.model
+        && let Some(attack) = first_let_go(model)
+    {
+        return Err(Refused::Conflict(format!(
+            "it has nothing against `{attack}`, which every model should; `--force` installs it all the same"
+        )));
+    }
     let tried = running.models.challenger(detector).filter(|(tried, _)| tried.hash == chosen.hash);
     let Some((_, agreement)) = tried else {
         return Err(Refused::Conflict(
@@ -181,6 +190,12 @@ pub(super) fn worse(agreement: &Agreement) -> Option<String> {
         Worse::StopsTheKnown => format!(
             "it stops {} requests of visitors whom the site knows that the one in use lets go, and lets go {}",
             agreement.known_only_new, agreement.known_only_old
+        ),
+        Worse::StopsMany => format!(
+            "it stops {} of {} requests that the one in use lets go, and lets go {}",
+            agreement.only_new,
+            agreement.compared(),
+            agreement.only_old
         ),
         Worse::LetsGo => format!(
             "it is not certain of {} requests that the one in use is certain of, and newly certain of {}",
