@@ -87,18 +87,14 @@ fn visits(query: impl Fn(usize) -> String) -> Vec<String> {
     lines
 }
 
-/// What people of the made-up site write: every text is another, and all of them are SQL.
+/// What people of the made-up site write, who work on its rules: every text is another.
 fn of_console(at: usize) -> String {
-    let tables = ["products", "orders", "customers", "stock", "prices", "suppliers", "items"];
-    let columns = ["name", "price", "id", "city", "weight", "state"];
-    let (table, column, other) = (pick(&tables, at), pick(&columns, at + 1), pick(&columns, at * 3 + 2));
-    match at / 3 % 4 {
-        0 => format!("select {column} from {table} where {other} = {at}"),
-        1 => {
-            format!("select {column}, {other} from {table} where {other} > {at} order by {column} limit {at}")
-        }
-        2 => format!("select count {column} from {table} group by {other} having {column} > {at}"),
-        _ => format!("update {table} set {column} = {at} where {other} = {at}"),
+    let words = ["save", "more", "open", "send", "cancel", "next", "hide"];
+    let (word, other) = (pick(&words, at), pick(&words, at * 3 + 2));
+    match at / 3 % 3 {
+        0 => format!("{word} && {other} || !{word} == {at}"),
+        1 => format!("({word} || {other}) && !({other} && {word}) {at}"),
+        _ => format!("!{word} || {other} && {word} == {at}"),
     }
 }
 

@@ -111,13 +111,13 @@ fn thresholds_move_doubt_and_one_takes_the_models_say_away() {
         let (status, decision) = doubted(&config, target);
         assert_eq!((status, decision.as_str()), want, "{name}");
     }
-    // Twenty pages that are not there, of a client that sends nothing else.
+    // Twenty probes for what is not there, of a client that sends nothing else.
     let twenty = |config: &str| {
         let (_backend, proxy) =
             start(TestProxy::builder(), &format!("rate_limit.bypass_cidrs = []\n{config}"));
         let client = proxy.client().header("x-forwarded-for", "203.0.113.7");
         (0..20)
-            .map(|number| client.get(SHOP, &format!("/missing/{number}/x")).status)
+            .map(|number| client.get(SHOP, &format!("/missing/{number}/phpmyadmin")).status)
             .find(|status| *status == 429)
     };
     assert_eq!(twenty(""), Some(429));

@@ -106,11 +106,11 @@ impl Duel {
         self.samples.iter().map(|sample| u64::from(of(sample))).sum()
     }
 
-    /// Better on one side and not worse on the other: a fifth of a percent of attacks is no difference. What both know
-    /// makes none better.
+    /// Better on one side and not worse on the other: half a percent of attacks is no difference (of a thousand, five are
+    /// within chance). What both know makes none better.
     pub fn outcome(&self) -> Outcome {
         let [old, new] = self.attacks_stopped();
-        let slack = self.attacks() / 500;
+        let slack = self.attacks() / 200;
         let [old_benign, new_benign] = self.benign_stopped();
         let is_robust = self.robustness.iter().all(|row| row.stopped[1] >= row.stopped[0]);
         let [old_found, new_found] = self.stopped(|sample| sample.is_attack && !sample.is_known);

@@ -23,6 +23,12 @@ const OF_EACH: usize = 60;
 /// A few trees that go far, for a site has little to say.
 const GROWING: Growing = Growing { rate: 0.3, ridge: 8.0, ignored: 0 };
 
+/// A site has few ways that look like attacks, and must not unlearn for them what attacks are.
+fn heavy(bag: Bag) -> Bag {
+    const TIMES: f32 = 6.0;
+    Bag { weight: if bag.is_attack { bag.weight * TIMES } else { bag.weight }, ..bag }
+}
+
 /// Learns from the earlier stretch, attacks of our own and `general`; judged is the later stretch, and what of the
 /// others is on the other side. What is judged is no copy of what was learned.
 pub(super) fn learn(
@@ -42,7 +48,7 @@ pub(super) fn learn(
     let once = |record: &Record| Record { weight_percent: record.weight_percent.min(100), ..record.clone() };
     let mut bags = payload::bags_of(trusted.into_iter().map(once));
     spread(&mut bags, in_use);
-    bags.extend(others.into_iter().filter(|bag| bag.side == Side::Train));
+    bags.extend(others.into_iter().filter(|bag| bag.side == Side::Train).map(heavy));
     let model = payload::adapt(in_use, &bags, &GROWING);
 
     let is_for_judging =

@@ -158,13 +158,6 @@ fn may_install(running: &Snapshot, chosen: &Chosen, force: bool) -> Result<(), R
     if force || running.models.chosen(detector).hash == chosen.hash {
         return Ok(());
     }
-    if let AnyModel::Scanner(model) = &chosen.model
-        && let Some(attack) = first_let_go(model)
-    {
-        return Err(Refused::Conflict(format!(
-            "it has nothing against `{attack}`, which every model should; `--force` installs it all the same"
-        )));
-    }
     let tried = running.models.challenger(detector).filter(|(tried, _)| tried.hash == chosen.hash);
     let Some((_, agreement)) = tried else {
         return Err(Refused::Conflict(
@@ -178,10 +171,17 @@ fn may_install(running: &Snapshot, chosen: &Chosen, force: bool) -> Result<(), R
             "it was asked about {compared} requests only, of {COMPARED_MIN}; `--force` installs it all the same"
         )));
     }
-    match worse(&agreement) {
-        Some(why) => Err(Refused::Conflict(format!("{why}; `--force` installs it all the same"))),
-        None => Ok(()),
+    if let Some(why) = worse(&agreement) {
+        return Err(Refused::Conflict(format!("{why}; `--force` installs it all the same")));
     }
+    if let AnyModel::Scanner(model) = &chosen.model
+        && let Some(attack) = first_let_go(model)
+    {
+        return Err(Refused::Conflict(format!(
+            "it has nothing against `{attack}`, which every model should; `--force` installs it all the same"
+        )));
+    }
+    Ok(())
 }
 
 /// On which side a model is worse than the one in use, with the numbers.
