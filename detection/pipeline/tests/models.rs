@@ -259,7 +259,7 @@ fn a_challenger_never_changes_a_decision_and_is_compared_with_each() {
         assert_eq!(agreement.compared(), probes + visits, "a question is no request: {agreement:?}");
         if stops {
             assert_eq!((agreement.both_stop, agreement.only_new), (probes, visits));
-            assert_eq!(agreement.worse(), None, "nobody of those is known to the site");
+            assert_eq!(agreement.worse(), Some(Worse::StopsMany), "nobody of those is known to the site");
         } else {
             assert_eq!((agreement.only_old, agreement.both_pass), (probes, visits));
             assert_eq!(agreement.worse(), Some(Worse::LetsGo));
