@@ -17,7 +17,8 @@ use crate::windows::Sighting;
 
 /// Of everything that chance decides in training.
 const SEED: u64 = 1;
-/// What a cookie is worth; `sweep-cookie-weight` says why.
+/// What a cookie is worth. `sweep-cookie-weight` finds next to no difference between 0 and 1 (whoever sends one chooses
+/// it, so that it must not decide); this is the middle.
 const COOKIE_WEIGHT: f32 = 0.5;
 
 /// Everything that is learned from.
