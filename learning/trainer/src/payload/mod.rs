@@ -13,6 +13,7 @@ pub use units::{Bag, Text, bag_of, bags_of};
 use crate::boosting::{Growing, Samples, grow};
 use crate::grams::{GramBag, GramTraining, GramWeights, train as train_grams};
 use crate::sides::{Side, fold};
+use crate::zones;
 
 /// How it is trained.
 #[derive(Clone, Copy, Debug)]
@@ -177,17 +178,8 @@ fn set_zones(model: &mut PayloadModel, bags: &[Bag], rate: f64) {
     const MARGIN: i32 = 256;
     const ABOVE_DOUBT: i32 = 3 * 256;
     let validation = || bags.iter().filter(|bag| bag.side == Side::Validation && !bag.is_attack);
-    let mut ordinary: Vec<i32> =
-        validation().filter(|bag| !bag.is_hard).map(|bag| score(model, bag)).collect();
-    ordinary.sort_unstable_by(|one, other| other.cmp(one));
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "a count"
-    )]
-    let allowed = (ordinary.len() as f64 * rate) as usize;
-    model.doubtful = ordinary.get(allowed).map_or(0, |score| score + 1);
+    let ordinary: Vec<i32> = validation().filter(|bag| !bag.is_hard).map(|bag| score(model, bag)).collect();
+    model.doubtful = zones::doubtful(&ordinary, rate);
     let with_sign = |bag: &Bag| {
         let texts = bag.texts.iter().filter(|text| text.facts.has_sign());
         texts.map(|text| model.read(&text.facts).logit).max().unwrap_or(model.floor)
