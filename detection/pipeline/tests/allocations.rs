@@ -8,7 +8,7 @@ use sunbeam_features::{FULL_COST, Window, WindowEvent, WindowShape};
 use sunbeam_pipeline::{Challenger, Models};
 use sunbeam_rate_limit::{Ask, Identity, Limiter, RateLimitSection, Rules};
 use sunbeam_tables::{FixedTable, HashKey, Moment, PrefixMap};
-use sunbeam_traffic::IdentityKind;
+use sunbeam_traffic::{IdentityKind, RequestFacts};
 
 use crate::world::{Visit, World};
 
@@ -64,4 +64,33 @@ fn windows_limits_lists_and_whole_decisions_allocate_nothing() {
         }
     });
     assert_eq!((windows, limits, prefixes, decisions), (0, 0, 0, 0));
+}
+
+/// Whoever sends more to read, and more that looks like an attack, does not thereby make us allocate.
+#[test]
+fn reading_what_is_long_and_suspicious_allocates_nothing() {
+    let long = "q=union+select+1,2--+%3Cscript%3E&".repeat(200);
+    let queries = ["q=1%27+OR+%271%27%3D%271", "f=%252e%252e%252f%252e%252e%252fetc%252fpasswd", &long];
+    let cookies: [&[u8]; 2] = [b"theme=dark; session=f00; note=<script>alert(1)</script>", b"a=b"];
+    let facts = |query, number: u8| RequestFacts {
+        client: IpAddr::from([198, 51, 100, number]),
+        host: "shop.example",
+        path: "/search/%2e%2e/%2e%2e/etc/passwd",
+        query,
+        user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        referer: b"https://shop.example/?q=%27",
+        cookies: &cookies,
+        ..RequestFacts::EMPTY
+    };
+    let mut world = World::new();
+    world.judge(&facts(queries[0], 1));
+    let doubted = queries.map(|query| world.judge(&facts(query, 1)).scores.payload > Some(0));
+    assert_eq!(doubted, [true; 3], "they are read, and look like what they are");
+    let decisions = allocations(|| {
+        for (number, query) in (0..150_u8).zip(queries.into_iter().cycle()) {
+            world.now_micros += 200_000;
+            world.judge(&facts(query, number));
+        }
+    });
+    assert_eq!(decisions, 0);
 }
