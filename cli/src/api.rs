@@ -264,6 +264,17 @@ pub(crate) struct ExplainedModels {
     pub(crate) scanner: ExplainedScanner,
     pub(crate) ddos: Option<ExplainedScore>,
     pub(crate) payload: Option<ExplainedUnit>,
+    pub(crate) application: Option<ExplainedPart>,
+}
+
+/// What is oddest for the application that the model knows.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedPart {
+    /// `path`, `names`, `name` or `value`
+    pub(crate) part: String,
+    pub(crate) name: String,
+    pub(crate) score: f64,
 }
 
 /// What the scanner's models say of path and headers.

@@ -148,7 +148,7 @@ fn learning_a_site_lets_its_people_be_and_still_stops_attacks() {
     assert_eq!(scanner["verdict"], "better", "{learned}");
     let share = |of: &str, who: &str| scanner[of][who]["share"].as_f64().unwrap();
     let (before, after) = (share("benign", "stopped_in_use"), share("benign", "stopped_by_the_candidate"));
-    assert!(before > 0.2 && after < before / 4.0, "{before} {after}");
+    assert!(before > 0.2 && after < before / 2.0, "{before} {after}");
     assert!(share("attack", "stopped_by_the_candidate") > 0.99, "{scanner}");
     for row in scanner["robustness"].as_array().unwrap() {
         assert_eq!(row["stopped"], row["stopped_then"], "{row}");
@@ -183,6 +183,54 @@ fn learning_a_site_lets_its_people_be_and_still_stops_attacks() {
     assert_eq!(hashes(&json_of(&folder, &learn).1), hashes(&learned));
     let (_, out, _) = run(&folder, &learn);
     assert!(out.contains("better") && out.contains("STOPPED BY THE CANDIDATE"), "{out}");
+}
+
+/// A line of a labelled corpus: a form of a made-up application.
+fn form(at: usize, name: &str, age: &str, label: u8) -> String {
+    let target = format!("/register?user=person{at}&{name}={age}&send=ok");
+    let headers = json!({
+        "Host": "club.test", "Accept": "text/html", "Accept-Language": "de",
+        "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+    });
+    json!({"src": "club", "label": label, "cls": "form", "method": "GET", "target": target, "headers": headers, "body": ""})
+        .to_string()
+}
+
+#[test]
+fn what_is_odd_for_one_application_is_learned_from_its_labels_and_doubted() {
+    let folder = TestFolder::new();
+    let age = |at: usize| (17 + at * 7 % 70).to_string();
+    let odd = |at: usize| match at % 2 {
+        0 => form(at, "agee", &age(at), 1),
+        _ => form(at, "age", &format!("{}x", age(at)), 1),
+    };
+    let lines: Vec<String> =
+        (0..1500).map(|at| form(at, "age", &age(at), 0)).chain((0..800).map(odd)).collect();
+    let log = text(&folder.write("club.jsonl", lines.join("\n")));
+    let out = text(&folder.join("learned"));
+    let (code, learned) = json_of(&folder, &["learn", "--input", &log, "--output-dir", &out]);
+    assert_eq!(code, 0, "{learned}");
+    let scanner = &learned["detectors"]["scanner"];
+    assert_eq!(scanner["verdict"], "better", "{learned}");
+    let rank = |whose: &str| scanner["ranking_of_the_log"][whose]["auc"].as_f64().unwrap();
+    assert!(rank("candidate") > 0.99 && rank("in_use") < 0.9, "{scanner}");
+    let model = text(&folder.join("learned/scanner.model"));
+    let later: Vec<String> =
+        [form(2001, "age", "41", 0), form(2002, "agee", "41", 1), form(2003, "age", "41x", 1)].into();
+    let later = text(&folder.write("later.jsonl", later.join("\n")));
+    assert_eq!(decisions(&folder, &later, None), ["pass"; 3]);
+    assert_eq!(decisions(&folder, &later, Some(&model)), ["pass", "observe", "observe"]);
+    let verdicts = std::fs::read_to_string(folder.join("verdicts.jsonl")).unwrap();
+    assert_eq!(verdicts.matches("\"reason\":\"application\"").count(), 2, "{verdicts}");
+    let config = folder.write(
+        "sunbeam.toml",
+        format!("[[routes]]\nhost = \"club.test\"\nbackend = \"http://127.0.0.1:9\"\n\n[scanner]\nmodel = {model:?}\n"),
+    );
+    let url = "http://club.test/register?user=person9&age=41x&send=ok";
+    let explain = ["--config", &text(&config), "explain", "--offline", "GET", url];
+    let (code, said, err) = run(&folder, &explain);
+    assert_eq!(code, 0, "{said}{err}");
+    assert!(said.contains("application") && said.contains("its value `age` most"), "{said}");
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::Value;
-use sunbeam_testkit::{OtlpReceiver, TestProxy, TestUpstream, eventually, free_address, span_attribute};
+use sunbeam_testkit::{
+    OtlpReceiver, TestFolder, TestProxy, TestUpstream, eventually, free_address, span_attribute,
+};
 
 fn route(prefix: &str, backend: &TestUpstream) -> String {
     format!(
@@ -324,6 +326,20 @@ fn keys_that_need_a_restart_are_refused_by_name() {
     proxy.reload(&format!("[platform]\nregion = \"moon\"\n{}", route("one", &backend))).unwrap();
     assert_eq!(proxy.api("GET", "/api/v1/status", "").json()["region"], "moon");
     assert!(!reload_failed(&proxy));
+}
+
+#[test]
+fn a_start_that_fails_leaves_the_state_to_the_next() {
+    let taken = TcpListener::bind(free_address()).unwrap();
+    let folder = TestFolder::new();
+    let state = format!("[state]\npath = {:?}\n", folder.join("state.redb"));
+    let metrics = format!("[telemetry]\nmetrics_port = {}\n", taken.local_addr().unwrap().port());
+    for _ in 0..5 {
+        let failed = TestProxy::builder().config(&state).config(&metrics).try_start();
+        let Err(error) = failed else { panic!("the port is taken") };
+        assert!(error.to_string().contains("already in use"), "{error}");
+        TestProxy::builder().config(&state).start().drain();
+    }
 }
 
 #[test]

@@ -226,6 +226,13 @@ fn scores(models: &ExplainedModels) -> Vec<(&'static str, String)> {
         "score of the client",
         models.ddos.as_ref().map_or_else(|| "too few requests".to_owned(), score),
     ));
+    if let Some(part) = &models.application {
+        let name = if part.name.is_empty() { String::new() } else { format!(" `{}`", escape(&part.name)) };
+        pairs.push((
+            "odd for this application",
+            format!("{:.3}, its {}{name} most", part.score, escape(&part.part)),
+        ));
+    }
     let Some(unit) = &models.payload else {
         pairs.push(("score of its texts", "all of them are plain".to_owned()));
         return pairs;

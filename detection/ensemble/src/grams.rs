@@ -78,7 +78,7 @@ pub const fn gram_places<const N: usize>(window: u32) -> [usize; 3] {
 }
 
 /// Eight times the square root, at least eight.
-fn root(positions: u32) -> i32 {
+pub(crate) fn root(positions: u32) -> i32 {
     i32::try_from((u64::from(positions.max(1)) * 64).isqrt()).unwrap_or(i32::MAX)
 }
 

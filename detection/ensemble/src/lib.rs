@@ -2,6 +2,7 @@
 //! Models as constant arrays of integers: the same bits on every processor, no NaN, bounds that can be proved.
 //! Vector instructions where there are any; the plain form beside them is what tests hold them to.
 
+mod application;
 mod bound;
 #[cfg(feature = "builtin")]
 pub mod builtin;
@@ -20,6 +21,7 @@ mod schema;
 mod stored;
 mod tree;
 
+pub use application::{ApplicationModel, TOKENS, token_place};
 pub use bound::{CONFIDENCE, Calibration, LOGIT_BINS, NoSuggestion, Suggestion, logit_bin, upper_bound};
 pub use cascade::{Cascade, EnsemblePath, Said};
 pub use drift::{Drift, Histograms, feature_names, stability_index};

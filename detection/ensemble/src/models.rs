@@ -3,6 +3,7 @@
 
 use sunbeam_features::{ddos, scanner};
 
+use crate::application::ApplicationModel;
 use crate::cascade::{Cascade, Said};
 use crate::mlp::{INPUT_MAX, INPUTS};
 use crate::paths::PathModel;
@@ -14,6 +15,8 @@ use crate::reference::Reference;
 pub struct ScannerModel {
     /// Over its units.
     pub payload: PayloadModel,
+    /// Over all of it, for one application.
+    pub application: ApplicationModel,
     /// Over its path.
     pub paths: PathModel,
     /// Over its features.

@@ -3,7 +3,7 @@
 //! trained on others are not even compiled, nor read from a file.
 
 use sunbeam_features::ddos::Feature;
-use sunbeam_features::{ddos, payload, scanner};
+use sunbeam_features::{application, ddos, payload, scanner};
 
 use crate::file::Detector;
 
@@ -11,8 +11,8 @@ use crate::file::Detector;
 pub const fn fingerprint(detector: Detector) -> u64 {
     match detector {
         Detector::Scanner => {
-            let hash = table(bytes(START, b"scanner 1"), &scanner::TABLE);
-            table(hash ^ payload::FINGERPRINT, &payload::TABLE)
+            let hash = table(bytes(START, b"scanner 2"), &scanner::TABLE);
+            table(hash ^ payload::FINGERPRINT ^ application::RULES << 32, &payload::TABLE)
         }
         Detector::Ddos => table(bytes(START, b"ddos 1"), ddos::TABLE),
     }

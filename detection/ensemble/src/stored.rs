@@ -102,5 +102,5 @@ structure!(Tree { levels, leaves, allow, block });
 structure!(Mlp { hidden, biases, output, output_bias, shift, scale });
 structure!(Cascade { tree, mlp, certain });
 structure!(Reference { usual, inputs, scores });
-structure!(ScannerModel { payload, paths, cascade, cookie, payload_share, reference });
+structure!(ScannerModel { payload, application, paths, cascade, cookie, payload_share, reference });
 structure!(DdosModel { cascade, reference });

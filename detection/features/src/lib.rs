@@ -3,6 +3,7 @@
 //! Pure: time and chance are arguments.
 
 mod agent;
+pub mod application;
 pub mod canonical;
 pub mod ddos;
 mod event;

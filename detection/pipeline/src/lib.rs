@@ -44,4 +44,4 @@ pub use sight::{Agreement, Challenger, Sight, Worse};
 pub use stage::{Judgement, Stage};
 pub use stages::STAGES;
 pub use subject::{Offender, Scores, Scratch, Subject};
-pub use weighed::{Weighed, Weight, WorstUnit};
+pub use weighed::{OddestPart, Weighed, Weight, WorstUnit};

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What stands in a request's texts: each is read alone, and the worst counts.
+//! What stands in a request's texts: each is read alone, and the worst counts. So do, for a model that knows the
+//! application, its path, names and values.
 
-use sunbeam_ensemble::ScannerModel;
+use sunbeam_ensemble::{ApplicationModel, ScannerModel};
+use sunbeam_features::application::{Part, Request, each_part};
 use sunbeam_features::canonical::{BodyKind, Unit, UnitKind, UnitSource, each_unit_but};
 use sunbeam_features::payload::{Facts, each_piece, is_plain, read};
 use sunbeam_traffic::RequestFacts;
@@ -15,6 +17,8 @@ pub(crate) struct Worst {
     pub(crate) logit: i32,
     /// The worst of those in which something else too speaks of an attack.
     pub(crate) with_sign: i32,
+    /// How odd the request's oddest part is, from where doubt begins, in 1/256; nothing where no application is known.
+    pub(crate) odd: Option<i32>,
     /// How much the path is one that scanners ask for, to 100.
     pub(crate) path_score: u8,
     /// Not all could be looked at.
@@ -29,7 +33,7 @@ pub(crate) fn worst(
     buffers: &mut Buffers,
 ) -> Worst {
     let floor = model.payload.floor;
-    let mut worst = Worst { logit: floor, with_sign: floor, path_score: 0, is_truncated: false };
+    let mut worst = Worst { logit: floor, with_sign: floor, odd: None, path_score: 0, is_truncated: false };
     worst.is_truncated = each_text(facts, canonical, buffers, &mut |unit, texts| {
         if unit.kind == UnitKind::Path && unit.value.len() == canonical.len() {
             worst.path_score = model.paths.score(&texts.symbols);
@@ -42,7 +46,33 @@ pub(crate) fn worst(
             worst.with_sign = logit;
         }
     });
+    worst.odd = odd(facts, &model.application, buffers);
     worst
+}
+
+fn odd(facts: &RequestFacts<'_>, model: &ApplicationModel, buffers: &mut Buffers) -> Option<i32> {
+    if !model.is_trained() {
+        return None;
+    }
+    let mut oddest = i32::MIN;
+    each_part_of(facts, buffers, &mut |part| oddest = oddest.max(model.read(part)));
+    Some(oddest.saturating_sub(model.doubtful))
+}
+
+/// Hands out the parts that an application knows its requests by.
+pub(crate) fn each_part_of(
+    facts: &RequestFacts<'_>,
+    buffers: &mut Buffers,
+    visit: &mut dyn FnMut(&Part<'_>),
+) {
+    let units = UnitSource {
+        path: facts.path.as_bytes(),
+        query: facts.query.as_bytes(),
+        cookies: b"",
+        body: facts.body,
+        body_kind: BodyKind::of(facts.content_type, facts.body),
+    };
+    each_part(&Request { method: facts.method, units }, &mut buffers.application, visit);
 }
 
 /// Hands out the path, which has its canonical form already, and every other text that is worth a look. Whether there
@@ -53,7 +83,7 @@ pub(crate) fn each_text(
     buffers: &mut Buffers,
     visit: &mut dyn FnMut(&Unit<'_>, &Facts),
 ) -> bool {
-    let Buffers { text, facts: read_facts } = buffers;
+    let Buffers { text, facts: read_facts, .. } = buffers;
     let mut read_all = |unit: &Unit<'_>| {
         each_piece(unit.value, &mut |piece| {
             read(piece, read_facts);

@@ -62,7 +62,8 @@ impl Stage for ScannerStage {
 fn by_models(subject: &mut Subject<'_>, rules: &Rules, passes: Judgement) -> Judgement {
     let models = &rules.models;
     let found = ask(subject, &models.scanner, rules.scanner_threshold);
-    (subject.scores.scanner, subject.scores.payload) = (Some(found.said), Some(found.payload));
+    let scores = &mut subject.scores;
+    (scores.scanner, scores.payload, scores.application) = (Some(found.said), Some(found.payload), found.odd);
     if !subject.is_trial {
         if subject.is_sampled {
             models.scanner_sight.note(&models.scanner.inputs(&found.features), found.said);
@@ -85,6 +86,8 @@ struct Found {
     said: Said,
     /// Of the worst text, in 1/256 of a logit: 0 is where doubt begins.
     payload: i32,
+    /// How odd it is for this application, the same way.
+    odd: Option<i32>,
     judgement: Judgement,
 }
 
@@ -97,7 +100,8 @@ fn ask(subject: &mut Subject<'_>, model: &ScannerModel, threshold: i32) -> Found
     let features = features(subject, worst.path_score);
     let said = model.judge(&features, worst.logit, threshold);
     let judgement = judgement(subject, model, &worst, said, threshold);
-    Found { features, said, payload: worst.logit.saturating_sub(model.payload.doubtful), judgement }
+    let payload = worst.logit.saturating_sub(model.payload.doubtful);
+    Found { features, said, payload, odd: worst.odd, judgement }
 }
 
 fn judgement(
@@ -122,6 +126,9 @@ fn judgement(
     }
     if said.path.is_block() {
         return Judgement::doubtful("probe", 403);
+    }
+    if worst.odd.is_some_and(|odd| odd >= threshold) {
+        return Judgement::doubtful("application", 403);
     }
     if worst.is_truncated {
         // What was not looked at may hold anything.

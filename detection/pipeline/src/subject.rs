@@ -2,7 +2,9 @@
 //! A request and whose it is, worked out once for all stages.
 
 use sunbeam_ensemble::Said;
-use sunbeam_features::{AgentClass, BrowserEvidence, Hashes, agent_class, browser_evidence, payload};
+use sunbeam_features::{
+    AgentClass, BrowserEvidence, Hashes, agent_class, application, browser_evidence, payload,
+};
 use sunbeam_rate_limit::{Charges, Claims, Identity, Quota, address_number};
 use sunbeam_reputation::{Bot, BotPolicy, Held, Named, Proof};
 use sunbeam_tables::Moment;
@@ -27,6 +29,7 @@ pub struct Scratch {
 pub(crate) struct Buffers {
     pub(crate) text: Vec<u8>,
     pub(crate) facts: payload::Facts,
+    pub(crate) application: application::Scratch,
 }
 
 /// What models said; nothing of one that was not asked.
@@ -38,6 +41,8 @@ pub struct Scores {
     pub scanner: Option<Said>,
     /// Of its worst unit, in 1/256 of a logit: 0 is where doubt begins.
     pub payload: Option<i32>,
+    /// How odd it is for this application, the same way; nothing where no model knows it.
+    pub application: Option<i32>,
 }
 
 /// For whom a block would be made.

@@ -3,6 +3,7 @@
 //! asks, not for every request.
 
 use sunbeam_ensemble::{DdosModel, INPUTS, Said, ScannerModel, ddos_inputs};
+use sunbeam_features::application::PartKind;
 use sunbeam_features::canonical::UnitKind;
 use sunbeam_features::{ddos, payload as texts, scanner as requests};
 use sunbeam_tables::Moment;
@@ -26,6 +27,19 @@ pub struct Weighed {
     pub window_said: Option<Said>,
     /// The worst unit; none where all are plain.
     pub unit: Option<WorstUnit>,
+    /// What is oddest for this application; none where no model knows it.
+    pub odd: Option<OddestPart>,
+}
+
+/// The part by which a request is judged as one of this application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OddestPart {
+    /// What it is.
+    pub kind: PartKind,
+    /// The name it stands under.
+    pub name: Vec<u8>,
+    /// From where doubt begins, in 1/256 of a logit.
+    pub logit: i32,
 }
 
 /// A feature and what it does.
@@ -75,6 +89,7 @@ impl Pipeline {
         let mut subject = Subject::new(facts, rules, memory, now, scratch, true);
         let models = rules.models();
         let unit = worst_unit(facts, &models.scanner, &mut subject);
+        let odd = oddest_part(facts, &models.scanner, &mut subject);
         let worst = payload::worst(facts, subject.canonical, &models.scanner, subject.buffers);
         let features = scanner::features(&subject, worst.path_score);
         let mut window = memory.windows.peek(subject.identity.key).unwrap_or_default();
@@ -87,8 +102,27 @@ impl Pipeline {
             window_said: (totals.events >= rules.min_events)
                 .then(|| models.ddos.judge(&known, rules.ddos_threshold)),
             unit,
+            odd,
         }
     }
+}
+
+fn oddest_part(
+    facts: &RequestFacts<'_>,
+    model: &ScannerModel,
+    subject: &mut Subject<'_>,
+) -> Option<OddestPart> {
+    let model = &model.application;
+    let mut oddest: Option<OddestPart> = None;
+    if model.is_trained() {
+        payload::each_part_of(facts, subject.buffers, &mut |part| {
+            let logit = model.read(part).saturating_sub(model.doubtful);
+            if oddest.as_ref().is_none_or(|known| logit > known.logit) {
+                oddest = Some(OddestPart { kind: part.kind, name: part.name.to_vec(), logit });
+            }
+        });
+    }
+    oddest
 }
 
 fn request_weights(features: &[u8; requests::COUNT], model: &ScannerModel) -> Vec<Weight> {

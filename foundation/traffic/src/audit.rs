@@ -96,6 +96,9 @@ pub struct AuditScores {
     pub scanner: Option<Thousandths>,
     /// Of the worst text; doubt begins at 0.5.
     pub payload: Option<Thousandths>,
+    /// Of how odd it is for this application; doubt begins at 0.5. Left out where no model knows the application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<Thousandths>,
 }
 
 /// A share in thousandths: `0.873` in a line.
@@ -234,7 +237,7 @@ fn optional(line: &mut Vec<u8>, key: &str, value: Option<&str>) {
 fn scores(line: &mut Vec<u8>, scores: &AuditScores) {
     let mut key = ",\"scores\":{\"ddos\":";
     for (score, next) in
-        [(scores.ddos, ",\"scanner\":"), (scores.scanner, ",\"payload\":"), (scores.payload, "}")]
+        [(scores.ddos, ",\"scanner\":"), (scores.scanner, ",\"payload\":"), (scores.payload, "")]
     {
         line.extend_from_slice(key.as_bytes());
         match score {
@@ -243,7 +246,11 @@ fn scores(line: &mut Vec<u8>, scores: &AuditScores) {
         }
         key = next;
     }
-    line.extend_from_slice(key.as_bytes());
+    if let Some(score) = scores.application {
+        line.extend_from_slice(b",\"application\":");
+        score.write(line);
+    }
+    line.push(b'}');
 }
 
 fn number(line: &mut Vec<u8>, key: &str, mut value: u64) {
@@ -322,6 +329,7 @@ mod tests {
                     ddos: Some(Thousandths(status % 1001)),
                     scanner: has_cookies.then_some(Thousandths(1000 - status % 1001)),
                     payload: None,
+                    application: (header_count > 20).then_some(Thousandths(status % 1000)),
                 },
                 added_us: number / 11,
                 upstream_us: number / 13,

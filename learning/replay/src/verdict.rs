@@ -42,6 +42,7 @@ impl Replayed {
             scanner: self.scores.scanner.map(|said| said.logit),
             ddos: self.scores.ddos.map(|said| said.logit),
             payload: self.scores.payload,
+            application: self.scores.application,
         }
     }
 }
@@ -63,4 +64,5 @@ pub struct Line {
     scanner: Option<i32>,
     ddos: Option<i32>,
     payload: Option<i32>,
+    application: Option<i32>,
 }

@@ -19,6 +19,8 @@ pub struct GramTraining {
     pub seed: u64,
     /// Benign texts of one bag that are looked at, the worst first.
     pub benign_texts: usize,
+    /// Of the rounds, the first in which all texts of an attack are taken for one: nothing is known yet of which is.
+    pub warm_rounds: usize,
 }
 
 /// Texts of which it is known whether one of them attacks.
@@ -32,6 +34,15 @@ pub struct GramBag<'a> {
     pub weight: f32,
 }
 
+/// The same, by places of weights.
+#[derive(Clone, Debug)]
+pub(crate) struct PlaceBag {
+    /// Of each text.
+    pub(crate) texts: Vec<Vec<u32>>,
+    pub(crate) is_attack: bool,
+    pub(crate) weight: f32,
+}
+
 /// Weights before they are made whole numbers.
 #[derive(Clone, Debug)]
 pub struct GramWeights<const N: usize> {
@@ -40,6 +51,11 @@ pub struct GramWeights<const N: usize> {
 }
 
 impl<const N: usize> GramWeights<N> {
+    /// Of a text that nothing is known of.
+    pub(crate) const fn bias(&self) -> f32 {
+        self.bias
+    }
+
     fn logit(&self, places: &[u32]) -> f32 {
         let sum: f32 =
             places.iter().map(|place| self.weights.get(*place as usize).copied().unwrap_or(0.0)).sum();
@@ -83,21 +99,29 @@ fn places<const N: usize>(symbols: &[u8]) -> Vec<u32> {
 
 /// Trains; of an attack, on the text that is worst so far.
 pub fn train<const N: usize>(bags: &[GramBag<'_>], training: &GramTraining) -> GramWeights<N> {
+    let read = |bag: &GramBag<'_>| PlaceBag {
+        texts: bag.texts.iter().map(|text| places::<N>(text)).collect(),
+        is_attack: bag.is_attack,
+        weight: bag.weight,
+    };
+    train_places(&bags.iter().map(read).collect::<Vec<_>>(), training)
+}
+
+/// The same, from places.
+pub(crate) fn train_places<const N: usize>(bags: &[PlaceBag], training: &GramTraining) -> GramWeights<N> {
     let mut learner = Learner {
         weights: GramWeights { weights: vec![0.0; N], bias: 0.0 },
         slopes: vec![1e-3; N],
         bias_slopes: 1e-3,
         training: *training,
     };
-    let read: Vec<Vec<Vec<u32>>> =
-        bags.iter().map(|bag| bag.texts.iter().map(|text| places::<N>(text)).collect()).collect();
     let mut order: Vec<usize> = (0..bags.len()).collect();
     let mut chance = Chance::new(training.seed);
-    for _ in 0..training.rounds {
+    for round in 0..training.rounds {
         chance.shuffle(&mut order);
         for at in &order {
-            if let (Some(bag), Some(texts)) = (bags.get(*at), read.get(*at)) {
-                learner.bag(bag, texts);
+            if let Some(bag) = bags.get(*at) {
+                learner.bag(bag, round < training.warm_rounds);
             }
         }
     }
@@ -113,11 +137,15 @@ struct Learner<const N: usize> {
 }
 
 impl<const N: usize> Learner<N> {
-    fn bag(&mut self, bag: &GramBag<'_>, texts: &[Vec<u32>]) {
+    fn bag(&mut self, bag: &PlaceBag, is_warm: bool) {
         let mut worst: Vec<(f32, &Vec<u32>)> =
-            texts.iter().map(|text| (self.weights.logit(text), text)).collect();
+            bag.texts.iter().map(|text| (self.weights.logit(text), text)).collect();
         worst.sort_by(|one, other| other.0.total_cmp(&one.0));
-        let count = if bag.is_attack { 1 } else { self.training.benign_texts };
+        let count = match bag.is_attack {
+            true if is_warm => usize::MAX,
+            true => 1,
+            false => self.training.benign_texts,
+        };
         let label = f32::from(u8::from(bag.is_attack));
         for (logit, text) in worst.into_iter().take(count) {
             self.step(text, (probability(logit) - label) * bag.weight);

@@ -3,7 +3,7 @@
 //! stretch of the log, which neither has seen.
 //!
 //! What people and programs do on this site moves the payload model by trees of its own, and trains the model of
-//! windows together with the recordings that ship. Attacks of all kinds are always among what is learned: a log that
+//! windows together with the recordings that ship. What somebody labelled teaches what is odd for this application. Attacks of all kinds are always among what is learned: a log that
 //! holds none must not teach that there are none.
 //!
 //! Who can write to a log must not thereby teach: copies weigh as three at most, a client's many different doubtful
@@ -21,12 +21,13 @@ use sunbeam_datasets::clean::{CleanReport, Limits, Survey, TooManyRequests};
 use sunbeam_datasets::{Label, LabelSource, Record, request_key};
 use sunbeam_ensemble::{DdosModel, ScannerModel};
 
+pub use crate::payload::OWN_ATTACKS;
 pub use drift::drift;
-pub use duel::{Duel, Outcome, Robustness, Sample};
+pub use duel::{Duel, Outcome, Robustness, SLACK, Sample};
 
 use crate::cascade::CascadeError;
 use crate::payload::Progress;
-use crate::sides::{Side, side};
+use crate::sides::{Side, SiteGroups};
 
 /// How a site is learned.
 #[derive(Clone, Copy, Debug)]
@@ -130,13 +131,13 @@ pub fn learn(
     }
     let general = labelled(material.general);
     progress("texts", 0, STEPS);
-    let texts = texts::learn(&earlier, &latest, &general, &in_use.0.payload, learning.seed);
+    let texts = texts::learn(&earlier, &latest, &general, in_use.0, learning.seed);
     progress("windows", 1, STEPS);
     let recordings: Vec<&Record> = material.recordings.iter().chain(general).collect();
     let (ddos, windows) = windows::learn(&earlier, &latest, &recordings, in_use.1, learning.seed)?;
     progress("windows", STEPS, STEPS);
     Ok(Learned {
-        scanner: ScannerModel { payload: texts.model, ..in_use.0.clone() },
+        scanner: texts.model,
         ddos,
         texts: texts.duel,
         windows,
@@ -171,7 +172,8 @@ struct Parted<'a> {
 fn part(records: &[Record], latest: f64) -> Parted<'_> {
     let labelled = labelled(records);
     if labelled.iter().any(|record| record.at_micros.is_none()) {
-        let (earlier, latest) = labelled.into_iter().partition(|record| side(&record.group) == Side::Train);
+        let groups = SiteGroups::of(&labelled);
+        let (earlier, latest) = labelled.into_iter().partition(|record| groups.side(record) == Side::Train);
         return Parted { earlier, latest, from_micros: None };
     }
     let at = cut(&labelled, latest);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Training: from records to the integers that ship. Deterministic: the same records and seed give the same bytes.
 
+pub mod application;
 pub mod arithmetic;
 pub mod boosting;
 pub mod cascade;

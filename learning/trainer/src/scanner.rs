@@ -7,7 +7,9 @@
 use std::collections::HashSet;
 
 use sunbeam_datasets::{Label, Record};
-use sunbeam_ensemble::{INPUT_MAX, INPUTS, PATH_GRAMS, PathModel, PayloadModel, Reference, ScannerModel};
+use sunbeam_ensemble::{
+    ApplicationModel, INPUT_MAX, INPUTS, PATH_GRAMS, PathModel, PayloadModel, Reference, ScannerModel,
+};
 use sunbeam_features::canonical::{PathNotes, canonical_path};
 use sunbeam_features::{AgentClass, agent_class, payload, probe, scanner};
 
@@ -36,7 +38,7 @@ impl ScannerTraining {
     /// What ships.
     pub fn new(seed: u64) -> Self {
         Self {
-            grams: GramTraining { rounds: 8, rate: 0.3, decay: 1e-5, seed, benign_texts: 1 },
+            grams: GramTraining { rounds: 8, rate: 0.3, decay: 1e-5, seed, benign_texts: 1, warm_rounds: 0 },
             cascade: CascadeTraining {
                 free: 1 << scanner::COOKIES | 1 << scanner::REFERER,
                 tree_allow: 0.02,
@@ -248,6 +250,7 @@ pub fn train(
     let cookie = (training.cookie_weight.clamp(0.0, 1.0) * f32::from(INPUT_MAX)).round() as u8;
     let mut model = ScannerModel {
         payload,
+        application: ApplicationModel::NONE,
         paths,
         cascade: cascade::none(),
         cookie,

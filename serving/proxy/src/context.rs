@@ -482,6 +482,7 @@ fn scores(judged: &Judged) -> AuditScores {
         ddos: judged.scores.ddos.map(|said| share(said.logit)),
         scanner: judged.scores.scanner.map(|said| share(said.logit)),
         payload: judged.scores.payload.map(share),
+        application: judged.scores.application.map(share),
     }
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sunbeam_config::Loaded;
 use sunbeam_ensemble::{Said, probability};
 use sunbeam_features::{HeaderOrder, canonical};
-use sunbeam_pipeline::{Decision, Opinion, Pipeline, Scratch, Weighed, Weight, WorstUnit};
+use sunbeam_pipeline::{Decision, OddestPart, Opinion, Pipeline, Scratch, Weighed, Weight, WorstUnit};
 use sunbeam_routing::host_of;
 use sunbeam_tables::Moment;
 use sunbeam_traffic::{Layer, RequestFacts};
@@ -167,6 +167,15 @@ fn models(weighed: &Weighed) -> Value {
         },
         "ddos": weighed.window_said.map(said),
         "payload": weighed.unit.as_ref().map(unit),
+        "application": weighed.odd.as_ref().map(oddest),
+    })
+}
+
+fn oddest(part: &OddestPart) -> Value {
+    json!({
+        "part": part.kind.as_str(),
+        "name": lossy(&part.name),
+        "score": rounded(probability(part.logit)),
     })
 }
 

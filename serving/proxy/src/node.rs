@@ -385,6 +385,8 @@ impl Drop for Node {
             // Blocking on it would panic when the node is dropped inside another runtime (tests do).
             runtime.shutdown_background();
         }
+        // Tasks that are still about to end hold it, and whoever starts the next node opens it at once.
+        self.core.state.lend();
     }
 }
 

@@ -150,7 +150,7 @@ impl State {
         result
     }
 
-    /// Closes the database, so that another process can open it.
+    /// Closes the database, so that another process or the next node can open it.
     pub(crate) fn lend(&self) {
         *self.held() = Held::Lent;
     }

@@ -13,7 +13,8 @@ use super::print::{scores, since};
 use crate::commands::train::today;
 
 /// Attacks that may be missed besides, as [`Duel::outcome`] has it.
-const SLACK: f64 = 0.002;
+#[expect(clippy::cast_precision_loss, reason = "a small number")]
+const SLACK: f64 = 1.0 / sunbeam_trainer::learn::SLACK as f64;
 
 /// All of it.
 pub(super) fn report(course: &Course) -> Report {
@@ -109,7 +110,7 @@ fn robustness(what: &str, duel: &Duel) -> Vec<RobustnessRow> {
             what: format!("{what} of {} attacks: {}", row.rows, row.what),
             before,
             after,
-            holds: after >= before,
+            holds: row.holds(),
         }
     };
     duel.robustness.iter().map(row).collect()

@@ -2,8 +2,8 @@
 //! What learning came to, for people and for machines.
 
 use serde_json::{Map, Value, json};
-use sunbeam_report::measures::wilson;
-use sunbeam_trainer::learn::{Duel, Outcome};
+use sunbeam_report::measures::{Ranking, Scored, wilson};
+use sunbeam_trainer::learn::{Duel, OWN_ATTACKS, Outcome, Sample};
 
 use super::install::Installed;
 use super::{Candidate, Course};
@@ -213,10 +213,18 @@ fn detector_json(what: &str, duel: &Duel, model: &Candidate, is_installed: bool)
         row
     });
     let robustness = duel.robustness.iter().map(|row| {
-        json!({"what": row.what, "attacks": row.rows, "stopped": row.stopped[0], "stopped_then": row.stopped[1]})
+        json!({"what": row.what, "attacks": row.rows, "stopped": row.stopped[0], "stopped_then": row.stopped[1], "stopped_then_in_use": row.stopped_in_use})
     });
+    let ranked = |which: usize| {
+        let sample = |sample: &Sample| Scored::new(sample.scores[which], sample.is_attack, &*sample.source);
+        // What every log is judged by besides would hide what is found in this one.
+        let own = duel.samples.iter().filter(|sample| !sample.is_known && sample.source != OWN_ATTACKS);
+        let ranking = Ranking::of(&own.map(sample).collect::<Vec<_>>());
+        json!({"auc": ranking.auc(), "at_one_percent": ranking.true_positive_rate_at(0.01)})
+    };
     json!({
         "judged": what,
+        "ranking_of_the_log": {"in_use": ranked(0), "candidate": ranked(1)},
         "benign": side(duel.benign(), duel.benign_stopped()),
         "attack": side(duel.attacks(), duel.attacks_stopped()),
         "sources": sources.collect::<Vec<_>>(),

@@ -1,19 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What stands in a site's requests: trees of its own for the payload model.
+//! What stands in a site's requests: trees of its own for the payload model, and where somebody labelled enough of them,
+//! what is odd for this application.
 
 use std::collections::{BTreeMap, HashSet};
 
 use sunbeam_datasets::{BodyKind, Label, LabelSource, Record, request_key};
-use sunbeam_ensemble::PayloadModel;
+use sunbeam_ensemble::{ApplicationModel, PayloadModel, ScannerModel};
 
+use super::RECORDS_MIN;
 use super::duel::{Duel, Robustness, Sample};
+use crate::application;
 use crate::boosting::Growing;
 use crate::payload::{self, Bag, own_records};
 use crate::sides::{Side, side};
 
 /// What came of it.
 pub(super) struct Texts {
-    pub(super) model: PayloadModel,
+    pub(super) model: ScannerModel,
     pub(super) duel: Duel,
     pub(super) distrusted: usize,
 }
@@ -23,33 +26,35 @@ const OF_EACH: usize = 60;
 /// A few trees that go far, for a site has little to say.
 const GROWING: Growing = Growing { rate: 0.3, ridge: 8.0, ignored: 0 };
 
-/// A site has few ways that look like attacks, and must not unlearn for them what attacks are.
-fn heavy(bag: Bag) -> Bag {
-    const TIMES: f32 = 6.0;
-    Bag { weight: if bag.is_attack { bag.weight * TIMES } else { bag.weight }, ..bag }
-}
-
 /// Learns from the earlier stretch, attacks of our own and `general`; judged is the later stretch, and what of the
 /// others is on the other side. What is judged is no copy of what was learned.
 pub(super) fn learn(
     earlier: &[&Record],
     latest: &[&Record],
     general: &[&Record],
-    in_use: &PayloadModel,
+    in_use: &ScannerModel,
     seed: u64,
 ) -> Texts {
+    let in_use_of_texts = &in_use.payload;
     let own = own_records(OF_EACH, seed);
     let others = payload::bags_of(own.iter().chain(general.iter().copied()).cloned());
     let mut known: HashSet<u128> = earlier.iter().map(|record| request_key(record)).collect();
     let weighty = |record: &&&Record| record.weight_percent > 0;
-    let is_trusted = |record: &&Record| is_trusted(record, in_use);
+    let is_trusted = |record: &&Record| is_trusted(record, in_use_of_texts);
     let (trusted, distrusted): (Vec<&Record>, Vec<&Record>) =
         earlier.iter().filter(weighty).partition(|record| is_trusted(record));
+    let application = application(earlier, &in_use.application, seed);
+    // Where the application is known, its attacks are odd there: trees of texts would learn to doubt what is none.
+    let is_taught = |record: &&&Record| !application.is_trained() || record.label == Some(Label::Benign);
     let once = |record: &Record| Record { weight_percent: record.weight_percent.min(100), ..record.clone() };
-    let mut bags = payload::bags_of(trusted.into_iter().map(once));
-    spread(&mut bags, in_use);
-    bags.extend(others.into_iter().filter(|bag| bag.side == Side::Train).map(heavy));
-    let model = payload::adapt(in_use, &bags, &GROWING);
+    let mut bags = payload::bags_of(trusted.iter().filter(is_taught).copied().map(once));
+    spread(&mut bags, in_use_of_texts);
+    bags.extend(others.into_iter().filter(|bag| bag.side == Side::Train));
+    let model = ScannerModel {
+        payload: payload::adapt(in_use_of_texts, &bags, &GROWING),
+        application,
+        ..in_use.clone()
+    };
 
     let is_for_judging =
         |record: &&Record| record.label == Some(Label::Attack) && side(&record.group) == Side::Validation;
@@ -60,6 +65,20 @@ pub(super) fn learn(
     judged.retain(is_trusted);
     let distrusted = distrusted.len() + unseen - judged.len();
     Texts { duel: duel(&judged, in_use, &model), model, distrusted }
+}
+
+/// What is odd for this application, from what somebody labelled: a rule of thumb knows nothing of it. That in use where
+/// that is too little.
+fn application(earlier: &[&Record], in_use: &ApplicationModel, seed: u64) -> ApplicationModel {
+    let is_known = |record: &&&Record| {
+        record.weight_percent > 0 && !matches!(record.label_source, LabelSource::Heuristic(_))
+    };
+    let known: Vec<&Record> = earlier.iter().filter(is_known).copied().collect();
+    let count = |label| known.iter().filter(|record| record.label == Some(label)).count();
+    if count(Label::Benign).min(count(Label::Attack)) < RECORDS_MIN {
+        return in_use.clone();
+    }
+    application::train(&known, seed)
 }
 
 /// A rule of thumb does not overrule certainty: who attacks between calm visits would teach that by them.
@@ -88,17 +107,18 @@ fn spread(bags: &mut [Bag], in_use: &PayloadModel) {
     }
 }
 
-fn duel(judged: &[&Record], in_use: &PayloadModel, candidate: &PayloadModel) -> Duel {
+fn duel(judged: &[&Record], in_use: &ScannerModel, candidate: &ScannerModel) -> Duel {
     let mut duel = Duel::default();
-    let mut padding = Robustness { what: "an innocent parameter beside it", rows: 0, stopped: [0; 2] };
+    let mut padding = Robustness::new("an innocent parameter beside it");
     for record in judged {
         let Some(bag) = payload::bag_of(record) else { continue };
-        let scores = [in_use, candidate].map(|model| score(model, &bag));
+        let scores = [in_use, candidate].map(|model| score(model, record, &bag));
         if bag.is_attack {
-            let padded = payload::bag_of(&padded(record)).map_or(f64::MIN, |bag| score(candidate, &bag));
-            padding.rows += 1;
-            padding.stopped[0] += u64::from(scores[1] >= 0.0);
-            padding.stopped[1] += u64::from(padded >= 0.0);
+            let padded = padded(record);
+            let stops = |model: &ScannerModel| {
+                payload::bag_of(&padded).is_some_and(|bag| score(model, &padded, &bag) >= 0.0)
+            };
+            padding.add(scores[1] >= 0.0, stops(candidate), stops(in_use));
         }
         duel.samples.push(Sample { source: bag.source, is_attack: bag.is_attack, is_known: false, scores });
     }
@@ -106,9 +126,15 @@ fn duel(judged: &[&Record], in_use: &PayloadModel, candidate: &PayloadModel) -> 
     duel
 }
 
-/// A logit from where doubt begins.
-fn score(model: &PayloadModel, bag: &Bag) -> f64 {
-    f64::from(payload::score(model, bag) - model.doubtful) / 256.0
+/// A logit from where doubt begins, of the model that doubts most.
+fn score(model: &ScannerModel, record: &Record, bag: &Bag) -> f64 {
+    let texts = payload::score(&model.payload, bag).saturating_sub(model.payload.doubtful);
+    let odd = if model.application.is_trained() {
+        application::score(&model.application, record).saturating_sub(model.application.doubtful)
+    } else {
+        i32::MIN
+    };
+    f64::from(texts.max(odd)) / 256.0
 }
 
 /// With parameters that say nothing, where the request has its own.

@@ -39,15 +39,15 @@ fn duel<'a>(
     candidate: &DdosModel,
 ) -> Duel {
     let mut duel = Duel::default();
-    let mut all = Robustness { what: "cookies and a referer with every request", rows: 0, stopped: [0; 2] };
-    let mut none = Robustness { what: "neither cookies nor a referer", ..all };
+    let mut all = Robustness::new("cookies and a referer with every request");
+    let mut none = Robustness::new("neither cookies nor a referer");
     for (one, is_known) in judged {
         let scores = [in_use, candidate].map(|model| score(model, &one.features));
         if one.is_attack {
             for (row, share) in [(&mut all, WHOLE), (&mut none, 0)] {
-                row.rows += 1;
-                row.stopped[0] += u64::from(scores[1] >= 0.0);
-                row.stopped[1] += u64::from(score(candidate, &sent(&one.features, share)) >= 0.0);
+                let changed = sent(&one.features, share);
+                let stops = |model| score(model, &changed) >= 0.0;
+                row.add(scores[1] >= 0.0, stops(candidate), stops(in_use));
             }
         }
         duel.samples.push(Sample { source: one.source.clone(), is_attack: one.is_attack, is_known, scores });

@@ -7,7 +7,8 @@ mod units;
 
 use sunbeam_ensemble::{Forest, GRAMS, GramSums, Grams, PayloadModel, SITE_TREES, TREES};
 
-pub use own::{own_probes, own_records};
+pub use own::{OWN_ATTACKS, own_probes, own_records};
+pub(crate) use units::unit_source;
 pub use units::{Bag, Text, bag_of, bags_of};
 
 use crate::boosting::{Growing, Samples, grow};
@@ -30,7 +31,7 @@ impl PayloadTraining {
     /// What ships.
     pub const fn new(seed: u64) -> Self {
         Self {
-            grams: GramTraining { rounds: 8, rate: 0.3, decay: 1e-6, seed, benign_texts: 6 },
+            grams: GramTraining { rounds: 8, rate: 0.3, decay: 1e-6, seed, benign_texts: 6, warm_rounds: 0 },
             forest: Growing { rate: 0.25, ridge: 4.0, ignored: 0 },
             false_positive_rate: 0.001,
         }
@@ -128,10 +129,36 @@ fn gate(folds: &[PayloadModel], bags: &[&Bag]) -> i32 {
 }
 
 /// Teaches a model a site's own ways: trees that are added to its forest, grown from bags of that site and attacks of all
-/// kinds. Doubt begins where it did: what the site is like may lower scores, or raise them.
+/// kinds. Doubt begins where it did: what the site is like may lower scores, or raise them, as far as no more attacks are
+/// forgotten than one of [`FORGOTTEN_ONE_OF`]; how many would be is seen on attacks that were left out.
 pub fn adapt(model: &PayloadModel, bags: &[Bag], growing: &Growing) -> PayloadModel {
-    let (mut samples, mut logits) = (Samples::new(), Vec::new());
     let plain = PayloadModel { site: Forest::NONE, ..model.clone() };
+    let is_attack = |bag: &&Bag| bag.is_attack && bag.weight > 0.0;
+    let attacks = bags.iter().filter(is_attack).count();
+    let mut forgotten = [0; STRENGTHS];
+    for part in 0..FOLDS {
+        let is_left_out = |bag: &Bag| bag.is_attack && fold(&bag.group, FOLDS) == part;
+        let partial = grown(&plain, bags.iter().filter(|bag| !is_left_out(bag)), growing);
+        for (count, strength) in forgotten.iter_mut().zip(1..) {
+            let model = weakened(&partial, strength);
+            let is_forgotten =
+                |bag: &&Bag| score(&plain, bag) >= plain.doubtful && score(&model, bag) < plain.doubtful;
+            let left_out = bags.iter().filter(is_attack).filter(|bag| is_left_out(bag));
+            *count += left_out.filter(is_forgotten).count();
+        }
+    }
+    let strength = forgotten.iter().rposition(|count| *count <= attacks / FORGOTTEN_ONE_OF);
+    let whole = grown(&plain, bags.iter(), growing);
+    strength.and_then(|at| i16::try_from(at + 1).ok()).map_or(plain, |strength| weakened(&whole, strength))
+}
+
+/// Of attacks, one of so many may be let go for a site's sake.
+const FORGOTTEN_ONE_OF: usize = 1000;
+/// In eighths.
+const STRENGTHS: usize = 8;
+
+fn grown<'a>(plain: &PayloadModel, bags: impl Iterator<Item = &'a Bag>, growing: &Growing) -> PayloadModel {
+    let (mut samples, mut logits) = (Samples::new(), Vec::new());
     for bag in bags {
         let mut seen: Vec<_> = bag.texts.iter().map(|text| (plain.read(&text.facts), text)).collect();
         seen.retain(|(reading, _)| reading.columns != [0; sunbeam_ensemble::COLUMNS]);
@@ -140,11 +167,21 @@ pub fn adapt(model: &PayloadModel, bags: &[Bag], growing: &Growing) -> PayloadMo
         for (reading, _) in seen.iter().take(count) {
             samples.add(&reading.columns, bag.is_attack, bag.weight);
             #[expect(clippy::cast_precision_loss, reason = "a logit")]
-            logits.push((reading.logit - model.doubtful) as f32 / 256.0);
+            logits.push((reading.logit - plain.doubtful) as f32 / 256.0);
         }
     }
     let site: Forest<SITE_TREES> = grow(&samples, Some(logits), growing, &mut |_| ());
-    PayloadModel { site: Forest { base: 0, ..site }, ..plain }
+    PayloadModel { site: Forest { base: 0, ..site }, ..plain.clone() }
+}
+
+/// With a site's trees at so many eighths.
+fn weakened(model: &PayloadModel, strength: i16) -> PayloadModel {
+    let mut weakened = model.clone();
+    for leaf in weakened.site.leaves.iter_mut().flatten() {
+        let eighths = i32::from(*leaf) * i32::from(strength) / 8;
+        *leaf = i16::try_from(eighths).unwrap_or(*leaf);
+    }
+    weakened
 }
 
 fn samples(folds: &[PayloadModel], bags: &[&Bag]) -> Samples {

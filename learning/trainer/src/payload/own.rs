@@ -7,12 +7,15 @@ use sunbeam_datasets::{BodyKind, Label, LabelSource, Record};
 
 use crate::arithmetic::Chance;
 
+/// What attacks of our own are called.
+pub const OWN_ATTACKS: &str = "own_attack";
+
 /// Records of so many texts of each template, at most, each once.
 pub fn own_records(of_each: usize, seed: u64) -> Vec<Record> {
     let mut chance = Chance::new(seed);
     let mut records =
         grown(include_str!("own/benign.txt"), "own_benign", Label::Benign, of_each, &mut chance);
-    records.extend(grown(include_str!("own/attack.txt"), "own_attack", Label::Attack, of_each, &mut chance));
+    records.extend(grown(include_str!("own/attack.txt"), OWN_ATTACKS, Label::Attack, of_each, &mut chance));
     records
 }
 

@@ -44,19 +44,7 @@ pub struct Bag {
 /// and every parameter has one name), the wrapper is left out: it would say which corpus it is.
 pub fn bag_of(record: &Record) -> Option<Bag> {
     let is_attack = record.label? == Label::Attack;
-    let body_kind = match record.body_kind {
-        BodyKind::None => canonical::BodyKind::None,
-        BodyKind::Form => canonical::BodyKind::Form,
-        BodyKind::Json => canonical::BodyKind::Json,
-        BodyKind::Other => canonical::BodyKind::Other,
-    };
-    let source = UnitSource {
-        path: record.path.as_bytes(),
-        query: record.query.as_bytes(),
-        cookies: record.cookies.as_bytes(),
-        body: &record.body,
-        body_kind,
-    };
+    let source = unit_source(record);
     let mut texts = Vec::new();
     each_unit(&source, &mut Vec::new(), &mut |unit| {
         let is_wrapper = unit.value == b"/" || (unit.kind == UnitKind::ParameterName && unit.value == b"p");
@@ -73,6 +61,22 @@ pub fn bag_of(record: &Record) -> Option<Bag> {
     let is_hard = HARD_SOURCES.contains(&&*source) && !is_attack;
     let side = side(&group);
     Some(Bag { source, class, group, is_attack, weight, is_hard, side, texts })
+}
+
+/// Where a record's units stand.
+pub(crate) fn unit_source(record: &Record) -> UnitSource<'_> {
+    UnitSource {
+        path: record.path.as_bytes(),
+        query: record.query.as_bytes(),
+        cookies: record.cookies.as_bytes(),
+        body: &record.body,
+        body_kind: match record.body_kind {
+            BodyKind::None => canonical::BodyKind::None,
+            BodyKind::Form => canonical::BodyKind::Form,
+            BodyKind::Json => canonical::BodyKind::Json,
+            BodyKind::Other => canonical::BodyKind::Other,
+        },
+    }
 }
 
 /// Whose benign records were collected because they deceive.

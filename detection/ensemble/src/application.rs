@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is odd for one application, learned from its own requests that somebody labelled. Nothing in what ships.
+
+use sunbeam_features::application::Part;
+
+use crate::grams::root;
+use crate::stored::Stored;
+
+/// Places of tokens.
+pub const TOKENS: usize = 1 << 14;
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplicationModel {
+    /// Of tokens, by the top bits of their hash.
+    pub weights: [i8; TOKENS],
+    /// Of a part with no known token, in 1/256 of a logit.
+    pub bias: i32,
+    /// From the mean of weights to a logit, in 1/65,536.
+    pub scale: i32,
+    /// From here on a request is doubtful, in 1/256 of a logit; [`i32::MAX`] in one that knows no application.
+    pub doubtful: i32,
+}
+
+impl ApplicationModel {
+    /// Knows no application, and is not asked.
+    pub const NONE: Self = Self { weights: [0; TOKENS], bias: 0, scale: 0, doubtful: i32::MAX };
+
+    /// Whether it knows one.
+    #[inline]
+    pub const fn is_trained(&self) -> bool {
+        self.doubtful != i32::MAX
+    }
+
+    /// How odd a part is: a logit in 1/256. A request is as odd as its oddest part.
+    pub fn read(&self, part: &Part<'_>) -> i32 {
+        let weight = |token: &u32| self.weights.get(token_place(*token)).copied().map_or(0, i32::from);
+        let sum: i32 = part.tokens.iter().map(weight).fold(0, i32::wrapping_add);
+        let count = u32::try_from(part.tokens.len()).unwrap_or(u32::MAX);
+        let mean = i64::from(sum) * 64 / i64::from(root(count));
+        let logit = i64::from(self.bias) + ((mean * i64::from(self.scale)) >> 16);
+        i32::try_from(logit.clamp(-LOGIT_MAX, LOGIT_MAX)).unwrap_or(0)
+    }
+}
+
+/// No logit is larger, so that differences of them fit too.
+const LOGIT_MAX: i64 = 1 << 20;
+
+/// Where the weight of a token stands.
+#[inline]
+pub const fn token_place(token: u32) -> usize {
+    (token >> (32 - TOKENS.trailing_zeros())) as usize
+}
+
+impl Stored for ApplicationModel {
+    fn write(&self, out: &mut Vec<u8>) {
+        self.weights.write(out);
+        [self.bias, self.scale, self.doubtful].write(out);
+    }
+
+    fn read(input: &mut &[u8]) -> Option<Self> {
+        let weights = Stored::read(input)?;
+        let [bias, scale, doubtful] = Stored::read(input)?;
+        Some(Self { weights, bias, scale, doubtful })
+    }
+
+    /// By name where it knows nothing: thousands of zeros say no more.
+    fn literal(&self, out: &mut String) {
+        if *self == Self::NONE {
+            return out.push_str("crate::ApplicationModel::NONE");
+        }
+        out.push_str("crate::ApplicationModel { weights: ");
+        self.weights.literal(out);
+        out.push_str(&format!(
+            ", bias: {}, scale: {}, doubtful: {} }}",
+            self.bias, self.scale, self.doubtful
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sunbeam_features::application::PartKind;
+
+    use super::*;
+
+    #[test]
+    fn a_part_is_as_odd_as_its_tokens() {
+        let part = |tokens| Part { kind: PartKind::Path, name: b"", tokens };
+        let mut model = ApplicationModel { bias: -512, scale: 65_536, doubtful: 0, ..ApplicationModel::NONE };
+        let [odd, usual, unknown] = [0_u32, 1 << 18, 2 << 18];
+        model.weights[token_place(odd)] = 100;
+        model.weights[token_place(usual)] = -50;
+        for (tokens, want) in [
+            (&[unknown][..], -512),
+            (&[odd], -512 + 800),
+            (&[usual], -512 - 400),
+            (&[odd, unknown, unknown, unknown], -512 + 400),
+            (&[odd | 77], -512 + 800),
+        ] {
+            assert_eq!(model.read(&part(tokens)), want, "{tokens:?}");
+        }
+        assert!(model.is_trained() && !ApplicationModel::NONE.is_trained());
+    }
+
+    #[test]
+    fn it_is_written_as_it_is_read() {
+        let mut model = ApplicationModel { bias: -1, scale: 2, doubtful: 3, ..ApplicationModel::NONE };
+        model.weights[7] = -9;
+        let mut bytes = Vec::new();
+        model.write(&mut bytes);
+        let mut rest = &bytes[..];
+        assert_eq!(<ApplicationModel as Stored>::read(&mut rest), Some(model.clone()));
+        assert!(rest.is_empty());
+        let mut text = String::new();
+        model.literal(&mut text);
+        assert!(
+            text.starts_with("crate::ApplicationModel { weights: [0, ") && text.ends_with("doubtful: 3 }"),
+            "{text}"
+        );
+        text.clear();
+        ApplicationModel::NONE.literal(&mut text);
+        assert_eq!(text, "crate::ApplicationModel::NONE");
+    }
+}
