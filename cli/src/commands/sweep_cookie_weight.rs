@@ -11,7 +11,7 @@ use sunbeam_trainer::suite;
 use sunbeam_trainer::sweep::{self, Rates, STOPPED_WITHOUT_MAX, Sweep, Swept, Trial};
 
 use super::Run;
-use super::train::{DataSet, Steps, today, write};
+use super::train::{DataSet, Engine, Steps, today, write};
 use crate::cli::GlobalArgs;
 use crate::exit::{CliError, ExitCode};
 use crate::output::{Format, Printer, escape};
@@ -39,6 +39,9 @@ pub(crate) struct SweepCookieWeight {
     /// Trainings of each weight
     #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "1,2,3")]
     seeds: Vec<u64>,
+    /// What computes
+    #[arg(long, value_enum, default_value_t)]
+    engine: Engine,
     /// Write a page about it
     #[arg(id = "page", long = "output", value_name = "FILE")]
     page: Option<PathBuf>,
@@ -110,7 +113,7 @@ impl SweepCookieWeight {
         weights.dedup();
         seeds.sort_unstable();
         seeds.dedup();
-        Ok(Sweep { weights, seeds, column })
+        Ok(Sweep { weights, seeds, column, engine: self.engine.ready()? })
     }
 
     fn feature(&self) -> &str {

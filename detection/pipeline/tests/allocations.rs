@@ -46,9 +46,12 @@ fn windows_limits_lists_and_whole_decisions_allocate_nothing() {
     let prefixes = allocations(|| {
         assert!((0..200_u8).all(|n| map.find(IpAddr::from([10, 1, n, 9])).is_some()));
     });
-    // With another model beside each.
+    // With another model beside each, and one that knows the application.
     let defaults = Models::default();
+    let mut knowing = (*defaults.scanner).clone();
+    knowing.application.doubtful = 1;
     let models = Models {
+        scanner: Arc::new(knowing),
         scanner_challenger: Some(Arc::new(Challenger::new(Arc::clone(&defaults.scanner)))),
         ddos_challenger: Some(Arc::new(Challenger::new(Arc::clone(&defaults.ddos)))),
         ..defaults

@@ -46,6 +46,9 @@ pub fn score(model: &ApplicationModel, record: &Record) -> i32 {
 
 fn bag(record: &Record) -> Option<PlaceBag> {
     let is_attack = record.label? == Label::Attack;
+    if record.weight_percent == 0 {
+        return None;
+    }
     let mut texts = Vec::new();
     each(record, &mut |part| {
         let place = |token: &u32| u32::try_from(token_place(*token)).unwrap_or(0);

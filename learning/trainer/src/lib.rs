@@ -3,9 +3,13 @@
 
 pub mod application;
 pub mod arithmetic;
+mod balance;
 pub mod boosting;
+#[cfg(feature = "training")]
+mod burned;
 pub mod cascade;
 pub mod ddos;
+pub mod engine;
 pub mod evaluation;
 pub mod export;
 pub mod grams;

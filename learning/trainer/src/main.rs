@@ -23,15 +23,15 @@ fn main() -> Result<()> {
         [] => write(&root, files(&material, train(&material)?)?),
         ["--check"] => check(&root, &files(&material, train(&material)?)?),
         ["--figures"] => print_figures(&material),
-        ["--without", tool, folder] => {
-            material.leave_out(tool);
+        ["--without", name, folder] => {
+            material.leave_out(name);
             write(Path::new(folder), model_files(train(&material)?))
         }
         _ => bail!(USAGE),
     }
 }
 
-const USAGE: &str = "usage: sunbeam-trainer ROOT [--check | --figures | --without TOOL FOLDER]";
+const USAGE: &str = "usage: sunbeam-trainer ROOT [--check | --figures | --without CORPUS_OR_TOOL FOLDER]";
 
 fn print_figures(material: &Material) -> Result<()> {
     for figure in figures(material, &train(material)?)? {

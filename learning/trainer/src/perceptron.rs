@@ -5,6 +5,7 @@ use sunbeam_ensemble::{GROUPS, HIDDEN, INPUT_MAX, INPUTS, LANES, Mlp};
 
 use crate::arithmetic::{Chance, probability};
 use crate::cascade::Row;
+use crate::engine::Engine;
 
 /// How it is trained.
 #[derive(Clone, Copy, Debug)]
@@ -21,11 +22,21 @@ pub struct PerceptronTraining {
     pub decay: f32,
     /// Of the first weights and the order.
     pub seed: u64,
+    /// What computes.
+    pub engine: Engine,
 }
 
 impl Default for PerceptronTraining {
     fn default() -> Self {
-        Self { epochs: 40, hidden: HIDDEN, batch: 256, rate: 0.004, decay: 1e-4, seed: 1 }
+        Self {
+            epochs: 40,
+            hidden: HIDDEN,
+            batch: 256,
+            rate: 0.004,
+            decay: 1e-4,
+            seed: 1,
+            engine: Engine::Native,
+        }
     }
 }
 
@@ -46,7 +57,7 @@ pub struct Perceptron {
 const WEIGHTS: usize = HIDDEN * INPUTS + HIDDEN + HIDDEN + 1;
 
 impl Perceptron {
-    const ZERO: Self = Self {
+    pub(crate) const ZERO: Self = Self {
         hidden: [[0.0; INPUTS]; HIDDEN],
         biases: [0.0; HIDDEN],
         output: [0.0; HIDDEN],
@@ -55,17 +66,22 @@ impl Perceptron {
 
     /// Trains on rows.
     pub fn train(rows: &[Row], training: &PerceptronTraining) -> Self {
+        match training.engine {
+            Engine::Native => Self::train_natively(rows, training),
+            #[cfg(feature = "training")]
+            _ => crate::burned::train(rows, training),
+        }
+    }
+
+    fn train_natively(rows: &[Row], training: &PerceptronTraining) -> Self {
         let mut chance = Chance::new(training.seed);
         let mut net = Self::begun(training.hidden, &mut chance);
         let mut adam = Adam::new();
         let mut order: Vec<usize> = (0..rows.len()).collect();
-        let mean = rows.iter().map(|row| f64::from(row.weight)).sum::<f64>() / rows.len().max(1) as f64;
-        #[expect(clippy::cast_possible_truncation, reason = "a mean")]
-        let unit = 1.0 / mean.max(1e-9) as f32;
+        let unit = unit_of(rows);
         for epoch in 0..training.epochs {
             chance.shuffle(&mut order);
-            #[expect(clippy::cast_precision_loss, reason = "small")]
-            let rate = training.rate * (1.0 - 0.9 * epoch as f32 / training.epochs.max(1) as f32);
+            let rate = rate_of(training, epoch);
             for batch in order.chunks(training.batch.max(1)) {
                 let mut slopes = Self::ZERO;
                 for row in batch.iter().filter_map(|at| rows.get(*at)) {
@@ -79,7 +95,7 @@ impl Perceptron {
     }
 
     /// He et al. 2015.
-    fn begun(neurons: usize, chance: &mut Chance) -> Self {
+    pub(crate) fn begun(neurons: usize, chance: &mut Chance) -> Self {
         let mut net = Self::ZERO;
         for neuron in 0..neurons.min(HIDDEN) {
             for weight in net.hidden.get_mut(neuron).into_iter().flatten() {
@@ -172,11 +188,27 @@ impl Perceptron {
     }
 }
 
+/// What makes the mean weight of rows 1.
+pub(crate) fn unit_of(rows: &[Row]) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "a count")]
+    let mean = rows.iter().map(|row| f64::from(row.weight)).sum::<f64>() / rows.len().max(1) as f64;
+    #[expect(clippy::cast_possible_truncation, reason = "a mean")]
+    let mean = mean.max(1e-9) as f32;
+    1.0 / mean
+}
+
+/// The length of steps in an epoch: from the whole down to a tenth.
+pub(crate) fn rate_of(training: &PerceptronTraining, epoch: usize) -> f32 {
+    #[expect(clippy::cast_precision_loss, reason = "small")]
+    let faded = 0.9 * epoch as f32 / training.epochs.max(1) as f32;
+    training.rate * (1.0 - faded)
+}
+
 fn power(shift: u32) -> f32 {
     f32::from(u16::try_from(1_u32 << shift.min(15)).unwrap_or(u16::MAX))
 }
 
-fn floats(inputs: &[u8; INPUTS]) -> [f32; INPUTS] {
+pub(crate) fn floats(inputs: &[u8; INPUTS]) -> [f32; INPUTS] {
     inputs.map(|input| f32::from(input.min(INPUT_MAX)) / f32::from(INPUT_MAX))
 }
 

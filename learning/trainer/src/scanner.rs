@@ -14,6 +14,7 @@ use sunbeam_features::canonical::{PathNotes, canonical_path};
 use sunbeam_features::{AgentClass, agent_class, payload, probe, scanner};
 
 use crate::arithmetic::Chance;
+use crate::balance;
 use crate::cascade::{self, CascadeError, CascadeTraining, Row};
 use crate::grams::{GramBag, GramTraining, GramWeights, train as train_grams};
 use crate::payload::Progress;
@@ -181,7 +182,9 @@ pub fn visits(records: &[Record], seed: u64) -> Vec<Visit> {
     // What is asked for again and again says no more than once.
     let mut seen = HashSet::new();
     visits.retain(|visit| seen.insert((visit.is_attack, visit.path.clone(), visit.client.clone())));
-    balance(&mut visits);
+    let rows: Vec<_> = visits.iter().map(|visit| (visit.is_attack, &*visit.source, 1.0)).collect();
+    let factors = balance::factors(&rows);
+    visits.iter_mut().zip(factors).for_each(|(visit, factor)| visit.weight = factor);
     visits
 }
 
@@ -208,27 +211,6 @@ fn role(record: &Record) -> Role {
         }
         (Some(Label::Attack), false) if record.class == "probe_path" => Role::Path(true),
         _ => Role::None,
-    }
-}
-
-/// Both classes weigh the same, and a source as the root of its size.
-fn balance(visits: &mut [Visit]) {
-    let mut sizes: std::collections::BTreeMap<(bool, String), f32> = std::collections::BTreeMap::new();
-    for visit in visits.iter() {
-        *sizes.entry((visit.is_attack, visit.source.clone())).or_default() += 1.0;
-    }
-    let mut roots = [0.0_f32; 2];
-    for ((is_attack, _), size) in &sizes {
-        if let Some(root) = roots.get_mut(usize::from(*is_attack)) {
-            *root += size.sqrt();
-        }
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a count")]
-    let half = visits.len() as f32 / 2.0;
-    for visit in visits {
-        let size = sizes.get(&(visit.is_attack, visit.source.clone())).copied().unwrap_or(1.0);
-        let root = roots.get(usize::from(visit.is_attack)).copied().unwrap_or(1.0);
-        visit.weight = half / (size.sqrt() * root);
     }
 }
 

@@ -51,9 +51,10 @@ impl Material {
 }
 
 impl Material {
-    /// Forgets one tool of the recordings, to judge by what never saw it.
-    pub fn leave_out(&mut self, tool: &str) {
-        let is_other = |source: &str, class: &str| source != "traffic" || class != tool;
+    /// Forgets one corpus, or one tool of the recordings, to judge by what never saw it.
+    pub fn leave_out(&mut self, name: &str) {
+        let is_other = |source: &str, class: &str| source != name && (source != "traffic" || class != name);
+        self.bags.retain(|bag| is_other(&bag.source, &bag.class));
         self.visits.retain(|visit| is_other(&visit.source, &visit.class));
         self.sessions.retain(|one| is_other(&one.source, &one.class));
     }

@@ -12,6 +12,7 @@ use sunbeam_report::measures::{Ranking, Scored};
 
 use crate::cascade::{self, CascadeError, CascadeTraining, Row};
 use crate::ddos;
+use crate::engine::Engine;
 use crate::payload::Progress;
 use crate::scanner::{self, ScannerTraining, Visit};
 use crate::windows::Sighting;
@@ -25,6 +26,8 @@ pub struct Sweep {
     pub seeds: Vec<u64>,
     /// The input's place.
     pub column: usize,
+    /// What computes.
+    pub engine: Engine,
 }
 
 /// Rates of one way of scoring, in this order: at one benign row of 1,000, and of 100.
@@ -164,7 +167,8 @@ fn sweep_over(
     let mut swept = Swept::default();
     let all = sweep.weights.len() * sweep.seeds.len();
     for seed in &sweep.seeds {
-        let (rows, training) = rows_of(*seed, progress);
+        let (rows, mut training) = rows_of(*seed, progress);
+        training.perceptron.engine = sweep.engine;
         let attacks = rows.validation.iter().filter(|row| row.is_attack).count();
         swept.rows = [rows.validation.len() - attacks, attacks];
         if swept.rows.contains(&0) {
@@ -271,7 +275,8 @@ mod tests {
     }
 
     fn swept(weights: &[f32]) -> Swept {
-        let sweep = Sweep { weights: weights.to_vec(), seeds: vec![1, 2], column: request_features::COOKIES };
+        let column = request_features::COOKIES;
+        let sweep = Sweep { weights: weights.to_vec(), seeds: vec![1, 2], column, engine: Engine::Native };
         let training = ScannerTraining::new(1).cascade;
         sweep_over(&sweep, &mut |_, _, _| (), |_, _| (rows(), training)).unwrap()
     }
@@ -318,7 +323,7 @@ mod tests {
     #[test]
     fn one_class_is_refused() {
         let one = || Rows { validation: Vec::new(), ..rows() };
-        let sweep = Sweep { weights: vec![1.0], seeds: vec![1], column: 0 };
+        let sweep = Sweep { weights: vec![1.0], seeds: vec![1], column: 0, engine: Engine::Native };
         let training = ScannerTraining::new(1).cascade;
         let refused = sweep_over(&sweep, &mut |_, _, _| (), |_, _| (one(), training));
         assert_eq!(refused, Err(CascadeError::OneClass { rows: 0 }));

@@ -145,11 +145,12 @@ fn sessions(root: &Path, recorder: &mut Recorder) -> Result<()> {
 const SCANNERS: [&str; 6] = ["dirb", "ffuf", "gobuster", "probes", "sqlmap", "wapiti"];
 
 /// Kinds of visitors, as their recordings are called.
-const VISITORS: [&str; 10] = [
+const VISITORS: [&str; 11] = [
     "api-client",
     "api-poller",
     "chromium",
     "crawler",
+    "crowd",
     "feed-reader",
     "file-client",
     "link-preview",

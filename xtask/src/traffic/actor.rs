@@ -10,6 +10,7 @@ use tokio::runtime;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::CROWD;
 use super::chance::Chance;
 use super::client::Client;
 use super::node::Node;
@@ -31,7 +32,7 @@ pub(super) type Doing = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 pub(super) fn act(node: &Node, actors: &[Actor], most: Duration) -> Result<Vec<(String, String)>> {
     let addresses = (1..=u8::MAX).map(|last| IpAddr::from(Ipv4Addr::new(127, 0, 1, last)));
     let cast: Vec<_> = actors.iter().zip(addresses).collect();
-    perform(node, cast.iter().copied(), most)?;
+    perform(node, 1, cast.iter().copied(), most)?;
     Ok(cast.iter().map(|(actor, address)| (address.to_string(), actor.name.to_owned())).collect())
 }
 
@@ -43,15 +44,33 @@ pub(super) fn act_together(
     most: Duration,
 ) -> Result<Vec<(String, String)>> {
     let address = IpAddr::from(Ipv4Addr::new(127, 0, 2, 1));
-    perform(node, actors.iter().cycle().take(count).map(|actor| (actor, address)), most)?;
+    perform(node, 1, actors.iter().cycle().take(count).map(|actor| (actor, address)), most)?;
     Ok(vec![(address.to_string(), "all".to_owned())])
 }
 
-fn perform<'a>(node: &Node, cast: impl Iterator<Item = (&'a Actor, IpAddr)>, most: Duration) -> Result<()> {
+/// A crowd: chance goes on for each where it left off in the crowd before.
+pub(super) fn act_as_crowd(
+    node: &Node,
+    lists: &[&[Actor]],
+    number: u8,
+    most: Duration,
+) -> Result<Vec<(String, String)>> {
+    let addresses = (1..=CROWD).map(|last| IpAddr::from(Ipv4Addr::new(127, 1, number, last)));
+    let cast: Vec<_> = lists.iter().copied().flatten().cycle().zip(addresses).collect();
+    perform(node, 1 + u64::from(number) * u64::from(CROWD), cast.iter().copied(), most)?;
+    Ok(cast.iter().map(|(actor, address)| (address.to_string(), actor.name.to_owned())).collect())
+}
+
+fn perform<'a>(
+    node: &Node,
+    seed: u64,
+    cast: impl Iterator<Item = (&'a Actor, IpAddr)>,
+    most: Duration,
+) -> Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut acting = JoinSet::new();
-        for (seed, (actor, address)) in (1..).zip(cast) {
+        for (seed, (actor, address)) in (seed..).zip(cast) {
             let client = Client::new(address, node.address());
             acting.spawn(timeout(most, (actor.act)(client, Chance::new(seed))));
         }

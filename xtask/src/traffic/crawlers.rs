@@ -37,7 +37,7 @@ pub(super) const GENERATORS: &[Generator] = &[
     },
 ];
 
-const POLITE: &[Actor] = &[
+pub(super) const POLITE: &[Actor] = &[
     Actor { name: "googlebot", act: |client, chance| Box::pin(crawl(client, chance, GOOGLE, 1000)) },
     Actor { name: "bingbot", act: |client, chance| Box::pin(crawl(client, chance, BING, 1000)) },
     Actor { name: "duckduckbot", act: |client, chance| Box::pin(crawl(client, chance, DUCK, 1000)) },
@@ -54,7 +54,7 @@ const QUICK: &[Actor] = &[
     Actor { name: "applebot", act: |client, chance| Box::pin(crawl(client, chance, APPLE, 300)) },
 ];
 
-const FEEDS: &[Actor] = &[
+pub(super) const FEEDS: &[Actor] = &[
     Actor {
         name: "feedly",
         act: |client, _| {
@@ -73,7 +73,7 @@ const FEEDS: &[Actor] = &[
     },
 ];
 
-const PREVIEWS: &[Actor] = &[
+pub(super) const PREVIEWS: &[Actor] = &[
     Actor {
         name: "slack",
         act: |client, chance| {

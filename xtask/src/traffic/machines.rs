@@ -44,7 +44,7 @@ pub(super) const GENERATORS: &[Generator] = &[
     },
 ];
 
-const SLOW_POLLERS: &[Actor] = &[
+pub(super) const SLOW_POLLERS: &[Actor] = &[
     Actor {
         name: "own-agent",
         act: |client, _| Box::pin(poll(client, "StockSync/2.3 (+ops@example.org)", 1000)),
@@ -54,13 +54,13 @@ const SLOW_POLLERS: &[Actor] = &[
     Actor { name: "without-agent", act: |client, _| Box::pin(poll(client, "", 900)) },
 ];
 
-const QUICK_POLLERS: &[Actor] = &[
+pub(super) const QUICK_POLLERS: &[Actor] = &[
     Actor { name: "own-agent", act: |client, _| Box::pin(poll(client, "PriceBoard/1.0", 250)) },
     Actor { name: "python", act: |client, _| Box::pin(poll(client, "python-requests/2.32.3", 250)) },
     Actor { name: "node", act: |client, _| Box::pin(poll(client, "axios/1.7.9", 250)) },
 ];
 
-const MONITORS: &[Actor] = &[
+pub(super) const MONITORS: &[Actor] = &[
     Actor {
         name: "load-balancer",
         act: |client, _| Box::pin(check(client, "GET", "/healthz", "ELB-HealthChecker/2.0")),
@@ -90,7 +90,7 @@ const MONITORS: &[Actor] = &[
     },
 ];
 
-const MOBILE: &[Actor] = &[
+pub(super) const MOBILE: &[Actor] = &[
     Actor {
         name: "iphone",
         act: |client, chance| {
@@ -113,7 +113,7 @@ const BATCH: &[Actor] = &[
     Actor { name: "event-sender", act: |client, _| Box::pin(send_events(client)) },
 ];
 
-const FILES: &[Actor] = &[
+pub(super) const FILES: &[Actor] = &[
     Actor { name: "webdav", act: |client, _| Box::pin(mount(client, "gvfs/1.54.0")) },
     Actor {
         name: "sync",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{Label, file, generators};
+use super::{How, Label, Run, file, generators};
 
 /// `manifest.json` beside the raw lines.
 pub(super) struct Manifest {
@@ -31,11 +31,13 @@ impl Manifest {
         Ok(fs::write(&self.path, serde_json::to_string_pretty(&self.entries)?)?)
     }
 
-    /// All runs, in the order of the tables; none unless all were recorded.
+    /// All runs that are committed, in the order of the tables; none unless all were recorded.
     pub(super) fn complete(self) -> Option<Vec<Entry>> {
         let mut known: BTreeMap<_, _> =
             self.entries.into_iter().map(|entry| (entry.file.clone(), entry)).collect();
-        let files = generators().flat_map(|generator| generator.runs.iter().map(|run| file(generator, run)));
+        let is_kept = |run: &&Run| !matches!(run.how, How::Crowd(..));
+        let files = generators()
+            .flat_map(|generator| generator.runs.iter().filter(is_kept).map(|run| file(generator, run)));
         files.map(|file| known.remove(&file)).collect()
     }
 }

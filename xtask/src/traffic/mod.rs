@@ -12,6 +12,7 @@ mod browser;
 mod chance;
 mod client;
 mod crawlers;
+mod crowds;
 mod floods;
 mod machines;
 mod manifest;
@@ -44,6 +45,7 @@ const GENERATORS: &[&[Generator]] = &[
     people::GENERATORS,
     machines::GENERATORS,
     crawlers::GENERATORS,
+    crowds::GENERATORS,
     floods::GENERATORS,
     scanners::GENERATORS,
     attackers::GENERATORS,
@@ -84,7 +86,13 @@ enum How {
     Actors(&'static [Actor]),
     /// All from one address.
     OneAddress(&'static [Actor], usize),
+    /// [`CROWD`] clients of our own, taken from the lists in turn, each from an address of its own; others in each of
+    /// the numbered crowds. Not committed.
+    Crowd(&'static [&'static [Actor]], u8),
 }
+
+/// Clients of a crowd.
+const CROWD: u8 = 250;
 
 /// What a recording is known to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,6 +192,7 @@ impl Scene<'_> {
             }
             How::Actors(actors) => actor::act(&self.node, actors, most)?,
             How::OneAddress(actors, count) => actor::act_together(&self.node, actors, count, most)?,
+            How::Crowd(lists, number) => actor::act_as_crowd(&self.node, lists, number, most)?,
         };
         let seconds = begun.elapsed().as_secs_f64();
         let file = file(generator, run);

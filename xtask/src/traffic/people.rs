@@ -41,7 +41,7 @@ pub(super) const GENERATORS: &[Generator] = &[
     },
 ];
 
-const CALM: &[Actor] = &[
+pub(super) const CALM: &[Actor] = &[
     Actor { name: "reader", act: |client, chance| Box::pin(read(Visitor::new(client, chance), 5)) },
     Actor { name: "reader-by-search", act: |client, chance| Box::pin(read_from_search(client, chance)) },
     Actor { name: "searcher", act: |client, chance| Box::pin(search(Visitor::new(client, chance))) },
@@ -52,7 +52,7 @@ const CALM: &[Actor] = &[
     Actor { name: "reader-again", act: |client, chance| Box::pin(return_visit(client, chance)) },
 ];
 
-const BRISK: &[Actor] = &[
+pub(super) const BRISK: &[Actor] = &[
     Actor { name: "shopper", act: |client, chance| Box::pin(shop(Visitor::new(client, chance))) },
     Actor { name: "reloader", act: |client, chance| Box::pin(reload(Visitor::new(client, chance))) },
     Actor { name: "tab-opener", act: |client, chance| Box::pin(open_tabs(Visitor::new(client, chance))) },
@@ -61,7 +61,7 @@ const BRISK: &[Actor] = &[
     Actor { name: "forgetful", act: |client, chance| Box::pin(forget_password(client, chance)) },
 ];
 
-const PRIVATE: &[Actor] = &[
+pub(super) const PRIVATE: &[Actor] = &[
     Actor { name: "ad-blocker", act: |client, chance| Box::pin(read(Visitor::private(client, chance), 6)) },
     Actor {
         name: "no-cookies",

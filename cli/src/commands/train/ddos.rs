@@ -33,7 +33,7 @@ impl Run for TrainDdos {
 
     fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         let Training { seed, epochs, hidden_dim, .. } = self.training;
-        let set = self.training.begin()?;
+        let (set, engine) = self.training.begin()?;
         let by_rules = labelled_by_rules(&set.records);
         let (records, _) = in_order(set.records);
         let sessions = suite::sessions(&records);
@@ -43,6 +43,7 @@ impl Run for TrainDdos {
         let mut training = DdosTraining::new(seed);
         training.cascade.perceptron.epochs = usize::from(epochs);
         training.cascade.perceptron.hidden = usize::from(hidden_dim);
+        training.cascade.perceptron.engine = engine;
         let mut steps = Steps::new("training");
         steps.tell("all sessions", 0, STEPS);
         let model = trained(ddos::train_on_all(&sessions, &training))?;
@@ -53,7 +54,11 @@ impl Run for TrainDdos {
         let outcome = Outcome {
             detector: Detector::Ddos,
             seed,
-            about: vec![("epochs", epochs.to_string()), ("hidden", hidden_dim.to_string())],
+            about: vec![
+                ("epochs", epochs.to_string()),
+                ("hidden", hidden_dim.to_string()),
+                ("engine", engine.as_str().to_owned()),
+            ],
             scores: unseen.scores(),
             notes: notes(&unseen, by_rules),
             parts: unseen.parts,

@@ -3,6 +3,7 @@
 
 mod card;
 mod ddos;
+mod engine;
 mod outcome;
 mod pile;
 mod scanner;
@@ -12,9 +13,12 @@ use std::path::PathBuf;
 
 pub(super) use card::{Origin, Written, card, folder, origin, today, write, write_model};
 pub(super) use ddos::TrainDdos;
+pub(super) use engine::Engine;
 pub(super) use pile::{DataSet, Pile};
 pub(super) use scanner::TrainScanner;
 pub(super) use steps::Steps;
+
+use sunbeam_trainer::engine::Engine as Computes;
 
 use crate::exit::CliError;
 
@@ -41,24 +45,12 @@ struct Training {
     engine: Engine,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Engine {
-    /// The trainer of this program: the same bytes on every machine
-    #[default]
-    Native,
-    /// The framework `burn`, in builds that have it
-    Burn,
-}
-
 impl Training {
     /// Everything that can be refused before anything is trained.
-    fn begin(&self) -> Result<DataSet, CliError> {
-        if self.engine == Engine::Burn {
-            return Err(CliError::usage("this build has no `training` feature")
-                .hint("`--engine native` trains without it, on the processor"));
-        }
+    fn begin(&self) -> Result<(DataSet, Computes), CliError> {
+        let engine = self.engine.ready()?;
         let set = DataSet::read(&self.dataset)?;
         folder(&self.output_dir)?;
-        Ok(set)
+        Ok((set, engine))
     }
 }

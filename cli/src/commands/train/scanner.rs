@@ -6,6 +6,7 @@ use sunbeam_datasets::{Label, Record};
 use sunbeam_ensemble::{Detector, Model, ScannerModel, probability};
 use sunbeam_report::Evaluation;
 use sunbeam_report::measures::Scored;
+use sunbeam_trainer::engine::Engine;
 use sunbeam_trainer::evaluation::{self, PayloadEvaluation};
 use sunbeam_trainer::payload::{self, Bag, PayloadTraining};
 use sunbeam_trainer::scanner::{ScannerTraining, Visit};
@@ -40,11 +41,11 @@ impl Run for TrainScanner {
 
     fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         let Training { seed, epochs, hidden_dim, .. } = self.training;
-        let mut set = self.training.begin()?;
+        let (mut set, engine) = self.training.begin()?;
         let by_rules = labelled_by_rules(&set.records);
         set.records = checked(set.records)?;
         let (bags, visits) = (suite::bags(&set.records, seed), suite::visits(&set.records, seed));
-        let model = self.train(&bags, &visits)?;
+        let model = self.train(&bags, &visits, engine)?;
         let texts = evaluation::payload(&model.payload, &bags);
         let outcome = Outcome {
             detector: Detector::Scanner,
@@ -53,6 +54,7 @@ impl Run for TrainScanner {
                 ("epochs", epochs.to_string()),
                 ("hidden", hidden_dim.to_string()),
                 ("cookie_weight", self.cookie_weight.to_string()),
+                ("engine", engine.as_str().to_owned()),
             ],
             scores: scores(&texts),
             parts: vec![("texts", texts.parts), ("requests", evaluation::scanner(&model, &visits))],
@@ -67,12 +69,13 @@ impl Run for TrainScanner {
 }
 
 impl TrainScanner {
-    fn train(&self, bags: &[Bag], visits: &[Visit]) -> Result<ScannerModel, CliError> {
+    fn train(&self, bags: &[Bag], visits: &[Visit], engine: Engine) -> Result<ScannerModel, CliError> {
         both_classes(bags)?;
         let mut training = ScannerTraining::new(self.training.seed);
         training.cookie_weight = self.cookie_weight;
         training.cascade.perceptron.epochs = usize::from(self.training.epochs);
         training.cascade.perceptron.hidden = usize::from(self.training.hidden_dim);
+        training.cascade.perceptron.engine = engine;
         let of_texts = PayloadTraining::new(self.training.seed);
         let mut steps = Steps::new("training");
         suite::train_scanner_as(bags, visits, &of_texts, &training, &mut |step, at, of| {

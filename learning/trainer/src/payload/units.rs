@@ -2,12 +2,13 @@
 //! Records as bags of units: an attack sits in one of them, which is not said; a benign record's are all benign
 //! (multiple-instance learning, Dietterich et al. 1997).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use sunbeam_datasets::{BodyKind, Label, Record};
 use sunbeam_features::canonical::{self, UnitKind, UnitSource, each_unit};
 use sunbeam_features::payload::{Facts, each_piece, is_plain, read};
 
+use crate::balance;
 use crate::sides::{Side, side};
 
 /// A unit, read.
@@ -82,40 +83,19 @@ pub(crate) fn unit_source(record: &Record) -> UnitSource<'_> {
 /// Whose benign records were collected because they deceive.
 const HARD_SOURCES: [&str; 3] = ["libinj_fp", "mgm", "own_benign"];
 
-/// All bags, those of the same texts once: a hundred copies of an attack say no more than one.
+/// All bags that weigh something, those of the same texts once: a hundred copies of an attack say no more than one.
 pub fn bags_of(records: impl Iterator<Item = Record>) -> Vec<Bag> {
     let mut seen: HashSet<(bool, Vec<u8>)> = HashSet::new();
     let mut bags = Vec::new();
     for record in records {
-        let Some(bag) = bag_of(&record) else { continue };
+        let Some(bag) = bag_of(&record).filter(|bag| bag.weight > 0.0) else { continue };
         let key: Vec<u8> = bag.texts.iter().flat_map(|text| text.facts.symbols.iter().copied()).collect();
         if key.is_empty() || seen.insert((bag.is_attack, key)) {
             bags.push(bag);
         }
     }
-    balance(&mut bags);
+    let rows: Vec<_> = bags.iter().map(|bag| (bag.is_attack, &*bag.source, f64::from(bag.weight))).collect();
+    let factors = balance::factors(&rows);
+    bags.iter_mut().zip(factors).for_each(|(bag, factor)| bag.weight *= factor);
     bags
-}
-
-/// Both classes weigh the same, and a source as the root of its size: a large one must not be all there is.
-fn balance(bags: &mut [Bag]) {
-    let mut sizes: BTreeMap<(bool, String), f64> = BTreeMap::new();
-    for bag in bags.iter() {
-        *sizes.entry((bag.is_attack, bag.source.clone())).or_default() += f64::from(bag.weight);
-    }
-    let mut roots = [0.0_f64; 2];
-    for ((is_attack, _), size) in &sizes {
-        if let Some(root) = roots.get_mut(usize::from(*is_attack)) {
-            *root += size.sqrt();
-        }
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a count")]
-    let half = bags.len() as f64 / 2.0;
-    for bag in bags {
-        let size = sizes.get(&(bag.is_attack, bag.source.clone())).copied().unwrap_or(1.0);
-        let root = roots.get(usize::from(bag.is_attack)).copied().unwrap_or(1.0);
-        #[expect(clippy::cast_possible_truncation, reason = "a weight")]
-        let share = (half / (size.sqrt() * root)) as f32;
-        bag.weight *= share;
-    }
 }
