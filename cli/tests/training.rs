@@ -148,7 +148,7 @@ fn learning_a_site_lets_its_people_be_and_still_stops_attacks() {
     assert_eq!(scanner["verdict"], "better", "{learned}");
     let share = |of: &str, who: &str| scanner[of][who]["share"].as_f64().unwrap();
     let (before, after) = (share("benign", "stopped_in_use"), share("benign", "stopped_by_the_candidate"));
-    assert!(before > 0.2 && after < before / 2.0, "{before} {after}");
+    assert!(before > 0.2 && after < before * 0.6, "{before} {after}");
     assert!(share("attack", "stopped_by_the_candidate") > 0.99, "{scanner}");
     for row in scanner["robustness"].as_array().unwrap() {
         assert_eq!(row["stopped"], row["stopped_then"], "{row}");

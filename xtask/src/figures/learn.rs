@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures of learning (parts: accuracy, sessions, kernels, training, replay, cpu): how right the models are on what they
+//! Figures of learning (parts: accuracy, sessions, sites, kernels, training, replay, cpu): how right the models are on what they
 //! have not seen, what they cost, and how long training and replays take.
 
 use std::collections::BTreeMap;
 use std::env;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -44,6 +45,9 @@ pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
     }
     if recorder.wants("sessions") {
         sessions(root, recorder)?;
+    }
+    if recorder.wants("sites") {
+        sites(root, recorder)?;
     }
     if recorder.wants("replay") {
         replay(root, recorder)?;
@@ -160,16 +164,96 @@ const VISITORS: [&str; 11] = [
 ];
 
 fn unseen_tool(root: &Path, raw: &Path, config: &Path, tool: &str) -> Result<(u32, u32)> {
-    let folder = root.join("target/figures-without").join(tool);
-    std::fs::create_dir_all(&folder)?;
-    let trainer = built(root, &["--package", "sunbeam-trainer"], "sunbeam-trainer")?;
-    text_of(Command::new(trainer).arg(root).args(["--without", tool]).arg(&folder))?;
+    let folder = without(root, tool)?;
     let models = [folder.join("scanner.model"), folder.join("ddos.model")];
     let mut lines = Vec::new();
     for file in recordings(raw, |name| name.starts_with(&format!("{tool}-")))? {
         lines.extend(replayed(root, &file, config, &models)?.into_iter().map(|line| line.of(&file)));
     }
     Ok(caught_early(lines.iter()))
+}
+
+/// Corpora of what people asked of real sites, each learned by models that have not seen it.
+const SITES: [&str; 3] = ["openappsec_legit", "grananqvist", "url_brave_top500"];
+
+/// Learning one site by `sunbeam learn`: what is odd for one application (HTTP CSIC 2010, by groups), and how many benign
+/// requests of a later part are doubted before and after.
+fn sites(root: &Path, recorder: &mut Recorder) -> Result<()> {
+    let told = learned(root, "csic_dec", None, &[])?;
+    for (whose, note) in [("in_use", "the model that ships"), ("candidate", "learned")] {
+        let (auc, found) = if whose == "candidate" { (">= 0.985", ">= 85") } else { ("", "") };
+        let rank =
+            |what: &str| number(&told, &format!("/detectors/scanner/ranking_of_the_log/{whose}/{what}"));
+        recorder.note(&format!("CSIC as one application, {note}: AUC"), rank("auc")?, "", auc)?;
+        let name = format!("CSIC as one application, {note}: attacks found at one benign request of 100");
+        recorder.note(&name, 100.0 * rank("at_one_percent")?, "%", found)?;
+    }
+    for site in SITES {
+        let folder = without(root, site)?;
+        let models = [folder.join("scanner.model"), folder.join("ddos.model")];
+        let told = learned(root, site, Some(0), &models)?;
+        for (label, what) in [("benign", "benign requests doubted"), ("attack", "attacks found")] {
+            for (when, by) in [("before", "in_use"), ("after", "by_the_candidate")] {
+                let share = number(&told, &format!("/detectors/scanner/{label}/stopped_{by}/share"))?;
+                recorder.note(
+                    &format!("{site} as a site, {what} {when} learning"),
+                    100.0 * share,
+                    "%",
+                    "",
+                )?;
+            }
+        }
+        let verdict = told.pointer("/detectors/scanner/verdict").and_then(Value::as_str);
+        let name = format!("{site} as a site: the candidate is better on both sides");
+        recorder.note(&name, f64::from(u8::from(verdict == Some("better"))), "", ">= 1")?;
+    }
+    Ok(())
+}
+
+fn number(told: &Value, at: &str) -> Result<f64> {
+    told.pointer(at).and_then(Value::as_f64).with_context(|| format!("`learn` does not say {at}"))
+}
+
+/// What `learn` says of the records of one corpus, those of a label or all.
+fn learned(root: &Path, source: &str, label: Option<u8>, models: &[PathBuf]) -> Result<Value> {
+    let log = root.join("target/figures-site.jsonl");
+    let packed = std::fs::File::open(corpora()?.join("requests.jsonl.zst"))?;
+    let mut kept = String::new();
+    for line in BufReader::new(zstd::Decoder::new(packed)?).lines() {
+        let line = line?;
+        let record: Corpus = serde_json::from_str(&line)?;
+        if record.src == source && label.is_none_or(|label| record.label == label) {
+            kept.push_str(&line);
+            kept.push('\n');
+        }
+    }
+    std::fs::write(&log, kept)?;
+    let mut command = Command::new(built(root, &["--package", "sunbeam-cli"], "sunbeam")?);
+    command.args(["-o", "json", "learn", "--input"]).arg(&log);
+    command.arg("--output-dir").arg(root.join("target/figures-learned"));
+    for model in models {
+        command.arg("--model").arg(model);
+    }
+    // 1 says that the candidate is not better, which is a figure too.
+    let output = command.output()?;
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("`learn` failed: {}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Of a line of the corpora.
+#[derive(Deserialize)]
+struct Corpus {
+    src: String,
+    label: u8,
+}
+
+/// Models that have not seen a corpus or a tool.
+fn without(root: &Path, name: &str) -> Result<PathBuf> {
+    let folder = root.join("target/figures-without").join(name);
+    std::fs::create_dir_all(&folder)?;
+    let trainer = built(root, &["--package", "sunbeam-trainer"], "sunbeam-trainer")?;
+    text_of(Command::new(trainer).arg(root).args(["--without", name]).arg(&folder))?;
+    Ok(folder)
 }
 
 fn recordings(raw: &Path, is_wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {

@@ -144,7 +144,9 @@ impl Duel {
         let [old_benign, new_benign] = self.benign_stopped();
         let is_robust = self.robustness.iter().all(Robustness::holds);
         let [old_found, new_found] = self.stopped(|sample| sample.is_attack && !sample.is_known);
-        let is_within = new_benign <= old_benign.max(self.benign() / BENIGN_ONE_OF);
+        let allowed = self.benign() / BENIGN_ONE_OF;
+        // One more is within chance, where any is allowed.
+        let is_within = new_benign <= old_benign.max(allowed + allowed.min(1));
         let is_much = new_found > old_found + self.attacks() / MUCH;
         let is_won = new + slack >= old
             && (new_benign < old_benign
@@ -203,9 +205,9 @@ mod tests {
         assert_eq!(known.outcome(), Outcome::NothingToMend);
         assert_eq!(won.by_source().get(&(true, "a")), Some(&(500, [500, 499])));
         let benign: Vec<[f64; 2]> =
-            (0..2000).map(|at| if at < 2 { [-1.0, 1.0] } else { [-1.0, -1.0] }).collect();
+            (0..1999).map(|at| if at < 2 { [-1.0, 1.0] } else { [-1.0, -1.0] }).collect();
         let mut more = duel(&benign, &[[-1.0, 1.0], [1.0, 1.0]]);
-        assert_eq!(more.outcome(), Outcome::Better, "two of 2,000 for half of the attacks");
+        assert_eq!(more.outcome(), Outcome::Better, "two of 1,999 for half of the attacks");
         more.samples
             .iter_mut()
             .filter(|sample| !sample.is_attack)

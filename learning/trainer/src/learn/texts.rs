@@ -12,7 +12,7 @@ use super::duel::{Duel, Robustness, Sample};
 use crate::application;
 use crate::boosting::Growing;
 use crate::payload::{self, Bag, own_records};
-use crate::sides::{Side, side};
+use crate::sides::{Side, fold, side};
 
 /// What came of it.
 pub(super) struct Texts {
@@ -22,12 +22,15 @@ pub(super) struct Texts {
 }
 
 /// Texts of our own of each template.
-const OF_EACH: usize = 60;
+const OF_EACH: usize = 200;
+/// How much what others taught weighs beside the site: of a few trees most would else be about the site alone.
+const ATTACKS: f32 = 3.0;
 /// A few trees that go far, for a site has little to say.
 const GROWING: Growing = Growing { rate: 0.3, ridge: 8.0, ignored: 0 };
 
 /// Learns from the earlier stretch, attacks of our own and `general`; judged is the later stretch, and what of the
-/// others is on the other side. What is judged is no copy of what was learned.
+/// others is on the other side, but for half of that, by which it is found how far learning may go. What is judged is no
+/// copy of what was learned.
 pub(super) fn learn(
     earlier: &[&Record],
     latest: &[&Record],
@@ -49,15 +52,20 @@ pub(super) fn learn(
     let once = |record: &Record| Record { weight_percent: record.weight_percent.min(100), ..record.clone() };
     let mut bags = payload::bags_of(trusted.iter().filter(is_taught).copied().map(once));
     spread(&mut bags, in_use_of_texts);
-    bags.extend(others.into_iter().filter(|bag| bag.side == Side::Train));
+    let (learned, others): (Vec<Bag>, Vec<Bag>) = others.into_iter().partition(|bag| bag.side == Side::Train);
+    bags.extend(learned.into_iter().map(|bag| Bag { weight: bag.weight * ATTACKS, ..bag }));
+    let unknown: Vec<Bag> =
+        others.into_iter().filter(|bag| bag.is_attack && !is_judged(&bag.group)).collect();
     let model = ScannerModel {
-        payload: payload::adapt(in_use_of_texts, &bags, &GROWING),
+        payload: payload::adapt(in_use_of_texts, &bags, &unknown, &GROWING),
         application,
         ..in_use.clone()
     };
 
-    let is_for_judging =
-        |record: &&Record| record.label == Some(Label::Attack) && side(&record.group) == Side::Validation;
+    let is_for_judging = |record: &&Record| {
+        let is_unknown = record.label == Some(Label::Attack) && side(&record.group) == Side::Validation;
+        is_unknown && is_judged(&record.group)
+    };
     let of_others = own.iter().chain(general.iter().copied()).filter(is_for_judging);
     let mut judged: Vec<&Record> = latest.iter().copied().chain(of_others).collect();
     judged.retain(|record| known.insert(request_key(record)));
@@ -65,6 +73,11 @@ pub(super) fn learn(
     judged.retain(is_trusted);
     let distrusted = distrusted.len() + unseen - judged.len();
     Texts { duel: duel(&judged, in_use, &model), model, distrusted }
+}
+
+/// Half of the groups of the other side.
+fn is_judged(group: &str) -> bool {
+    fold(group, 2) == 0
 }
 
 /// What is odd for this application, from what somebody labelled: a rule of thumb knows nothing of it. That in use where

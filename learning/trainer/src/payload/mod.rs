@@ -129,35 +129,25 @@ fn gate(folds: &[PayloadModel], bags: &[&Bag]) -> i32 {
 }
 
 /// Teaches a model a site's own ways: trees that are added to its forest, grown from bags of that site and attacks of all
-/// kinds. Doubt begins where it did: what the site is like may lower scores, or raise them, as far as no more attacks are
-/// forgotten than one of [`FORGOTTEN_ONE_OF`]; how many would be is seen on attacks that were left out.
-pub fn adapt(model: &PayloadModel, bags: &[Bag], growing: &Growing) -> PayloadModel {
+/// kinds. Doubt begins where it did: what the site is like may lower scores, or raise them, as far as of `attacks`, from
+/// which neither the model nor its trees have learned, no more are forgotten than one of [`FORGOTTEN_ONE_OF`].
+pub fn adapt(model: &PayloadModel, bags: &[Bag], attacks: &[Bag], growing: &Growing) -> PayloadModel {
     let plain = PayloadModel { site: Forest::NONE, ..model.clone() };
-    let is_attack = |bag: &&Bag| bag.is_attack && bag.weight > 0.0;
-    let attacks = bags.iter().filter(is_attack).count();
-    let mut forgotten = [0; STRENGTHS];
-    for part in 0..FOLDS {
-        let is_left_out = |bag: &Bag| bag.is_attack && fold(&bag.group, FOLDS) == part;
-        let partial = grown(&plain, bags.iter().filter(|bag| !is_left_out(bag)), growing);
-        for (count, strength) in forgotten.iter_mut().zip(1..) {
-            let model = weakened(&partial, strength);
-            let is_forgotten =
-                |bag: &&Bag| score(&plain, bag) >= plain.doubtful && score(&model, bag) < plain.doubtful;
-            let left_out = bags.iter().filter(is_attack).filter(|bag| is_left_out(bag));
-            *count += left_out.filter(is_forgotten).count();
-        }
-    }
-    let strength = forgotten.iter().rposition(|count| *count <= attacks / FORGOTTEN_ONE_OF);
-    let whole = grown(&plain, bags.iter(), growing);
-    strength.and_then(|at| i16::try_from(at + 1).ok()).map_or(plain, |strength| weakened(&whole, strength))
+    let whole = grown(&plain, bags, growing);
+    let found: Vec<&Bag> = attacks.iter().filter(|bag| score(&plain, bag) >= plain.doubtful).collect();
+    let is_kept = |model: &PayloadModel| {
+        let forgotten = found.iter().filter(|bag| score(model, bag) < model.doubtful).count();
+        forgotten <= found.len() / FORGOTTEN_ONE_OF
+    };
+    (1..=STRENGTHS).rev().map(|strength| weakened(&whole, strength)).find(is_kept).unwrap_or(plain)
 }
 
 /// Of attacks, one of so many may be let go for a site's sake.
-const FORGOTTEN_ONE_OF: usize = 1000;
-/// In eighths.
-const STRENGTHS: usize = 8;
+const FORGOTTEN_ONE_OF: usize = 300;
+/// How strong a site's trees may be: in sixteenths.
+const STRENGTHS: i16 = 16;
 
-fn grown<'a>(plain: &PayloadModel, bags: impl Iterator<Item = &'a Bag>, growing: &Growing) -> PayloadModel {
+fn grown(plain: &PayloadModel, bags: &[Bag], growing: &Growing) -> PayloadModel {
     let (mut samples, mut logits) = (Samples::new(), Vec::new());
     for bag in bags {
         let mut seen: Vec<_> = bag.texts.iter().map(|text| (plain.read(&text.facts), text)).collect();
@@ -174,12 +164,12 @@ fn grown<'a>(plain: &PayloadModel, bags: impl Iterator<Item = &'a Bag>, growing:
     PayloadModel { site: Forest { base: 0, ..site }, ..plain.clone() }
 }
 
-/// With a site's trees at so many eighths.
+/// With a site's trees at so many sixteenths.
 fn weakened(model: &PayloadModel, strength: i16) -> PayloadModel {
     let mut weakened = model.clone();
     for leaf in weakened.site.leaves.iter_mut().flatten() {
-        let eighths = i32::from(*leaf) * i32::from(strength) / 8;
-        *leaf = i16::try_from(eighths).unwrap_or(*leaf);
+        let part = i32::from(*leaf) * i32::from(strength) / i32::from(STRENGTHS);
+        *leaf = i16::try_from(part).unwrap_or(*leaf);
     }
     weakened
 }
