@@ -32,6 +32,12 @@ impl ApplicationModel {
         self.doubtful != i32::MAX
     }
 
+    /// Whether the numbers are such that training gives: no threshold lies beyond all logits.
+    pub(crate) fn is_possible(&self) -> bool {
+        let is_logit = |number: i32| i64::from(number).abs() <= LOGIT_MAX;
+        !self.is_trained() || (is_logit(self.bias) && is_logit(self.doubtful) && self.scale >= 0)
+    }
+
     /// How odd a part is: a logit in 1/256. A request is as odd as its oddest part.
     pub fn read(&self, part: &Part<'_>) -> i32 {
         let weight = |token: &u32| self.weights.get(token_place(*token)).copied().map_or(0, i32::from);
@@ -101,6 +107,10 @@ mod tests {
             assert_eq!(model.read(&part(tokens)), want, "{tokens:?}");
         }
         assert!(model.is_trained() && !ApplicationModel::NONE.is_trained());
+        assert!(model.is_possible() && ApplicationModel::NONE.is_possible());
+        for (bias, scale, doubtful) in [(0, 0, i32::MIN), (i32::MAX, 0, 0), (0, -1, 0)] {
+            assert!(!ApplicationModel { bias, scale, doubtful, ..model.clone() }.is_possible());
+        }
     }
 
     #[test]

@@ -232,6 +232,11 @@ fn check(model: &Model) -> Result<(), ModelFileError> {
                     what: "what is certain is less than what is doubtful",
                 });
             }
+            if !model.application.is_possible() {
+                return Err(ModelFileError::Numbers {
+                    what: "what is odd for the application is out of range",
+                });
+            }
             &model.cascade
         }
         Model::Ddos(model) => &model.cascade,

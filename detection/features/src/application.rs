@@ -3,7 +3,8 @@
 //! would find odd (a misspelt name, a letter in a number, a page that does not exist) is odd there.
 //!
 //! A request is read in parts: its path, its names together, each name and each value. Every part is a list of tokens;
-//! a part is judged alone, so that innocent parts beside an odd one do not hide it.
+//! a part is judged alone, so that innocent parts beside an odd one do not hide it. Where a body may have been sent that
+//! nobody read, the names together are not known and no part.
 
 use crate::canonical::{Unit, UnitKind, UnitSource, each_unit};
 use crate::payload::{Facts, read};
@@ -72,21 +73,30 @@ const SHAPE_MAX: usize = 12;
 /// Raised by hand when tokens change.
 pub const RULES: u64 = 1;
 
-/// Hands out the parts of a request, the path first, the names together last.
-pub fn each_part(request: &Request<'_>, scratch: &mut Scratch, visit: &mut dyn FnMut(&Part<'_>)) {
+/// Hands out the parts of a request, the path first, the names together last. Whether there are more than
+/// [`crate::canonical::UNITS_MAX`]: what was not looked at may be anything.
+pub fn each_part(request: &Request<'_>, scratch: &mut Scratch, visit: &mut dyn FnMut(&Part<'_>)) -> bool {
     let Scratch { text, facts, tokens } = scratch;
     let mut reader = Reader { method: hash(0, request.method.as_bytes()), ..Reader::default() };
     let units = UnitSource { cookies: b"", ..request.units };
-    each_unit(&units, text, &mut |unit| {
+    let read_units = each_unit(&units, text, &mut |unit| {
         tokens.clear();
         read(unit.value, facts);
         let kind = reader.unit(&unit, facts, tokens);
         let name = if kind == PartKind::Path { b"" } else { unit.name };
         visit(&Part { kind, name, tokens });
     });
-    tokens.clear();
-    reader.names(tokens);
-    visit(&Part { kind: PartKind::Names, name: b"", tokens });
+    if !has_unread_body(request) {
+        tokens.clear();
+        reader.names(tokens);
+        visit(&Part { kind: PartKind::Names, name: b"", tokens });
+    }
+    read_units.truncated
+}
+
+fn has_unread_body(request: &Request<'_>) -> bool {
+    let brings_none = matches!(request.method, "GET" | "HEAD" | "OPTIONS" | "DELETE" | "TRACE");
+    request.units.body.is_empty() && !brings_none
 }
 
 /// What came so far.
@@ -234,10 +244,11 @@ mod tests {
             body_kind: if body.is_empty() { BodyKind::None } else { BodyKind::Form },
         };
         let mut found = Vec::new();
-        each_part(&Request { method, units }, &mut Scratch::default(), &mut |part| {
+        let is_truncated = each_part(&Request { method, units }, &mut Scratch::default(), &mut |part| {
             let name = String::from_utf8_lossy(part.name).into_owned();
             found.push((part.kind, name, part.tokens.to_vec()));
         });
+        assert_eq!(is_truncated, query.len() > 4000, "more than 1,000 units");
         found
     }
 
@@ -283,7 +294,7 @@ mod tests {
                 [0, 0, 1, 0, 0, 0],
             ),
             ("a letter in a number", parts("GET", "/a.php", "id=1b&q=abc", ""), [0, 0, 7, 0, 0, 0]),
-            ("another method", parts("PUT", "/a.php", "id=17&q=abc", ""), [1, 0, 0, 0, 0, 1]),
+            ("another method", parts("DELETE", "/a.php", "id=17&q=abc", ""), [1, 0, 0, 0, 0, 1]),
         ] {
             let found: Vec<usize> = (0..6).map(|at| new_tokens(&usual, &other, at)).collect();
             assert_eq!(found, want, "{name}");
@@ -291,6 +302,10 @@ mod tests {
         let misspelt = parts("GET", "/a.php", "idA=17&q=abc", "");
         assert!(new_tokens(&usual, &misspelt, 1) > 4 && new_tokens(&usual, &misspelt, 5) == 2);
         assert_eq!(new_tokens(&usual, &misspelt, 3), 0);
+        let kinds = |found: &[(PartKind, String, Vec<u32>)]| found.last().map(|(kind, ..)| *kind);
+        assert_eq!(kinds(&parts("POST", "/", "a=1", "")), Some(PartKind::Value), "a body that nobody read");
+        assert_eq!(kinds(&parts("POST", "/", "a=1", "b=1")), Some(PartKind::Names));
+        assert_eq!(kinds(&parts("GET", "/", &"id=1&".repeat(900), "")), Some(PartKind::Names), "too many");
         let without = parts("GET", "/a.php", "id=17&q=", "");
         assert_ne!(without.last(), usual.last(), "a value that is missing");
     }

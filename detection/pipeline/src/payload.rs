@@ -46,25 +46,27 @@ pub(crate) fn worst(
             worst.with_sign = logit;
         }
     });
-    worst.odd = odd(facts, &model.application, buffers);
+    if model.application.is_trained() {
+        let (odd, is_truncated) = odd(facts, &model.application, buffers);
+        worst.odd = Some(odd);
+        // The application's own parameters in front must not hide what stands behind the bound.
+        worst.is_truncated |= is_truncated;
+    }
     worst
 }
 
-fn odd(facts: &RequestFacts<'_>, model: &ApplicationModel, buffers: &mut Buffers) -> Option<i32> {
-    if !model.is_trained() {
-        return None;
-    }
+fn odd(facts: &RequestFacts<'_>, model: &ApplicationModel, buffers: &mut Buffers) -> (i32, bool) {
     let mut oddest = i32::MIN;
-    each_part_of(facts, buffers, &mut |part| oddest = oddest.max(model.read(part)));
-    Some(oddest.saturating_sub(model.doubtful))
+    let is_truncated = each_part_of(facts, buffers, &mut |part| oddest = oddest.max(model.read(part)));
+    (oddest.saturating_sub(model.doubtful), is_truncated)
 }
 
-/// Hands out the parts that an application knows its requests by.
+/// Hands out the parts that an application knows its requests by. Whether there were more than are looked at.
 pub(crate) fn each_part_of(
     facts: &RequestFacts<'_>,
     buffers: &mut Buffers,
     visit: &mut dyn FnMut(&Part<'_>),
-) {
+) -> bool {
     let units = UnitSource {
         path: facts.path.as_bytes(),
         query: facts.query.as_bytes(),
@@ -72,7 +74,7 @@ pub(crate) fn each_part_of(
         body: facts.body,
         body_kind: BodyKind::of(facts.content_type, facts.body),
     };
-    each_part(&Request { method: facts.method, units }, &mut buffers.application, visit);
+    each_part(&Request { method: facts.method, units }, &mut buffers.application, visit)
 }
 
 /// Hands out the path, which has its canonical form already, and every other text that is worth a look. Whether there

@@ -172,6 +172,19 @@ pub fn by_time(mut records: Vec<Record>, shares: Shares) -> Split {
 pub fn check_leaks(train: &[Record], validation: &[Record], unit: Unit) -> Result<(), LeakError> {
     both_classes("training", train)?;
     both_classes("validation", validation)?;
+    check_overlap(train, validation, unit)
+}
+
+/// The same where one class is enough for `validation`: other data judges the rest.
+///
+/// # Errors
+/// As [`check_leaks`].
+pub fn check_training(train: &[Record], validation: &[Record], unit: Unit) -> Result<(), LeakError> {
+    both_classes("training", train)?;
+    check_overlap(train, validation, unit)
+}
+
+fn check_overlap(train: &[Record], validation: &[Record], unit: Unit) -> Result<(), LeakError> {
     let group = |record: &Record| Some(text_key(&record.group));
     if let Some((count, names)) = shared(train, validation, group, |record| record.group.clone()) {
         return Err(LeakError::Groups { count, names });

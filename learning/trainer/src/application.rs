@@ -18,12 +18,15 @@ const FOLDS: usize = 3;
 /// Of which one is the largest that a byte tells.
 const CLIP_ONE_OF: usize = 500;
 
-/// Trains on labelled records; unlabelled ones teach nothing.
+/// Trains on labelled records; unlabelled ones teach nothing. One that knows nothing where there are not both classes.
 pub fn train(records: &[&Record], seed: u64) -> ApplicationModel {
     let groups = SiteGroups::of(records);
     let parts: Vec<usize> = records.iter().map(|record| groups.fold(record, FOLDS)).collect();
     let bags: Vec<(PlaceBag, usize)> =
         records.iter().zip(&parts).filter_map(|(record, part)| Some((bag(record)?, *part))).collect();
+    if [true, false].iter().any(|class| !bags.iter().any(|(bag, _)| bag.is_attack == *class)) {
+        return ApplicationModel::NONE;
+    }
     let mut benign = Vec::new();
     for part in 0..FOLDS {
         let others: Vec<PlaceBag> =
@@ -133,6 +136,6 @@ mod tests {
         let unlabelled: Vec<Record> =
             records.iter().map(|one| Record { label: None, ..one.clone() }).collect();
         let model = train(&unlabelled.iter().collect::<Vec<_>>(), 1);
-        assert!(model.weights.iter().all(|weight| *weight == 0));
+        assert_eq!(model, ApplicationModel::NONE);
     }
 }

@@ -87,6 +87,9 @@ pub struct Learned {
     pub windows: Duel,
     /// Records that were learned from and judged by.
     pub records: [usize; 2],
+    /// Of the records that were learned from, benign ones and attacks that somebody labelled: what is odd for this
+    /// application is learned from [`RECORDS_MIN`] of either.
+    pub labelled: [usize; 2],
     /// Requests that a rule of thumb called benign and the model in use is certain of: they were left out.
     pub distrusted: usize,
     /// Moment from which on the log was kept for judging; none where it was split by groups, for it tells no time.
@@ -131,18 +134,22 @@ pub fn learn(
     }
     let general = labelled(material.general);
     progress("texts", 0, STEPS);
-    let texts = texts::learn(&earlier, &latest, &general, in_use.0, learning.seed);
+    let of_texts = texts::learn(&earlier, &latest, &general, in_use.0, learning.seed);
     progress("windows", 1, STEPS);
     let recordings: Vec<&Record> = material.recordings.iter().chain(general).collect();
     let (ddos, windows) = windows::learn(&earlier, &latest, &recordings, in_use.1, learning.seed)?;
     progress("windows", STEPS, STEPS);
     Ok(Learned {
-        scanner: texts.model,
+        scanner: of_texts.model,
         ddos,
-        texts: texts.duel,
+        texts: of_texts.duel,
         windows,
         records: [earlier.len(), latest.len()],
-        distrusted: texts.distrusted,
+        labelled: [Label::Benign, Label::Attack].map(|label| {
+            let is_labelled = |record: &&&Record| record.label == Some(label) && texts::is_somebodys(record);
+            earlier.iter().filter(is_labelled).count()
+        }),
+        distrusted: of_texts.distrusted,
         judged_from_micros: from_micros,
     })
 }

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 use sunbeam_report::measures::{Ranking, Scored, wilson};
-use sunbeam_trainer::learn::{Duel, OWN_ATTACKS, Outcome, Sample};
+use sunbeam_trainer::learn::{Duel, OWN_ATTACKS, Outcome, RECORDS_MIN, Sample};
 
 use super::install::Installed;
 use super::{Candidate, Course};
@@ -66,6 +66,13 @@ fn warnings(course: &Course) -> Vec<String> {
     if course.learned.windows.samples.is_empty() {
         warnings.push("the log tells of no client's window: nothing was learned of windows".to_owned());
     }
+    let [benign, attacks] = course.learned.labelled;
+    if attacks > 0 && benign.min(attacks) < RECORDS_MIN {
+        warnings.push(format!(
+            "what is odd for this application was not learned: of what somebody labelled, {benign} benign requests and \
+             {attacks} attacks are in the part that is learned from, and {RECORDS_MIN} of either are needed"
+        ));
+    }
     let distrusted = course.learned.distrusted;
     if distrusted > 0 {
         warnings.push(format!(
@@ -90,6 +97,8 @@ fn about(course: &Course) -> Vec<(&'static str, String)> {
         );
         pairs.push(("labels", text));
     }
+    let knows = course.learned.scanner.application.is_trained();
+    pairs.push(("this application", if knows { "known" } else { "not known" }.to_owned()));
     pairs
 }
 
@@ -197,6 +206,8 @@ fn as_json(course: &Course, report: &Written, installed: &Installed) -> Value {
         "judged_by": judged_by,
         "judged_from_micros": course.learned.judged_from_micros,
         "distrusted": course.learned.distrusted,
+        "labelled_by_somebody": {"benign": course.learned.labelled[0], "attack": course.learned.labelled[1]},
+        "application_is_known": course.learned.scanner.application.is_trained(),
         "labelled_by_rules": rules.map(|rules| json!({"benign": rules.benign, "attack": rules.attacks})),
         "detectors": detectors,
         "report": report.0,

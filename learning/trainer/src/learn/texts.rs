@@ -67,12 +67,22 @@ pub(super) fn learn(
         is_unknown && is_judged(&record.group)
     };
     let of_others = own.iter().chain(general.iter().copied()).filter(is_for_judging);
-    let mut judged: Vec<&Record> = latest.iter().copied().chain(of_others).collect();
-    judged.retain(|record| known.insert(request_key(record)));
+    let of_site = latest.iter().copied().map(|record| Judged { record, is_of_site: true });
+    let of_others = of_others.map(|record| Judged { record, is_of_site: false });
+    let mut judged: Vec<Judged<'_>> = of_site.chain(of_others).collect();
+    judged.retain(|judged| known.insert(request_key(judged.record)));
     let unseen = judged.len();
-    judged.retain(is_trusted);
+    judged.retain(|judged| is_trusted(&judged.record));
     let distrusted = distrusted.len() + unseen - judged.len();
     Texts { duel: duel(&judged, in_use, &model), model, distrusted }
+}
+
+/// A record by which both models are judged.
+#[derive(Clone, Copy)]
+struct Judged<'a> {
+    record: &'a Record,
+    /// Of others everything is odd for this application, which says nothing of what is found.
+    is_of_site: bool,
 }
 
 /// Half of the groups of the other side.
@@ -80,18 +90,21 @@ fn is_judged(group: &str) -> bool {
     fold(group, 2) == 0
 }
 
-/// What is odd for this application, from what somebody labelled: a rule of thumb knows nothing of it. That in use where
-/// that is too little.
+/// What is odd for this application, from what somebody labelled: a rule of thumb or of a WAF knows nothing of it, and
+/// who asks chooses what it says. That in use where that is too little.
 fn application(earlier: &[&Record], in_use: &ApplicationModel, seed: u64) -> ApplicationModel {
-    let is_known = |record: &&&Record| {
-        record.weight_percent > 0 && !matches!(record.label_source, LabelSource::Heuristic(_))
-    };
+    let is_known = |record: &&&Record| record.weight_percent > 0 && is_somebodys(record);
     let known: Vec<&Record> = earlier.iter().filter(is_known).copied().collect();
     let count = |label| known.iter().filter(|record| record.label == Some(label)).count();
     if count(Label::Benign).min(count(Label::Attack)) < RECORDS_MIN {
         return in_use.clone();
     }
     application::train(&known, seed)
+}
+
+/// Whether a person, or who made a corpus, says what it is.
+pub(super) fn is_somebodys(record: &Record) -> bool {
+    matches!(record.label_source, LabelSource::Human | LabelSource::Corpus)
 }
 
 /// A rule of thumb does not overrule certainty: who attacks between calm visits would teach that by them.
@@ -120,14 +133,21 @@ fn spread(bags: &mut [Bag], in_use: &PayloadModel) {
     }
 }
 
-fn duel(judged: &[&Record], in_use: &ScannerModel, candidate: &ScannerModel) -> Duel {
+fn duel(judged: &[Judged<'_>], in_use: &ScannerModel, candidate: &ScannerModel) -> Duel {
     let mut duel = Duel::default();
     let mut padding = Robustness::new("an innocent parameter beside it");
-    for record in judged {
+    let is_innocent =
+        |judged: &&Judged<'_>| judged.record.label == Some(Label::Benign) && !judged.record.query.is_empty();
+    // What the site itself asks for is what hides best.
+    let innocent = judged.iter().find(is_innocent).map_or("", |judged| &judged.record.query);
+    for Judged { record, is_of_site } in judged {
         let Some(bag) = payload::bag_of(record) else { continue };
+        let score = |model: &ScannerModel, record: &Record, bag: &Bag| {
+            if *is_of_site { score(model, record, bag) } else { score_of_texts(&model.payload, bag) }
+        };
         let scores = [in_use, candidate].map(|model| score(model, record, &bag));
         if bag.is_attack {
-            let padded = padded(record);
+            let padded = padded(record, innocent);
             let stops = |model: &ScannerModel| {
                 payload::bag_of(&padded).is_some_and(|bag| score(model, &padded, &bag) >= 0.0)
             };
@@ -141,25 +161,29 @@ fn duel(judged: &[&Record], in_use: &ScannerModel, candidate: &ScannerModel) -> 
 
 /// A logit from where doubt begins, of the model that doubts most.
 fn score(model: &ScannerModel, record: &Record, bag: &Bag) -> f64 {
-    let texts = payload::score(&model.payload, bag).saturating_sub(model.payload.doubtful);
-    let odd = if model.application.is_trained() {
-        application::score(&model.application, record).saturating_sub(model.application.doubtful)
-    } else {
-        i32::MIN
-    };
-    f64::from(texts.max(odd)) / 256.0
+    let texts = score_of_texts(&model.payload, bag);
+    if !model.application.is_trained() {
+        return texts;
+    }
+    let odd = application::score(&model.application, record).saturating_sub(model.application.doubtful);
+    texts.max(f64::from(odd) / 256.0)
 }
 
-/// With parameters that say nothing, where the request has its own.
-fn padded(record: &Record) -> Record {
+fn score_of_texts(model: &PayloadModel, bag: &Bag) -> f64 {
+    f64::from(payload::score(model, bag).saturating_sub(model.doubtful)) / 256.0
+}
+
+/// With parameters that say nothing, and `more`, where the request has its own.
+fn padded(record: &Record, more: &str) -> Record {
     const INNOCENT: &str = "theme=dark+blue&page=2&comment=thank+you+very+much%2C+see+you+soon";
+    let innocent = if more.is_empty() { INNOCENT.to_owned() } else { format!("{INNOCENT}&{more}") };
     let mut padded = record.clone();
     if record.body_kind == BodyKind::Form {
         padded.body.extend_from_slice(b"&");
-        padded.body.extend_from_slice(INNOCENT.as_bytes());
+        padded.body.extend_from_slice(innocent.as_bytes());
     } else {
         let mark = if record.query.is_empty() { "" } else { "&" };
-        padded.query = format!("{}{mark}{INNOCENT}", record.query);
+        padded.query = format!("{}{mark}{innocent}", record.query);
     }
     padded
 }
