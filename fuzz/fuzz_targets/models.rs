@@ -5,13 +5,15 @@
 
 use libfuzzer_sys::fuzz_target;
 use sunbeam_ensemble::{INPUTS, ModelFile, builtin};
-use sunbeam_features::canonical::canonical_path;
+use sunbeam_features::application::{Request, Scratch, each_part};
+use sunbeam_features::canonical::{BodyKind, UnitSource, canonical_path};
 use sunbeam_features::payload::{Facts, is_plain, read};
 use sunbeam_features::{probe, scanner};
 
 fuzz_target!(|data: &[u8]| {
     text(data);
     path(data);
+    application(data);
     numbers(data);
     file(data);
 });
@@ -37,6 +39,15 @@ fn path(data: &[u8]) {
     read(&path, &mut facts);
     assert!(builtin::SCANNER.paths.score(&facts.symbols) <= 100);
     let _ = scanner::has_sign(probe(&path), &notes);
+}
+
+/// A part is bounded by what is read of it, and by no more.
+fn application(data: &[u8]) {
+    let units = UnitSource { query: data, body: data, body_kind: BodyKind::Form, ..UnitSource::default() };
+    each_part(&Request { method: "POST", units }, &mut Scratch::default(), &mut |part| {
+        assert!((1..=3 * 2048 + 300).contains(&part.tokens.len()));
+        assert_eq!(builtin::SCANNER.application.read(part), 0, "what ships knows no application");
+    });
 }
 
 fn numbers(data: &[u8]) {

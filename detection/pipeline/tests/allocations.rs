@@ -85,10 +85,13 @@ fn reading_what_is_long_and_suspicious_allocates_nothing() {
         cookies: &cookies,
         ..RequestFacts::EMPTY
     };
-    let mut world = World::new();
+    let mut knowing = (*Models::default().scanner).clone();
+    knowing.application.doubtful = 1;
+    let mut world = World::new().judged_by(Models { scanner: Arc::new(knowing), ..Models::default() });
     world.judge(&facts(queries[0], 1));
     let doubted = queries.map(|query| world.judge(&facts(query, 1)).scores.payload > Some(0));
     assert_eq!(doubted, [true; 3], "they are read, and look like what they are");
+    assert_eq!(world.judge(&facts(queries[0], 1)).scores.application, Some(-1), "all parts are read, too");
     let decisions = allocations(|| {
         for (number, query) in (0..150_u8).zip(queries.into_iter().cycle()) {
             world.now_micros += 200_000;

@@ -3,8 +3,8 @@
 //! stretch of the log, which neither has seen.
 //!
 //! What people and programs do on this site moves the payload model by trees of its own, and trains the model of
-//! windows together with the recordings that ship. What somebody labelled teaches what is odd for this application. Attacks of all kinds are always among what is learned: a log that
-//! holds none must not teach that there are none.
+//! windows together with the recordings that ship. What somebody labelled teaches what is odd for this application.
+//! Attacks of all kinds are always among what is learned: a log that holds none must not teach that there are none.
 //!
 //! Who can write to a log must not thereby teach: copies weigh as three at most, a client's many different doubtful
 //! requests as the root of their number, and a rule of thumb neither calls something an attack nor overrules what the
@@ -145,10 +145,7 @@ pub fn learn(
         texts: of_texts.duel,
         windows,
         records: [earlier.len(), latest.len()],
-        labelled: [Label::Benign, Label::Attack].map(|label| {
-            let is_labelled = |record: &&&Record| record.label == Some(label) && texts::is_somebodys(record);
-            earlier.iter().filter(is_labelled).count()
-        }),
+        labelled: of_texts.labelled,
         distrusted: of_texts.distrusted,
         judged_from_micros: from_micros,
     })

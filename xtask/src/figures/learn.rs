@@ -176,8 +176,8 @@ fn unseen_tool(root: &Path, raw: &Path, config: &Path, tool: &str) -> Result<(u3
 /// Corpora of what people asked of real sites, each learned by models that have not seen it.
 const SITES: [&str; 3] = ["openappsec_legit", "grananqvist", "url_brave_top500"];
 
-/// Learning one site by `sunbeam learn`: what is odd for one application (HTTP CSIC 2010, by groups), and how many benign
-/// requests of a later part are doubted before and after.
+/// Learning one site by `sunbeam learn`: what is odd for one application (HTTP CSIC 2010: small groups are judged whole,
+/// pages with many numbers by request), and how many benign requests of a later part are doubted before and after.
 fn sites(root: &Path, recorder: &mut Recorder) -> Result<()> {
     let told = learned(root, "csic_dec", None, &[])?;
     for (whose, note) in [("in_use", "the model that ships"), ("candidate", "learned")] {

@@ -2,11 +2,11 @@
 //! Many visitors at once, each from an address of its own, as a busy hour has them: people, programs and crawlers, all
 //! of whom are welcome. They judge models and train none, so none of their requests are committed.
 
+use super::actor::Actor;
 use super::crawlers::{FEEDS, POLITE, PREVIEWS};
 use super::machines::{FILES, MOBILE, MONITORS, QUICK_POLLERS, SLOW_POLLERS};
 use super::people::{BRISK, CALM, PRIVATE};
 use super::{Generator, How, Label, Run, SLOW_SECS_MAX};
-use crate::traffic::actor::Actor;
 
 pub(super) const GENERATORS: &[Generator] = &[Generator {
     name: "crowd",

@@ -18,6 +18,8 @@ use crate::sides::{Side, fold, side};
 pub(super) struct Texts {
     pub(super) model: ScannerModel,
     pub(super) duel: Duel,
+    /// Benign records and attacks that somebody labelled, of those that teach.
+    pub(super) labelled: [usize; 2],
     pub(super) distrusted: usize,
 }
 
@@ -30,7 +32,7 @@ const GROWING: Growing = Growing { rate: 0.3, ridge: 8.0, ignored: 0 };
 
 /// Learns from the earlier stretch, attacks of our own and `general`; judged is the later stretch, and what of the
 /// others is on the other side, but for half of that, by which it is found how far learning may go. What is judged is no
-/// copy of what was learned.
+/// copy of what was learned of the site; of others it is of groups that nothing was learned of.
 pub(super) fn learn(
     earlier: &[&Record],
     latest: &[&Record],
@@ -46,7 +48,7 @@ pub(super) fn learn(
     let is_trusted = |record: &&Record| is_trusted(record, in_use_of_texts);
     let (trusted, distrusted): (Vec<&Record>, Vec<&Record>) =
         earlier.iter().filter(weighty).partition(|record| is_trusted(record));
-    let application = application(earlier, &in_use.application, seed);
+    let (application, labelled) = application(earlier, &in_use.application, seed);
     // Where the application is known, its attacks are odd there: trees of texts would learn to doubt what is none.
     let is_taught = |record: &&&Record| !application.is_trained() || record.label == Some(Label::Benign);
     let once = |record: &Record| Record { weight_percent: record.weight_percent.min(100), ..record.clone() };
@@ -74,7 +76,7 @@ pub(super) fn learn(
     let unseen = judged.len();
     judged.retain(|judged| is_trusted(&judged.record));
     let distrusted = distrusted.len() + unseen - judged.len();
-    Texts { duel: duel(&judged, in_use, &model), model, distrusted }
+    Texts { duel: duel(&judged, in_use, &model), model, labelled, distrusted }
 }
 
 /// A record by which both models are judged.
@@ -91,19 +93,18 @@ fn is_judged(group: &str) -> bool {
 }
 
 /// What is odd for this application, from what somebody labelled: a rule of thumb or of a WAF knows nothing of it, and
-/// who asks chooses what it says. That in use where that is too little.
-fn application(earlier: &[&Record], in_use: &ApplicationModel, seed: u64) -> ApplicationModel {
+/// who asks chooses what it says. That in use where that is too little. How many of either label there were.
+fn application(earlier: &[&Record], in_use: &ApplicationModel, seed: u64) -> (ApplicationModel, [usize; 2]) {
     let is_known = |record: &&&Record| record.weight_percent > 0 && is_somebodys(record);
     let known: Vec<&Record> = earlier.iter().filter(is_known).copied().collect();
     let count = |label| known.iter().filter(|record| record.label == Some(label)).count();
-    if count(Label::Benign).min(count(Label::Attack)) < RECORDS_MIN {
-        return in_use.clone();
-    }
-    application::train(&known, seed)
+    let labelled = [count(Label::Benign), count(Label::Attack)];
+    let is_enough = labelled.iter().all(|count| *count >= RECORDS_MIN);
+    (if is_enough { application::train(&known, seed) } else { in_use.clone() }, labelled)
 }
 
 /// Whether a person, or who made a corpus, says what it is.
-pub(super) fn is_somebodys(record: &Record) -> bool {
+fn is_somebodys(record: &Record) -> bool {
     matches!(record.label_source, LabelSource::Human | LabelSource::Corpus)
 }
 
