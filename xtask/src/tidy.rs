@@ -23,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sunbeam-tables", &[]),
     ("sunbeam-features", &["sunbeam-tables", "sunbeam-traffic"]),
     ("sunbeam-ensemble", &["sunbeam-features", "sunbeam-traffic"]),
+    ("sunbeam-waf", &[]),
     ("sunbeam-report", &[]),
     ("sunbeam-datasets", &["sunbeam-features", "sunbeam-traffic"]),
     (

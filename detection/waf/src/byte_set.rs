@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Which of the 256 bytes.
+
+/// A set of bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct ByteSet([u64; 4]);
+
+impl ByteSet {
+    /// None.
+    pub const EMPTY: Self = Self([0; 4]);
+    /// All.
+    pub const ALL: Self = Self([u64::MAX; 4]);
+
+    /// These bytes.
+    pub const fn of(bytes: &[u8]) -> Self {
+        let mut set = Self::EMPTY;
+        let mut at = 0;
+        while at < bytes.len() {
+            set = set.with(bytes[at]);
+            at += 1;
+        }
+        set
+    }
+
+    /// From the one to the other, both in it.
+    pub const fn range(first: u8, last: u8) -> Self {
+        let mut set = Self::EMPTY;
+        let mut byte = first as u16;
+        while byte <= last as u16 {
+            #[expect(clippy::cast_possible_truncation, reason = "up to 255")]
+            let one = byte as u8;
+            set = set.with(one);
+            byte += 1;
+        }
+        set
+    }
+
+    /// The bytes of a text.
+    pub fn present(text: &[u8]) -> Self {
+        let mut set = Self::EMPTY;
+        for byte in text {
+            set.insert(*byte);
+        }
+        set
+    }
+
+    /// With one more.
+    pub const fn with(mut self, byte: u8) -> Self {
+        self.0[(byte >> 6) as usize] |= 1 << (byte & 63);
+        self
+    }
+
+    /// Adds one.
+    pub const fn insert(&mut self, byte: u8) {
+        self.0[(byte >> 6) as usize] |= 1 << (byte & 63);
+    }
+
+    /// Whether it is in it.
+    pub const fn contains(&self, byte: u8) -> bool {
+        self.0[(byte >> 6) as usize] >> (byte & 63) & 1 != 0
+    }
+
+    /// Those of either.
+    pub const fn union(self, other: Self) -> Self {
+        let [a, b, c, d] = self.0;
+        let [e, f, g, h] = other.0;
+        Self([a | e, b | f, c | g, d | h])
+    }
+
+    /// Those that are not in it.
+    pub const fn complement(self) -> Self {
+        let [a, b, c, d] = self.0;
+        Self([!a, !b, !c, !d])
+    }
+
+    /// Whether any is in both.
+    pub const fn meets(&self, other: &Self) -> bool {
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, other.0);
+        (a & e) | (b & f) | (c & g) | (d & h) != 0
+    }
+
+    /// How many.
+    pub const fn len(&self) -> u32 {
+        let [a, b, c, d] = self.0;
+        a.count_ones() + b.count_ones() + c.count_ones() + d.count_ones()
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(&self) -> bool {
+        let [a, b, c, d] = self.0;
+        a | b | c | d == 0
+    }
+
+    /// In order.
+    pub fn bytes(self) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).filter(move |byte| self.contains(*byte))
+    }
+}
+
+impl std::fmt::Debug for ByteSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text: Vec<u8> = self.bytes().collect();
+        write!(f, "ByteSet({})", text.escape_ascii())
+    }
+}

@@ -1,0 +1,2 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The crate's integration tests, one module a subject.
