@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use sunbeam_testkit::TestFolder;
+use sunbeam_testkit::{TestFolder, TestKey};
 
 use crate::program::{run, sunbeam, told};
 
@@ -337,7 +337,8 @@ fn models_are_told_written_checked_and_compared() {
             ("empty", Vec::new(), "no model file"),
             ("another file", b"#!/bin/sh\n".to_vec(), "no model file"),
             ("cut", bytes[..bytes.len() - 40].to_vec(), "cut off"),
-            ("longer", [&bytes[..], b"more"].concat(), "cut off or too long"),
+            ("longer", [&bytes[..], b"more"].concat(), "signature is cut off"),
+            ("longer than signed", [&bytes[..], &[0; 65]].concat(), "cut off or too long"),
             ("changed", [&bytes[..200], &[bytes[200] ^ 1], &bytes[201..]].concat(), ""),
         ] {
             let path = text(&folder.write("bad.model", bytes));
@@ -354,6 +355,80 @@ fn models_are_told_written_checked_and_compared() {
         (&["install"], 2),
     ] {
         assert_eq!(model(arguments).0, code, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_model_is_signed_with_a_key_of_openssl_and_only_by_whom_it_says() {
+    let folder = TestFolder::new();
+    let key = TestKey::new(&folder, "key", "ed25519");
+    let [stranger, curve, rsa] = [("stranger", "ed25519"), ("curve", "x25519"), ("rsa", "rsa")]
+        .map(|(name, algorithm)| TestKey::new(&folder, name, algorithm));
+    let model = |arguments: &[&str]| told(&run(&folder, &[&["model"], arguments].concat()));
+    let [plain, signed] = ["scanner.model", "signed.model"].map(|name| text(&folder.join(name)));
+    assert_eq!(model(&["export", "scanner", "--output", &plain]).0, 0);
+    let sign = |key: &Path, from: &str, to: &str| model(&["sign", from, "--key", &text(key), "--output", to]);
+    let (code, out, err) = sign(&key.private, &plain, &signed);
+    assert!(code == 0 && out.contains("signed"), "{out}{err}");
+    assert_eq!(sign(&key.private, &plain, &signed).0, 1, "it is not replaced");
+
+    let bytes = std::fs::read(&signed).unwrap();
+    let (unsigned, signature) = bytes.split_at(bytes.len() - 64);
+    assert_eq!(unsigned, std::fs::read(&plain).unwrap());
+    key.verify(&folder, &unsigned[unsigned.len() - 32..], signature);
+
+    let (code, out, err) = model(&["info", &signed]);
+    assert!(code == 0 && out.contains("model verify --public-key"), "{out}{err}");
+    assert_eq!(json_of(&folder, &["model", "info", &plain])["is_signed"], false);
+    let told = json_of(&folder, &["model", "verify", &signed, "--public-key", &text(&key.public)]);
+    assert_eq!((&told["valid"], &told["signature_checked"]), (&json!(true), &json!(true)));
+
+    let damaged = text(&folder.write("damaged.model", [&bytes[..], &[0]].concat()));
+    let cut = text(&folder.write("cut.model", &bytes[..bytes.len() - 1]));
+    let swapped = text(&folder.join("swapped.model"));
+    assert_eq!(model(&["export", "ddos", "--output", &swapped]).0, 0);
+    let other = [&std::fs::read(&swapped).unwrap(), signature].concat();
+    std::fs::write(&swapped, other).unwrap();
+    let resigned = text(&folder.join("resigned.model"));
+    assert_eq!(sign(&stranger.private, &signed, &resigned).0, 0);
+    for (name, file, key, code, part) in [
+        ("signed", &signed, Some(&key.public), 0, "signed by this key"),
+        ("nobody asks by whom", &signed, None, 0, "--public-key"),
+        ("nobody signed it", &plain, None, 0, "not signed"),
+        ("not signed", &plain, Some(&key.public), 1, "it is not signed"),
+        ("signed by another", &signed, Some(&stranger.public), 1, "not by this key"),
+        ("signed anew by another", &resigned, Some(&key.public), 1, "not by this key"),
+        ("and he did", &resigned, Some(&stranger.public), 0, "signed by this key"),
+        ("a signature of something else", &swapped, Some(&key.public), 1, "of something else"),
+        ("a cut signature", &cut, Some(&key.public), 1, "its signature is cut off"),
+        ("a longer one", &damaged, Some(&key.public), 1, "too long"),
+        ("a key of another type", &signed, Some(&rsa.public), 1, "no Ed25519 key"),
+        ("a curve for another purpose", &signed, Some(&curve.public), 1, "no Ed25519 key"),
+        ("the private key", &signed, Some(&key.private), 1, "private key"),
+        ("no key", &signed, Some(&folder.join("nothing")), 2, "nothing"),
+    ] {
+        let key = key.map(|key| text(key));
+        let public = key.as_ref().map_or_else(Vec::new, |key| vec!["--public-key", key]);
+        let (got, out, err) = model(&[&["verify", file], public.as_slice()].concat());
+        assert_eq!(got, code, "{name}: {out}{err}");
+        assert!([out, err].concat().contains(part), "{name}");
+    }
+    let encrypted = text(&folder.join("encrypted.pem"));
+    let made = std::process::Command::new("openssl")
+        .args(["pkey", "-aes256", "-passout", "pass:secret", "-in", &text(&key.private), "-out", &encrypted])
+        .status();
+    assert!(made.unwrap().success());
+    let target = text(&folder.join("target.model"));
+    for (name, key, from, code, part) in [
+        ("a key of another type", &text(&rsa.private), &plain, 1, "no Ed25519 key"),
+        ("the public key", &text(&key.public), &plain, 1, "no private key"),
+        ("an encrypted key", &encrypted, &plain, 1, "encrypted"),
+        ("no model", &text(&key.private), &text(&key.public), 1, "no model file"),
+        ("no key", &text(&folder.join("nothing")), &plain, 2, "nothing"),
+    ] {
+        let (got, out, err) = sign(Path::new(key), from, &target);
+        assert!(got == code && err.contains(part), "{name}: {got} {out}{err}");
+        assert!(!Path::new(&target).exists(), "{name}");
     }
 }
 

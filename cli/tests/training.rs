@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 use sunbeam_datasets::container::Writer;
 use sunbeam_datasets::{BodyKind, Label, LabelSource, Record};
-use sunbeam_testkit::{TestFolder, eventually, free_address};
+use sunbeam_testkit::{TestFolder, TestKey, eventually, free_address};
 
 use crate::program::{Serving, sunbeam, told};
 
@@ -321,6 +321,19 @@ fn a_node_says_whether_it_takes_what_was_learned() {
         "{told}{err}"
     );
     assert_eq!(names(&folder.join("learned")), ["ddos.model", "report.html", "scanner.model"]);
+}
+
+#[test]
+fn a_node_that_asks_for_signatures_is_not_learned_for_in_vain() {
+    let folder = TestFolder::new();
+    let key = TestKey::new(&folder, "key", "ed25519");
+    let node = Serving::start(&format!("[detection]\nmodel_public_key = {:?}\n", key.public));
+    let log = text(&folder.write("site.jsonl", visits(of_console).join("\n")));
+    let out = text(&folder.join("learned"));
+    let (code, told, err) = node.ask(&["learn", "--input", &log, "--output-dir", &out, "--install"]);
+    assert_eq!(code, 2, "{told}{err}");
+    assert!(err.contains("key.pub.pem") && err.contains("model sign"), "{err}");
+    assert!(!folder.join("learned").exists(), "nothing was begun");
 }
 
 fn recordings() -> String {

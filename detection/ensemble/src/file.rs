@@ -16,7 +16,8 @@ const MAGIC: &[u8; 16] = b"sunbeam-model\r\n\n";
 const VERSION: u16 = 1;
 /// The largest card.
 const CARD_MAX: usize = 64 * 1024;
-const HASH_LENGTH: usize = 32;
+/// Of the hash.
+pub const HASH_LENGTH: usize = 32;
 /// Of a signature.
 pub const SIGNATURE_LENGTH: usize = 64;
 /// Nothing larger is a model: no more is read.
@@ -124,6 +125,9 @@ pub enum ModelFileError {
     /// It broke off, or goes on where it should end.
     #[error("it is cut off or too long")]
     Length,
+    /// Something stands behind the hash that is shorter than a signature.
+    #[error("its signature is cut off")]
+    Signature,
     /// A bit is not what it was.
     #[error("its checksum is wrong: it was changed or damaged")]
     Checksum,
@@ -172,6 +176,20 @@ impl ModelFile {
         out
     }
 
+    /// The bytes of a model file with a signature of its hash behind them, in the place of one that is there.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn signed(
+        bytes: &[u8],
+        sign: impl FnOnce(&[u8; HASH_LENGTH]) -> [u8; SIGNATURE_LENGTH],
+    ) -> Result<Vec<u8>, ModelFileError> {
+        let file = Self::read(bytes)?;
+        let unsigned = bytes.len() - file.signature.map_or(0, |signature| signature.len());
+        let unsigned = bytes.get(..unsigned).ok_or(ModelFileError::Length)?;
+        Ok([unsigned, &sign(&file.hash)].concat())
+    }
+
     /// Reads a model; nothing in it is used before its checksum was found right.
     ///
     /// # Errors
@@ -192,7 +210,11 @@ impl ModelFile {
         if hash[..] != Sha256::digest(covered)[..] {
             return Err(ModelFileError::Checksum);
         }
-        let signature = if rest.is_empty() { None } else { Some(take(&mut rest)?) };
+        let signature = match rest.len() {
+            0 => None,
+            1..SIGNATURE_LENGTH => return Err(ModelFileError::Signature),
+            _ => Some(take(&mut rest)?),
+        };
         if !rest.is_empty() {
             return Err(ModelFileError::Length);
         }
@@ -289,9 +311,11 @@ mod tests {
         let file = ModelFile::read(&bytes).unwrap();
         assert_eq!(file.model, Model::Scanner(Box::new(builtin::SCANNER.clone())));
         assert_eq!((file.card.get("version"), file.card.get("data"), file.signature), ("7", "a b", None));
-        let mut signed = bytes;
-        signed.extend([9; SIGNATURE_LENGTH]);
-        assert_eq!(ModelFile::read(&signed).unwrap().signature, Some([9; SIGNATURE_LENGTH]));
+        let signed = ModelFile::signed(&bytes, |hash| [hash[0]; SIGNATURE_LENGTH]).unwrap();
+        assert_eq!(ModelFile::read(&signed).unwrap().signature, Some([file.hash[0]; SIGNATURE_LENGTH]));
+        let again = ModelFile::signed(&signed, |_| [9; SIGNATURE_LENGTH]).unwrap();
+        assert_eq!(again, [&bytes[..], &[9; SIGNATURE_LENGTH]].concat());
+        assert!(ModelFile::signed(&signed[..99], |_| [9; SIGNATURE_LENGTH]).is_err());
         let ddos = ModelFile::bytes(&Model::Ddos(Box::new(builtin::DDOS.clone())), &Card::default());
         assert_eq!(ModelFile::read(&ddos).unwrap().model.detector(), Detector::Ddos);
     }
@@ -310,7 +334,15 @@ mod tests {
         let bytes = scanner();
         assert_eq!(ModelFile::read(b"hello"), Err(ModelFileError::NoModel));
         assert_eq!(ModelFile::read(&bytes[..40]), Err(ModelFileError::Length));
-        assert_eq!(ModelFile::read(&[&bytes[..], b"x"].concat()), Err(ModelFileError::Length));
+        for (more, want) in
+            [(1, ModelFileError::Signature), (63, ModelFileError::Signature), (65, ModelFileError::Length)]
+        {
+            assert_eq!(
+                ModelFile::read(&[&bytes[..], &vec![9; more]].concat()),
+                Err(want),
+                "{more} bytes behind it"
+            );
+        }
         assert_eq!(
             ModelFile::read(&resealed(bytes.clone(), 16, 9)),
             Err(ModelFileError::Version { found: 9 })

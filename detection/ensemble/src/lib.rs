@@ -25,7 +25,7 @@ pub use application::{ApplicationModel, TOKENS, token_place};
 pub use bound::{CONFIDENCE, Calibration, LOGIT_BINS, NoSuggestion, Suggestion, logit_bin, upper_bound};
 pub use cascade::{Cascade, EnsemblePath, Said};
 pub use drift::{Drift, Histograms, feature_names, stability_index};
-pub use file::{Card, Detector, FILE_MAX, Model, ModelFile, ModelFileError, SIGNATURE_LENGTH};
+pub use file::{Card, Detector, FILE_MAX, HASH_LENGTH, Model, ModelFile, ModelFileError, SIGNATURE_LENGTH};
 pub use forest::{COLUMNS, DEPTH as FOREST_DEPTH, Forest, Level};
 pub use grams::{GramSums, Grams, gram_places};
 pub use mlp::{GROUPS, HIDDEN, INPUT_MAX, INPUTS, LANES, Mlp};

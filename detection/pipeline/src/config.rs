@@ -58,6 +58,9 @@ section! {
         /// auto: what is certain is blocked, what is doubtful is watched | enforce: both are blocked | observe:
         /// nothing is, but by the lists of `[lists]` and of operators.
         mode: DetectionMode = DetectionMode::Auto,
+        /// A PEM file with the Ed25519 key that signs models (`sunbeam model sign`): others are refused, also installed
+        /// and tried ones; what is compiled in always passes. "" = signatures are not asked for.
+        model_public_key: String = String::new(),
     }
     later { explore, false_positive_budget, block_page }
 }

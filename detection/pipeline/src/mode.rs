@@ -85,7 +85,7 @@ mod tests {
         for (name, mode, enabled, observe_only, own, want) in cases {
             let ddos = DdosSection { enabled, observe_only, ..DdosSection::default() };
             let protection = Protection {
-                detection: &DetectionSection { mode },
+                detection: &DetectionSection { mode, ..DetectionSection::default() },
                 ddos: &ddos,
                 scanner: &ScannerSection::default(),
                 is_rate_limited: true,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use sunbeam_ensemble::{Card, Model, ModelFile, builtin};
 use sunbeam_proxy::StartError;
-use sunbeam_testkit::{TestClient, TestFolder, TestProxy, TestResponse, TestUpstream, eventually};
+use sunbeam_testkit::{TestClient, TestFolder, TestKey, TestProxy, TestResponse, TestUpstream, eventually};
 
 use super::{SHOP, layer, record, shop};
 
@@ -278,6 +278,68 @@ fn what_is_no_model_is_not_installed_and_a_damaged_one_stops_the_start() {
     }
     fs::remove_file(&place).unwrap();
     assert_eq!(probe(&again(&state, &backend, "")), 403);
+}
+
+#[test]
+fn with_a_key_only_models_that_it_signed_are_asked() {
+    let (state, backend) = (TestFolder::new(), shop());
+    let [key, stranger] = ["key", "stranger"].map(|name| TestKey::new(&state, name, "ed25519"));
+    let sign = |name: &str, key: &TestKey| {
+        let signed = ModelFile::signed(&blind(), |hash| key.sign(&state, hash).try_into().unwrap());
+        state.write(name, signed.unwrap())
+    };
+    let (plain, signed) = (state.write("plain.model", blind()), sign("signed.model", &key));
+    let foreign = sign("foreign.model", &stranger);
+    let path = format!("state.path = {:?}\n", state.join("state.redb"));
+    let asked = format!("detection.model_public_key = {:?}\n", key.public);
+    let (with_key, without) = (format!("{path}{asked}"), path.clone());
+
+    // What is compiled in always passes; of others only what is signed, whatever force is used.
+    let mut proxy = again(&state, &backend, &asked);
+    assert_eq!((probe(&proxy), &scanner(&proxy)["is_signed"]), (403, &json!(false)));
+    for (file, why) in [(&plain, "it is not signed"), (&foreign, "not by this key")] {
+        for page in ["install", "shadow"] {
+            let answer = post(&proxy, page, file, ",\"force\":true");
+            assert!(answer.status == 422 && answer.text().contains(why), "{}", answer.text());
+        }
+        let named = format!("{with_key}scanner.model = {file:?}\n");
+        let error = proxy.reload(&text(&named, &backend)).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("scanner.model"), "{error}");
+    }
+    assert_eq!((probe(&proxy), state.join("models").exists()), (403, false));
+    proxy.reload(&text(&format!("{with_key}scanner.model = {signed:?}\n"), &backend)).unwrap();
+    assert_eq!((probe(&proxy), &scanner(&proxy)["is_signed"]), (200, &json!(true)));
+    proxy.reload(&text(&with_key, &backend)).unwrap();
+    assert_eq!(post(&proxy, "install", &signed, ",\"force\":true").status, 200);
+    proxy.drain();
+    let proxy = again(&state, &backend, &asked);
+    assert_eq!((&scanner(&proxy)["origin"], probe(&proxy)), (&json!("installed"), 200));
+
+    // Another key takes none of this, nor does what is no key; the running configuration stays.
+    for (key, why) in [(&stranger.public, "installed model"), (&key.private, "private key"), (&plain, "keys")]
+    {
+        let other = format!("{path}detection.model_public_key = {key:?}\n");
+        let error = proxy.reload(&text(&other, &backend)).unwrap_err().to_string();
+        assert!(error.contains(why) && error.contains("detection.model_public_key"), "{error}");
+    }
+    assert_eq!(probe(&proxy), 200);
+
+    // Without a key nobody asks; with one, what was tried or installed meanwhile is in the way.
+    proxy.reload(&text(&without, &backend)).unwrap();
+    assert_eq!(proxy.api("DELETE", "/api/v1/models/installed/scanner", "").status, 200);
+    assert_eq!(post(&proxy, "shadow", &plain, "").status, 200);
+    let error = proxy.reload(&text(&with_key, &backend)).unwrap_err().to_string();
+    assert!(error.contains("model shadow --stop scanner"), "{error}");
+    let mut proxy = proxy;
+    assert_eq!(post(&proxy, "install", &plain, ",\"force\":true").status, 200);
+    proxy.drain();
+    let error = eventually("the state is free", || {
+        let error = try_again(&state, &backend, &asked).unwrap_err().to_string();
+        (!error.contains("another node")).then_some(error)
+    });
+    for word in ["models/scanner.model", "it is not signed", "delete the file"] {
+        assert!(error.contains(word), "{error}");
+    }
 }
 
 #[test]

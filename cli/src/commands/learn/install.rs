@@ -12,6 +12,7 @@ use super::{Candidate, Course};
 use crate::cli::GlobalArgs;
 use crate::client::Client;
 use crate::exit::CliError;
+use crate::output::escape;
 use crate::placed_file::{refused, shown};
 
 /// A node that is there.
@@ -30,16 +31,23 @@ pub(super) struct Installed {
 
 const HINT: &str =
     "the file stays: `sunbeam model shadow FILE` tries it, `sunbeam model install FILE` puts it into use";
+const MODELS: &str = "/api/v1/models";
 const PATH: &str = "/api/v1/models/install";
 
 impl Installer {
-    /// Finds the node, and asks whether it answers.
+    /// Finds the node, and asks whether it answers and would take what is trained here.
     ///
     /// # Errors
     /// When it does not.
     pub(super) fn new(global: &GlobalArgs) -> Result<Self, CliError> {
         let client = Client::connect(global)?;
-        client.get("/api/v1/status")?;
+        let answer = client.get(MODELS)?;
+        if let Some(key) = answer.get("model_public_key").and_then(Value::as_str) {
+            let message = format!("the node takes only models that the key of `{}` signed", escape(key));
+            return Err(CliError::usage(message).hint(
+                "leave out --install: `sunbeam model sign` signs what is learned, `sunbeam model install` puts it into use",
+            ));
+        }
         Ok(Self { client })
     }
 
@@ -48,7 +56,7 @@ impl Installer {
     /// # Errors
     /// When the node does not say.
     pub(super) fn files(&self) -> Result<Vec<PathBuf>, CliError> {
-        let answer = self.client.get("/api/v1/models")?;
+        let answer = self.client.get(MODELS)?;
         let models = answer.get("models").and_then(Value::as_array).into_iter().flatten();
         Ok(models.filter_map(|model| model.get("file")?.as_str().map(PathBuf::from)).collect())
     }

@@ -2,6 +2,7 @@
 //! `sunbeam model`
 
 mod running;
+mod signature;
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -34,10 +35,38 @@ enum Action {
         #[arg(value_name = "FILE|scanner|ddos")]
         model: Option<PathBuf>,
     },
-    /// Whether this program can use a model's file; exit code 1 when not
+    /// Whether this program can use a model's file, and whether a key signed it; exit code 1 when not
     Verify {
         /// The model's file
         file: PathBuf,
+        /// Must have signed it: a PEM file, as `openssl pkey -pubout` writes it
+        #[arg(long, value_name = "PUB.pem")]
+        public_key: Option<PathBuf>,
+    },
+    /// Write a model with a signature behind it, for nodes with `detection.model_public_key`
+    ///
+    /// The key is an Ed25519 key (RFC 8032) in PKCS#8, as `openssl genpkey -algorithm ed25519 -out KEY.pem` makes it;
+    /// what it signs is the model's SHA-256. A signature that the model has is replaced.
+    Sign {
+        /// The model's file
+        file: PathBuf,
+        /// The private key; it has no business on a node
+        #[arg(long, value_name = "KEY.pem")]
+        key: PathBuf,
+        /// The new file
+        #[arg(id = "exported", long = "output", value_name = "FILE")]
+        to: PathBuf,
+        /// table, json or jsonl
+        // In the place of the option of all commands, whose long form means the file here.
+        #[arg(
+            id = "output",
+            short,
+            value_enum,
+            default_value_t,
+            value_name = "FORMAT",
+            hide_possible_values = true
+        )]
+        _output: Format,
     },
     /// Write a model that is compiled in as a file
     Export {
@@ -120,7 +149,8 @@ impl Run for Model {
         match self.action {
             Action::Info { model: None } => info(printer, &DETECTORS.map(built_in)),
             Action::Info { model: Some(named) } => info(printer, &[found(&named)?]),
-            Action::Verify { file } => verify(printer, &file),
+            Action::Verify { file, public_key } => signature::verify(printer, &file, public_key.as_deref()),
+            Action::Sign { file, key, to, .. } => signature::sign(printer, &file, &key, &to),
             Action::Export { detector, to, .. } => export(printer, detector, &to),
             Action::Diff { old, new } => diff(printer, &found(&old)?, &found(&new)?),
             Action::Status {} => running::status(global),
@@ -222,7 +252,12 @@ fn pairs(found: &Found) -> Vec<(String, String)> {
         pair("sha256", hex(&file.hash)),
         pair(
             "signature",
-            if file.signature.is_some() { "there is one; it is not checked yet" } else { "none" }.to_owned(),
+            if file.signature.is_some() {
+                "there is one; `sunbeam model verify --public-key PUB.pem` says whether a key made it"
+            } else {
+                "none"
+            }
+            .to_owned(),
         ),
         pair("size", format!("{} bytes in a file, {} in memory", found.bytes, size(&file.model))),
     ];
@@ -276,24 +311,6 @@ fn zones(model: &AnyModel) -> Vec<(&'static str, i32)> {
         zones.push(("text certain from", payload.certain));
     }
     zones
-}
-
-fn verify(printer: Printer, path: &Path) -> Result<ExitCode, CliError> {
-    let read = ModelFile::read(&bytes_of(path)?);
-    let code = if read.is_ok() { ExitCode::Done } else { ExitCode::Findings };
-    if printer.is_json() {
-        let detector = read.as_ref().ok().map(|file| file.model.detector().as_str());
-        let reason = read.as_ref().err().map(ToString::to_string);
-        printer.json(&json!({
-            "file": path, "valid": read.is_ok(), "detector": detector, "reason": reason,
-            "sha256": read.as_ref().ok().map(|file| hex(&file.hash)),
-        }))?;
-        return Ok(code);
-    }
-    let file = read.map_err(|error| CliError::failed(format!("{} cannot be used: {error}", shown(path))))?;
-    let detector = file.model.detector();
-    printer.line(format_args!("{}: ok, a model of `{detector}`, sha256 {}", shown(path), hex(&file.hash)))?;
-    Ok(code)
 }
 
 fn export(printer: Printer, detector: Detector, to: &Path) -> Result<ExitCode, CliError> {

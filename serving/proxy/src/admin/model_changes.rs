@@ -48,6 +48,7 @@ pub(super) fn shadow(core: &Core, request: &ModelRequest) -> Result<Value, Refus
     let (chosen, _) = chosen(request, Origin::Tried)?;
     let detector = chosen.detector();
     let change = |running: &Snapshot, shelf: &mut Shelf| {
+        may_be_asked(running, request, &chosen)?;
         if running.models.chosen(detector).hash == chosen.hash {
             return Err(Refused::Conflict(format!("that is the model of `{detector}` that judges already")));
         }
@@ -91,6 +92,7 @@ pub(super) fn install(core: &Core, request: &ModelRequest) -> Result<Value, Refu
     let chosen = Arc::new(Chosen { path: Some(place.clone()), ..Chosen::clone(&chosen) });
     let mut was_installed = false;
     let change = |running: &Snapshot, shelf: &mut Shelf| -> Result<(), Refused> {
+        may_be_asked(running, request, &chosen)?;
         may_install(running, &chosen, request.force)?;
         let challenger = shelf.challengers.of_mut(detector);
         if challenger.as_ref().is_some_and(|tried| tried.hash == chosen.hash) {
@@ -143,6 +145,12 @@ fn chosen(request: &ModelRequest, origin: Origin) -> Result<(Arc<Chosen>, Vec<u8
     let (chosen, bytes) = read(path, origin)
         .map_err(|error| Refused::Wrong(format!("`{}` cannot be used: {error}", request.path)))?;
     Ok((Arc::new(chosen), bytes))
+}
+
+/// A signature is asked for whatever was seen of a model, also by force.
+fn may_be_asked(running: &Snapshot, request: &ModelRequest, chosen: &Chosen) -> Result<(), Refused> {
+    let accepted = running.models.signers().accept(chosen);
+    accepted.map_err(|error| Refused::Wrong(format!("`{}` cannot be used: {error}", request.path)))
 }
 
 /// A model replaces another where the configuration lets it, and where it was seen to be no worse.

@@ -17,7 +17,11 @@ const RATES: [f64; 3] = [0.01, 0.001, 0.000_1];
 /// Both detectors.
 pub(super) fn models(shared: &Shared) -> Value {
     let snapshot = shared.snapshot();
-    json!({"models": DETECTORS.map(|detector| detector_told(shared, &snapshot, detector))})
+    let key = &snapshot.config.detection.model_public_key;
+    json!({
+        "models": DETECTORS.map(|detector| detector_told(shared, &snapshot, detector)),
+        "model_public_key": Some(key).filter(|key| !key.is_empty()),
+    })
 }
 
 fn detector_told(shared: &Shared, snapshot: &Snapshot, detector: Detector) -> Value {
@@ -71,6 +75,7 @@ pub(super) fn model(chosen: &Chosen) -> Map<String, Value> {
             "trained_at": chosen.told("trained_at"),
             "fingerprint": chosen.fingerprint(),
             "sha256": chosen.hash_text(),
+            "is_signed": chosen.signature.is_some(),
             "features": format!("{:016x}", fingerprint(chosen.detector())),
             "card": card,
         }),

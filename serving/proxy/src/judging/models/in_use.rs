@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The models that one configuration judges by, and what they have seen so far.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use sunbeam_ensemble::{Calibration, Detector};
 use sunbeam_pipeline::{Agreement, Challenger, Models, Sight};
 
-use super::{AnyModel, Chosen, ModelProblem, PerDetector, Shelf, named};
+use super::signature::KEY;
+use super::{AnyModel, Chosen, DETECTORS, ModelProblem, PerDetector, Shelf, Signers, named};
 use crate::config::Config;
 
 /// See the module.
@@ -14,22 +16,25 @@ use crate::config::Config;
 pub(crate) struct ModelsInUse {
     chosen: PerDetector<Arc<Chosen>>,
     challengers: PerDetector<Option<Arc<Chosen>>>,
+    signers: Signers,
     models: Models,
 }
 
 impl ModelsInUse {
-    /// By precedence. Counts go on where the model is the one `before`, and comparisons where both are.
+    /// By precedence; also what is installed and not used must be of who is trusted. Counts go on where the model is the one `before`, and comparisons where both are.
     pub(crate) fn choose(
         config: &Config,
         shelf: &Shelf,
         before: Option<&Self>,
     ) -> Result<Self, ModelProblem> {
+        let signers = Signers::of(config)?;
+        DETECTORS.into_iter().try_for_each(|detector| check_shelf(shelf, &signers, detector))?;
         let chosen = PerDetector {
-            scanner: chosen(config, shelf, Detector::Scanner)?,
-            ddos: chosen(config, shelf, Detector::Ddos)?,
+            scanner: chosen(config, shelf, &signers, Detector::Scanner)?,
+            ddos: chosen(config, shelf, &signers, Detector::Ddos)?,
         };
         let challengers = shelf.challengers.clone();
-        let mut next = Self { chosen, challengers, models: Models::default() };
+        let mut next = Self { chosen, challengers, signers, models: Models::default() };
         next.begin();
         if let Some(before) = before {
             next.keep_counts(before, Detector::Scanner);
@@ -77,6 +82,11 @@ impl ModelsInUse {
         self.models.clone()
     }
 
+    /// Whose models are taken.
+    pub(crate) const fn signers(&self) -> &Signers {
+        &self.signers
+    }
+
     /// The model in use.
     pub(crate) const fn chosen(&self, detector: Detector) -> &Arc<Chosen> {
         self.chosen.of(detector)
@@ -119,8 +129,31 @@ fn fresh<M>(model: &Arc<M>) -> Arc<Challenger<M>> {
     Arc::new(Challenger::new(Arc::clone(model)))
 }
 
-fn chosen(config: &Config, shelf: &Shelf, detector: Detector) -> Result<Arc<Chosen>, ModelProblem> {
-    if let Some(named) = named(config, detector)? {
+/// Whether the key of the configuration signed what does not come from the configuration.
+fn check_shelf(shelf: &Shelf, signers: &Signers, detector: Detector) -> Result<(), ModelProblem> {
+    let installed =
+        (shelf.installed.of(detector), "installed", "model uninstall", "; without a node, delete the file");
+    let tried = (shelf.challengers.of(detector), "tried", "model shadow --stop", "");
+    for (chosen, what, command, more) in [installed, tried] {
+        let Some(chosen) = chosen else { continue };
+        signers.accept(chosen).map_err(|error| {
+            let path = chosen.path.as_deref().unwrap_or_else(|| Path::new("")).display();
+            let message = format!(
+                "the {what} model `{path}` cannot be used: {error} (`sunbeam {command} {detector}` takes it away{more})"
+            );
+            ModelProblem { key: KEY, message }
+        })?;
+    }
+    Ok(())
+}
+
+fn chosen(
+    config: &Config,
+    shelf: &Shelf,
+    signers: &Signers,
+    detector: Detector,
+) -> Result<Arc<Chosen>, ModelProblem> {
+    if let Some(named) = named(config, signers, detector)? {
         return Ok(Arc::new(named));
     }
     let installed = shelf.installed.of(detector).as_ref().map(Arc::clone);

@@ -4,6 +4,7 @@
 mod drift;
 mod in_use;
 mod shelf;
+mod signature;
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -11,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use sunbeam_ensemble::{
-    Card, DdosModel, Detector, FILE_MAX, Model, ModelFile, ModelFileError, Reference, ScannerModel, builtin,
+    Card, DdosModel, Detector, FILE_MAX, HASH_LENGTH, Model, ModelFile, ModelFileError, Reference,
+    SIGNATURE_LENGTH, ScannerModel, builtin,
 };
 
 use crate::config::Config;
@@ -20,6 +22,8 @@ pub(crate) use drift::DriftWatch;
 pub(crate) use in_use::ModelsInUse;
 pub use shelf::InstalledModelError;
 pub(crate) use shelf::{Shelf, place, put, remove};
+pub(crate) use signature::Signers;
+pub use signature::{ModelKeyError, ModelPublicKey, ModelSignatureError};
 
 /// Both, in order.
 pub(crate) const DETECTORS: [Detector; 2] = [Detector::Scanner, Detector::Ddos];
@@ -79,7 +83,9 @@ pub(crate) struct Chosen {
     pub(crate) path: Option<PathBuf>,
     pub(crate) card: Card,
     /// Of its file, or of the file that it would be.
-    pub(crate) hash: [u8; 32],
+    pub(crate) hash: [u8; HASH_LENGTH],
+    /// Of the hash; whose, only [`Signers`] know.
+    pub(crate) signature: Option<[u8; SIGNATURE_LENGTH]>,
     pub(crate) model: AnyModel,
 }
 
@@ -96,7 +102,7 @@ impl Chosen {
             Model::Scanner(model) => AnyModel::Scanner(Arc::from(model)),
             Model::Ddos(model) => AnyModel::Ddos(Arc::from(model)),
         };
-        Self { origin, path, card: file.card, hash: file.hash, model }
+        Self { origin, path, card: file.card, hash: file.hash, signature: file.signature, model }
     }
 
     /// What is compiled in. Its hash is worked out once: it is that of the file that `sunbeam model export` writes.
@@ -177,18 +183,22 @@ pub(crate) fn configured(config: &Config, detector: Detector) -> &str {
 
 /// Whether the files that a configuration names can be used.
 pub(crate) fn check(config: &Config) -> Result<(), ModelProblem> {
-    DETECTORS.into_iter().try_for_each(|detector| named(config, detector).map(drop))
+    let signers = Signers::of(config)?;
+    DETECTORS.into_iter().try_for_each(|detector| named(config, &signers, detector).map(drop))
 }
 
 /// The model of the file that a configuration names, if it names one.
-fn named(config: &Config, detector: Detector) -> Result<Option<Chosen>, ModelProblem> {
+fn named(config: &Config, signers: &Signers, detector: Detector) -> Result<Option<Chosen>, ModelProblem> {
     let path = configured(config, detector);
     if path.is_empty() {
         return Ok(None);
     }
     let problem =
         |error| ModelProblem { key: key(detector), message: format!("`{path}` cannot be used: {error}") };
-    read_of(Path::new(path), detector, Origin::Configured).map(Some).map_err(problem)
+    let read = read_of(Path::new(path), detector, Origin::Configured);
+    let chosen = read.map_err(|error| problem(error.to_string()))?;
+    signers.accept(&chosen).map_err(problem)?;
+    Ok(Some(chosen))
 }
 
 /// Reads and checks a file that must be a model of this detector.
