@@ -7,7 +7,11 @@
 
 pub mod bodies;
 pub mod byte_set;
+pub mod compile;
+pub mod engine;
+mod filter;
 pub mod injection;
 pub mod operators;
+pub mod rules;
 pub mod seclang;
 pub mod transformations;

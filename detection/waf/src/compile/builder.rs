@@ -1,0 +1,674 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Directives in order, to a [`RuleSet`].
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use regex::bytes::Regex;
+
+use super::program::{
+    Disruption, EngineSettings, Feed, Node, PHASES, Picks, PieceOf, Pieces, Rule, RuleSet, Slots, Source,
+};
+use super::{Link, ResourcesOf, link};
+use crate::byte_set::ByteSet;
+use crate::filter::index::{Index, set};
+use crate::operators::{Needs, Operator};
+use crate::seclang::ast::{
+    self, Action, Directive, DirectiveKind, Piece, Selector, Sense, Span, Target, Template, Variable,
+};
+use crate::transformations::{self, Transformation};
+
+/// What is wrong with a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}:{}: {message}", span.file, span.line)]
+pub struct CompileError {
+    /// Where.
+    pub span: Span,
+    /// What.
+    pub message: String,
+}
+
+/// At most so many errors are told.
+const ERRORS_MAX: usize = 100;
+
+/// What `SecDefaultAction` says of a phase.
+#[derive(Clone, Debug, Default)]
+struct PhaseDefault {
+    actions: Vec<Action>,
+}
+
+/// A rule while the directives behind it may still change it.
+#[derive(Clone, Debug)]
+pub(super) struct Draft {
+    pub(super) span: Span,
+    pub(super) links: Vec<(Span, Option<(Vec<Target>, ast::Operator)>, Vec<Action>)>,
+    defaults: Vec<Action>,
+    /// Markers and rules before it, for its jump.
+    place: usize,
+}
+
+impl Draft {
+    /// The actions of its head, those of the defaults before them.
+    pub(super) fn head(&self) -> impl Iterator<Item = &Action> {
+        self.links.first().into_iter().flat_map(|(_, _, actions)| actions)
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.head().find_map(|action| if let Action::Id(id) = action { Some(*id) } else { None }).unwrap_or(0)
+    }
+
+    fn phase(&self) -> u8 {
+        let phase = |action: &Action| if let Action::Phase(phase) = action { Some(*phase) } else { None };
+        self.head().find_map(phase).unwrap_or(2)
+    }
+
+    pub(super) fn has_tag(&self, tag: &str) -> bool {
+        self.head().any(|action| matches!(action, Action::Tag(known) if known == tag))
+    }
+
+    fn matches_tag(&self, expression: &Regex) -> bool {
+        self.head()
+            .any(|action| matches!(action, Action::Tag(known) if expression.is_match(known.as_bytes())))
+    }
+
+    fn matches_msg(&self, expression: &Regex) -> bool {
+        self.head()
+            .any(|action| matches!(action, Action::Msg(msg) if expression.is_match(written(msg).as_bytes())))
+    }
+}
+
+/// A template as it was written.
+pub(super) fn written(template: &Template) -> String {
+    let piece = |piece: &Piece| match piece {
+        Piece::Text(text) => text.clone(),
+        Piece::Variable(variable, None) => format!("%{{{}}}", variable.as_str()),
+        Piece::Variable(variable, Some(name)) => format!("%{{{}.{name}}}", variable.as_str()),
+    };
+    template.0.iter().map(piece).collect()
+}
+
+/// Collects while it goes.
+pub(super) struct Builder<'a> {
+    pub(super) resources: &'a dyn ResourcesOf,
+    pub(super) drafts: Vec<Draft>,
+    markers: Vec<(String, usize)>,
+    errors: Vec<CompileError>,
+    settings: EngineSettings,
+    transformations: transformations::Settings,
+    pub(super) sources: Vec<Source>,
+    source_numbers: HashMap<(Variable, Selector), u32>,
+    pub(super) feeds: Vec<Feed>,
+    feed_numbers: HashMap<Feed, u32>,
+    nodes: Vec<Node>,
+    node_numbers: HashMap<(u32, *const Transformation), u32>,
+    pub(super) matchers: Vec<Box<dyn Operator>>,
+    pub(super) needs: Vec<Needs>,
+    pub(super) matcher_numbers: HashMap<(&'static str, String, String), u32>,
+    pub(super) slots: Slots,
+    pub(super) warnings: Vec<(Span, String)>,
+    tags: HashSet<Arc<str>>,
+}
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(resources: &'a dyn ResourcesOf) -> Self {
+        let mut slots = Slots::default();
+        // What captures: TX:0 to TX:9.
+        for group in 0..10 {
+            slots.number(&group.to_string());
+        }
+        Self {
+            resources,
+            drafts: Vec::new(),
+            markers: Vec::new(),
+            errors: Vec::new(),
+            settings: EngineSettings::default(),
+            transformations: transformations::Settings::default(),
+            sources: Vec::new(),
+            source_numbers: HashMap::new(),
+            feeds: Vec::new(),
+            feed_numbers: HashMap::new(),
+            nodes: vec![Node { parent: 0, step: None, changes: Some(ByteSet::EMPTY) }],
+            node_numbers: HashMap::new(),
+            matchers: Vec::new(),
+            needs: Vec::new(),
+            matcher_numbers: HashMap::new(),
+            slots,
+            warnings: Vec::new(),
+            tags: HashSet::new(),
+        }
+    }
+
+    pub(super) fn build(mut self, directives: &[Directive]) -> Result<RuleSet, Vec<CompileError>> {
+        self.read(directives);
+        self.same_numbers();
+        let drafts = std::mem::take(&mut self.drafts);
+        let mut rules = Vec::new();
+        let mut phases: [Vec<u32>; PHASES] = Default::default();
+        let mut places: [Vec<usize>; PHASES] = Default::default();
+        self.drafts = drafts;
+        for number in 0..self.drafts.len() {
+            let draft = self.drafts[number].clone();
+            match self.rule(&draft) {
+                Ok(rule) => {
+                    let phase = usize::from(rule.phase.clamp(1, 5)) - 1;
+                    phases[phase].push(index_of(rules.len()));
+                    places[phase].push(draft.place);
+                    rules.push(rule);
+                }
+                Err(error) => self.error(error),
+            }
+        }
+        self.jumps(&mut rules, &phases, &places);
+        let index = match Index::new(&self.needs) {
+            Ok(index) => index,
+            Err(message) => {
+                let span = Span { file: "".into(), line: 0, end_line: 0 };
+                self.error(CompileError { span, message });
+                Index::default()
+            }
+        };
+        if !self.errors.is_empty() {
+            return Err(self.errors);
+        }
+        Ok(RuleSet {
+            rules,
+            phases,
+            sources: self.sources,
+            feeds: self.feeds,
+            nodes: self.nodes,
+            matchers: self.matchers,
+            index,
+            slots: self.slots,
+            settings: self.settings,
+            transformations: self.transformations,
+            warnings: self.warnings,
+        })
+    }
+
+    fn error(&mut self, error: CompileError) {
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(error);
+        }
+    }
+
+    /// In order: later directives change the rules before them.
+    fn read(&mut self, directives: &[Directive]) {
+        let mut defaults: [PhaseDefault; PHASES] = Default::default();
+        let mut open: Option<Draft> = None;
+        for directive in directives {
+            let span = &directive.span;
+            let (condition, actions) = match &directive.kind {
+                DirectiveKind::Rule(rule) => {
+                    (Some((rule.targets.clone(), rule.operator.clone())), rule.actions.clone())
+                }
+                DirectiveKind::Action(actions) => (None, actions.clone()),
+                other => {
+                    if let Some(draft) = open.take() {
+                        let message = "a chain does not end: the rule behind it is missing".to_owned();
+                        self.error(CompileError { span: draft.span, message });
+                    }
+                    self.directive(span, other, &mut defaults);
+                    continue;
+                }
+            };
+            let chains = actions.iter().any(|action| matches!(action, Action::Chain));
+            let place = self.drafts.len();
+            let mut draft = open.take().unwrap_or_else(|| Draft {
+                span: span.clone(),
+                links: Vec::new(),
+                defaults: Vec::new(),
+                place,
+            });
+            draft.span.end_line = span.end_line;
+            draft.links.push((span.clone(), condition, actions));
+            if chains {
+                open = Some(draft);
+                continue;
+            }
+            let phase = usize::from(draft.phase().clamp(1, 5)) - 1;
+            draft.defaults.clone_from(&defaults[phase].actions);
+            self.drafts.push(draft);
+        }
+        if let Some(draft) = open {
+            let message = "a chain does not end: the rule behind it is missing".to_owned();
+            self.error(CompileError { span: draft.span, message });
+        }
+    }
+
+    fn directive(&mut self, span: &Span, kind: &DirectiveKind, defaults: &mut [PhaseDefault; PHASES]) {
+        let settings = &mut self.settings;
+        match kind {
+            DirectiveKind::Rule(_) | DirectiveKind::Action(_) => {}
+            DirectiveKind::Marker(name) => self.markers.push((name.clone(), self.drafts.len())),
+            DirectiveKind::DefaultAction(actions) => {
+                let phase =
+                    actions.iter().find_map(|a| if let Action::Phase(p) = a { Some(*p) } else { None });
+                let phase = usize::from(phase.unwrap_or(2).clamp(1, 5)) - 1;
+                defaults[phase].actions.clone_from(actions);
+            }
+            DirectiveKind::RemoveById(ranges) => {
+                self.drafts.retain_with_places(|draft| !in_ranges(ranges, draft.id()), &mut self.markers);
+            }
+            DirectiveKind::RemoveByTag(tag) => match expression(tag) {
+                Ok(tag) => {
+                    self.drafts.retain_with_places(|draft| !draft.matches_tag(&tag), &mut self.markers)
+                }
+                Err(message) => self.error(CompileError { span: span.clone(), message }),
+            },
+            DirectiveKind::RemoveByMsg(msg) => match expression(msg) {
+                Ok(msg) => {
+                    self.drafts.retain_with_places(|draft| !draft.matches_msg(&msg), &mut self.markers)
+                }
+                Err(message) => self.error(CompileError { span: span.clone(), message }),
+            },
+            DirectiveKind::UpdateTargetById(ranges, targets) => {
+                self.update_targets(targets, |draft| in_ranges(ranges, draft.id()));
+            }
+            DirectiveKind::UpdateTargetByTag(tag, targets) => {
+                self.update_targets(targets, |draft| draft.has_tag(tag));
+            }
+            DirectiveKind::UpdateTargetByMsg(msg, targets) => {
+                self.update_targets(targets, |draft| {
+                    draft.head().any(|a| matches!(a, Action::Msg(known) if written(known) == *msg))
+                });
+            }
+            DirectiveKind::UpdateActionById(id, actions) => {
+                for draft in self.drafts.iter_mut().filter(|draft| draft.id() == *id) {
+                    if let Some((_, _, head)) = draft.links.first_mut() {
+                        update_actions(head, actions);
+                    }
+                }
+            }
+            DirectiveKind::ComponentSignature(_)
+            | DirectiveKind::CookieFormat(_)
+            | DirectiveKind::CollectionTimeout(_) => {}
+            DirectiveKind::Ignored(_) => {}
+            DirectiveKind::Engine(mode) => settings.mode = *mode,
+            DirectiveKind::RequestBodyAccess(on) => settings.request_body = *on,
+            DirectiveKind::ResponseBodyAccess(on) => settings.response_body = *on,
+            DirectiveKind::RequestBodyLimit(bytes) => settings.request_body_max = size(*bytes),
+            DirectiveKind::RequestBodyNoFilesLimit(_)
+            | DirectiveKind::RequestBodyLimitRejects(_)
+            | DirectiveKind::ResponseBodyLimitRejects(_) => {}
+            DirectiveKind::ResponseBodyLimit(bytes) => settings.response_body_max = size(*bytes),
+            DirectiveKind::ResponseBodyMimeTypes(types) => {
+                settings.response_types.extend(types.iter().map(|text| text.to_ascii_lowercase()));
+            }
+            DirectiveKind::ResponseBodyMimeTypesClear => settings.response_types.clear(),
+            DirectiveKind::JsonDepthLimit(depth) => settings.json_depth_max = size(*depth),
+            DirectiveKind::ArgumentsLimit(count) => settings.arguments_max = size(*count),
+            DirectiveKind::ArgumentSeparator(byte) => settings.separator = *byte,
+            DirectiveKind::UnicodeMap(pairs) => {
+                let mut map = vec![0; 0x1_0000];
+                for (code, byte) in pairs {
+                    if let Some(place) = map.get_mut(*code as usize) {
+                        *place = *byte;
+                    }
+                }
+                self.transformations.unicode_map = Some(map.into_boxed_slice());
+            }
+        }
+    }
+
+    /// Of the rules before: more or fewer targets. All links that look at such a variable are meant.
+    fn update_targets(&mut self, targets: &[Target], is_meant: impl Fn(&Draft) -> bool) {
+        for draft in self.drafts.iter_mut().filter(|draft| is_meant(draft)) {
+            for target in targets {
+                for (number, (_, condition, _)) in draft.links.iter_mut().enumerate() {
+                    // What is added is added to the head; what is taken away, everywhere.
+                    if let Some((known, _)) = condition
+                        && (number == 0 || target.sense == Sense::Except)
+                    {
+                        known.push(target.clone());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Two rules of one number cannot be told apart.
+    fn same_numbers(&mut self) {
+        let mut seen: HashMap<u64, Span> = HashMap::new();
+        let mut errors = Vec::new();
+        for draft in &self.drafts {
+            let id = draft.id();
+            if id == 0 {
+                continue;
+            }
+            if let Some(first) = seen.get(&id) {
+                let message = format!("rule {id} is there already, at {}:{}", first.file, first.line);
+                errors.push(CompileError { span: draft.span.clone(), message });
+            } else {
+                seen.insert(id, draft.span.clone());
+            }
+        }
+        errors.into_iter().for_each(|error| self.error(error));
+    }
+
+    /// Where `skipAfter` leads: to the first rule of the phase behind the marker; to the end, where there is none.
+    fn jumps(&mut self, rules: &mut [Rule], phases: &[Vec<u32>; PHASES], places: &[Vec<usize>; PHASES]) {
+        for (phase, numbers) in phases.iter().enumerate() {
+            for (at, number) in numbers.iter().enumerate() {
+                let place = places[phase][at];
+                let Some(draft) = self.drafts.get(place) else { continue };
+                let wanted = draft.head().find_map(|action| {
+                    if let Action::SkipAfter(name) = action { Some(name.clone()) } else { None }
+                });
+                let Some(wanted) = wanted else { continue };
+                // A marker's place is the number of rules before it.
+                let marker = self.markers.iter().find(|(name, at)| *name == wanted && *at > place);
+                let to = match marker {
+                    Some((_, marker)) => places[phase].partition_point(|place| place < marker),
+                    None => numbers.len(),
+                };
+                if marker.is_none() {
+                    let text = format!(
+                        "`skipAfter:{wanted}`: no such marker follows; the rest of the phase is skipped"
+                    );
+                    self.warnings.push((draft.span.clone(), text));
+                }
+                if let Some(rule) = rules.get_mut(*number as usize) {
+                    rule.jump = Some(index_of(to));
+                }
+            }
+        }
+    }
+
+    fn rule(&mut self, draft: &Draft) -> Result<Rule, CompileError> {
+        let mut facts = Facts::default();
+        // The defaults first: what the rule says itself is stronger.
+        for action in draft.defaults.iter() {
+            facts.by_default(action);
+        }
+        for action in draft.head() {
+            facts.action(action);
+        }
+        let mut links = Vec::new();
+        for (number, (span, condition, actions)) in draft.links.iter().enumerate() {
+            let defaults: &[Action] = &draft.defaults;
+            links.push(link::link(self, draft, span, condition.as_ref(), actions, defaults)?);
+            if number > 0 {
+                for action in actions {
+                    facts.of_link(action);
+                }
+            }
+        }
+        let disruption = match facts.disruption {
+            Some(Said::Pass) | None => Disruption::Pass,
+            Some(Said::Deny) => Disruption::Deny { status: facts.status.unwrap_or(403) },
+            Some(Said::Drop) => Disruption::Drop,
+            Some(Said::Allow(how)) => Disruption::Allow(how),
+            Some(Said::Redirect(to)) => {
+                Disruption::Redirect { status: facts.status.unwrap_or(302), to: self.pieces(&to) }
+            }
+        };
+        let msg = facts.msg.unwrap_or_default();
+        Ok(Rule {
+            id: draft.id(),
+            phase: draft.phase(),
+            span: draft.span.clone(),
+            msg_pieces: self.pieces(&msg),
+            msg,
+            logdata: self.pieces(&facts.logdata.unwrap_or_default()),
+            tags: facts.tags.iter().map(|tag| self.tag(tag)).collect(),
+            version: facts.version,
+            severity: facts.severity,
+            logs: facts.logs,
+            links,
+            disruption,
+            jump: None,
+            skip: facts.skip,
+        })
+    }
+
+    fn tag(&mut self, tag: &str) -> Arc<str> {
+        if let Some(known) = self.tags.get(tag) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = tag.into();
+        self.tags.insert(Arc::clone(&new));
+        new
+    }
+
+    /// A template with its names as numbers.
+    pub(super) fn pieces(&mut self, template: &Template) -> Pieces {
+        let piece = |piece: &Piece| match piece {
+            Piece::Text(text) => PieceOf::Text(text.as_bytes().into()),
+            Piece::Variable(Variable::Tx, Some(name)) => PieceOf::Slot(self.slots.number(name)),
+            Piece::Variable(variable, name) => {
+                PieceOf::Variable(*variable, name.as_ref().map(|name| name.as_bytes().into()))
+            }
+        };
+        template.0.iter().map(piece).collect()
+    }
+
+    /// What a selector picks.
+    pub(super) fn picks(&mut self, variable: Variable, selector: &Selector) -> Result<Picks, String> {
+        Ok(match selector {
+            Selector::All => Picks::All,
+            Selector::Named(name) if variable == Variable::Tx => Picks::Slot(self.slots.number(name)),
+            Selector::Named(name) => Picks::Named(name.to_ascii_lowercase().into_bytes().into()),
+            Selector::Matching(text) => Picks::Matching(expression_of_names(text)?),
+        })
+    }
+
+    pub(super) fn source(&mut self, variable: Variable, selector: &Selector) -> Result<u32, String> {
+        let selector = match selector {
+            Selector::Named(name) => Selector::Named(name.to_ascii_lowercase()),
+            other => other.clone(),
+        };
+        let key = (variable, selector);
+        if let Some(number) = self.source_numbers.get(&key) {
+            return Ok(*number);
+        }
+        let picks = self.picks(variable, &key.1)?;
+        let number = index_of(self.sources.len());
+        self.sources.push(Source { variable, picks });
+        self.source_numbers.insert(key, number);
+        Ok(number)
+    }
+
+    pub(super) fn feed(&mut self, source: u32, node: u32) -> u32 {
+        let feed = Feed { source, node };
+        *self.feed_numbers.entry(feed).or_insert_with(|| {
+            self.feeds.push(feed);
+            index_of(self.feeds.len() - 1)
+        })
+    }
+
+    /// The node after one more step.
+    pub(super) fn node(&mut self, parent: u32, step: &'static Transformation) -> u32 {
+        let nodes = &mut self.nodes;
+        *self.node_numbers.entry((parent, std::ptr::from_ref(step))).or_insert_with(|| {
+            let before = nodes.get(parent as usize).and_then(|node| node.changes);
+            let changes = before.zip(step.changes).map(|(before, step)| before.union(step));
+            nodes.push(Node { parent, step: Some(step), changes });
+            index_of(nodes.len() - 1)
+        })
+    }
+
+    /// Rules of this set of rules, as a set of bits.
+    pub(super) fn numbered(&self, is_meant: impl Fn(&Draft) -> bool) -> Box<[u64]> {
+        let mut bits = vec![0; self.drafts.len().div_ceil(64)];
+        for (number, draft) in self.drafts.iter().enumerate() {
+            if is_meant(draft) {
+                set(&mut bits, index_of(number));
+            }
+        }
+        bits.into_boxed_slice()
+    }
+}
+
+/// What the actions of a rule say together.
+#[derive(Default)]
+struct Facts {
+    disruption: Option<Said>,
+    default_disruption: Option<Said>,
+    status: Option<u16>,
+    msg: Option<Template>,
+    logdata: Option<Template>,
+    tags: Vec<String>,
+    version: String,
+    severity: Option<u8>,
+    logs: bool,
+    skip: u32,
+}
+
+#[derive(Clone)]
+enum Said {
+    Pass,
+    Deny,
+    Drop,
+    Allow(ast::Allow),
+    Redirect(Template),
+}
+
+fn said(action: &Action) -> Option<Said> {
+    Some(match action {
+        Action::Pass => Said::Pass,
+        Action::Deny => Said::Deny,
+        Action::Drop => Said::Drop,
+        Action::Allow(how) => Said::Allow(*how),
+        Action::Redirect(to) => Said::Redirect(to.clone()),
+        _ => return None,
+    })
+}
+
+impl Facts {
+    fn by_default(&mut self, action: &Action) {
+        match action {
+            Action::Log => self.logs = true,
+            Action::NoLog => self.logs = false,
+            Action::Status(status) => self.status = Some(*status),
+            other => {
+                if let Some(said) = said(other) {
+                    self.default_disruption = Some(said.clone());
+                    self.disruption = Some(said);
+                }
+            }
+        }
+    }
+
+    fn action(&mut self, action: &Action) {
+        match action {
+            Action::Msg(msg) => self.msg = Some(msg.clone()),
+            Action::Logdata(data) => self.logdata = Some(data.clone()),
+            Action::Tag(tag) => self.tags.push(tag.clone()),
+            Action::Ver(version) => self.version.clone_from(version),
+            Action::Severity(severity) => self.severity = Some(*severity),
+            Action::Log => self.logs = true,
+            Action::NoLog => self.logs = false,
+            Action::Status(status) => self.status = Some(*status),
+            Action::Skip(count) => self.skip = *count,
+            // What the phase's default says.
+            Action::Block => self.disruption = self.default_disruption.clone(),
+            other => {
+                if let Some(said) = said(other) {
+                    self.disruption = Some(said);
+                }
+            }
+        }
+    }
+
+    /// A link may tell what its head does not.
+    fn of_link(&mut self, action: &Action) {
+        match action {
+            Action::Msg(msg) if self.msg.is_none() => self.msg = Some(msg.clone()),
+            Action::Logdata(data) if self.logdata.is_none() => self.logdata = Some(data.clone()),
+            Action::Severity(severity) if self.severity.is_none() => self.severity = Some(*severity),
+            _ => {}
+        }
+    }
+}
+
+/// `SecRuleUpdateActionById`: what may be said once replaces, the rest is added.
+fn update_actions(head: &mut Vec<Action>, actions: &[Action]) {
+    for action in actions {
+        let same = |known: &Action| {
+            std::mem::discriminant(known) == std::mem::discriminant(action)
+                || (said(known).is_some() || matches!(known, Action::Block))
+                    && (said(action).is_some() || matches!(action, Action::Block))
+        };
+        let adds =
+            matches!(action, Action::Tag(_) | Action::SetVar(_) | Action::Ctl(_) | Action::Transformation(_));
+        if matches!(action, Action::Id(_) | Action::Phase(_) | Action::Chain) {
+            continue;
+        }
+        if matches!(action, Action::TransformationNone) {
+            head.retain(|known| !matches!(known, Action::Transformation(_) | Action::TransformationNone));
+        } else if !adds {
+            head.retain(|known| !same(known));
+        }
+        head.push(action.clone());
+    }
+}
+
+trait Places {
+    fn retain_with_places(&mut self, keeps: impl Fn(&Draft) -> bool, markers: &mut [(String, usize)]);
+}
+
+impl Places for Vec<Draft> {
+    /// Takes rules away; markers stay between the same rules.
+    fn retain_with_places(&mut self, keeps: impl Fn(&Draft) -> bool, markers: &mut [(String, usize)]) {
+        let kept: Vec<bool> = self.iter().map(keeps).collect();
+        for (_, place) in markers.iter_mut() {
+            *place = kept.iter().take(*place).filter(|kept| **kept).count();
+        }
+        let mut number = 0;
+        self.retain(|_| {
+            number += 1;
+            kept.get(number - 1).copied().unwrap_or(true)
+        });
+        for (place, draft) in self.iter_mut().enumerate() {
+            draft.place = place;
+        }
+    }
+}
+
+pub(super) fn in_ranges(ranges: &[(u64, u64)], id: u64) -> bool {
+    id != 0 && ranges.iter().any(|(first, last)| (*first..=*last).contains(&id))
+}
+
+fn expression(text: &str) -> Result<Regex, String> {
+    regex::bytes::RegexBuilder::new(text)
+        .unicode(false)
+        .dot_matches_new_line(true)
+        .build()
+        .map_err(|error| format!("`{text}` is no expression: {error}"))
+}
+
+/// Names stand in whatever case.
+fn expression_of_names(text: &str) -> Result<Regex, String> {
+    regex::bytes::RegexBuilder::new(text)
+        .unicode(false)
+        .dot_matches_new_line(true)
+        .case_insensitive(true)
+        .build()
+        .map_err(|error| format!("`{text}` is no expression: {error}"))
+}
+
+fn size(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+/// Numbers of what stands in rule files fit: a file has at most so many bytes.
+pub(super) fn index_of(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+impl Link {
+    /// Nothing yet.
+    pub(super) const fn new() -> Self {
+        Self {
+            targets: Vec::new(),
+            exclusions: Vec::new(),
+            node: 0,
+            steps: Vec::new(),
+            test: super::Test::Always,
+            feeds: Vec::new(),
+            captures: false,
+            on_match: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+}

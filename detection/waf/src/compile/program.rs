@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What rules become: everything that has a name has a number.
+
+use std::sync::Arc;
+
+use regex::bytes::Regex;
+
+use crate::filter::index::Index;
+use crate::operators::{Operator, OperatorKind};
+use crate::seclang::ast::{Allow, BodyProcessor, EngineMode, Span, Template, Variable};
+use crate::transformations::{self, Transformation};
+
+/// Phases: request headers, request body, response headers, response body, logging.
+pub const PHASES: usize = 5;
+
+/// Rules, ready to run.
+#[derive(Debug)]
+pub struct RuleSet {
+    pub(crate) rules: Vec<Rule>,
+    /// The rules of each phase, in order.
+    pub(crate) phases: [Vec<u32>; PHASES],
+    pub(crate) sources: Vec<Source>,
+    pub(crate) feeds: Vec<Feed>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) matchers: Vec<Box<dyn Operator>>,
+    pub(crate) index: Index,
+    pub(crate) slots: Slots,
+    pub(crate) settings: EngineSettings,
+    pub(crate) transformations: transformations::Settings,
+    /// What loaded and does not do all that it says.
+    pub(crate) warnings: Vec<(Span, String)>,
+}
+
+/// A rule with its chain.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its number in the files; 0 for none.
+    pub id: u64,
+    /// 1 to 5.
+    pub phase: u8,
+    /// Where it stands, with its chain.
+    pub span: Span,
+    /// `msg`, as written.
+    pub msg: Template,
+    pub(crate) msg_pieces: Pieces,
+    pub(crate) logdata: Pieces,
+    /// `tag`
+    pub tags: Vec<Arc<str>>,
+    /// `ver`
+    pub version: String,
+    /// `severity`: 0 (emergency) to 7 (debug).
+    pub severity: Option<u8>,
+    /// Whether a match is told.
+    pub logs: bool,
+    pub(crate) links: Vec<Link>,
+    pub(crate) disruption: Disruption,
+    /// After a match: to this place of the phase.
+    pub(crate) jump: Option<u32>,
+    /// After a match: past so many rules.
+    pub(crate) skip: u32,
+}
+
+/// What a rule does to the request when it matches.
+#[derive(Debug, Clone)]
+pub(crate) enum Disruption {
+    Pass,
+    Deny { status: u16 },
+    Drop,
+    Allow(Allow),
+    Redirect { status: u16, to: Pieces },
+}
+
+/// One condition of a rule.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) targets: Vec<LinkTarget>,
+    pub(crate) exclusions: Vec<Except>,
+    /// After the last transformation.
+    pub(crate) node: u32,
+    /// With `multiMatch`: every step, the untransformed value first.
+    pub(crate) steps: Vec<u32>,
+    pub(crate) test: Test,
+    /// One of these must name the operator, or nothing can match. Empty: nothing is known.
+    pub(crate) feeds: Vec<u32>,
+    pub(crate) captures: bool,
+    pub(crate) on_match: Vec<SetVariable>,
+    pub(crate) effects: Vec<Effect>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LinkTarget {
+    Values(u32),
+    Count(u32),
+}
+
+/// How a condition looks at a value.
+#[derive(Debug)]
+pub(crate) enum Test {
+    /// `SecAction`
+    Always,
+    /// By an operator that is ready.
+    Fixed { matcher: u32, is_negated: bool },
+    /// By a number against a number.
+    Compared { comparison: Comparison, with: Number, is_negated: bool },
+    /// By an operator whose argument is another each time.
+    Templated { kind: &'static OperatorKind, argument: Pieces, is_negated: bool },
+}
+
+/// What a number is compared with.
+#[derive(Debug)]
+pub(crate) enum Number {
+    Fixed(i64),
+    Templated(Pieces),
+}
+
+/// `@eq` and its like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    Greater,
+    GreaterOrEqual,
+    Less,
+    LessOrEqual,
+}
+
+impl Comparison {
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "eq" => Self::Equal,
+            "gt" => Self::Greater,
+            "ge" => Self::GreaterOrEqual,
+            "lt" => Self::Less,
+            "le" => Self::LessOrEqual,
+            _ => return None,
+        })
+    }
+
+    pub(crate) const fn holds(self, value: i64, with: i64) -> bool {
+        match self {
+            Self::Equal => value == with,
+            Self::Greater => value > with,
+            Self::GreaterOrEqual => value >= with,
+            Self::Less => value < with,
+            Self::LessOrEqual => value <= with,
+        }
+    }
+}
+
+/// Values that rules look at: a variable, or what a selector takes of it.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) variable: Variable,
+    pub(crate) picks: Picks,
+}
+
+/// What is not looked at.
+#[derive(Debug, Clone)]
+pub(crate) struct Except {
+    pub(crate) variable: Variable,
+    pub(crate) picks: Picks,
+}
+
+/// What some rules do not look at.
+#[derive(Debug)]
+pub(crate) struct Exception {
+    /// As a set of bits.
+    pub(crate) rules: Box<[u64]>,
+    pub(crate) except: Except,
+}
+
+/// Which of a collection.
+#[derive(Debug, Clone)]
+pub(crate) enum Picks {
+    All,
+    /// In lower case.
+    Named(Box<[u8]>),
+    /// Of TX: by its number.
+    Slot(u32),
+    Matching(Regex),
+}
+
+impl Picks {
+    /// Whether a name is meant.
+    pub(crate) fn takes(&self, name: &[u8]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named(wanted) => wanted.eq_ignore_ascii_case(name),
+            Self::Slot(_) => false,
+            Self::Matching(expression) => expression.is_match(name),
+        }
+    }
+}
+
+/// A source after a transformation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Feed {
+    pub(crate) source: u32,
+    pub(crate) node: u32,
+}
+
+/// A step of a chain of transformations. The first is none.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) parent: u32,
+    pub(crate) step: Option<&'static Transformation>,
+    /// A value without any of these is as it was after all steps up to this one. `None`: it may be another.
+    pub(crate) changes: Option<crate::byte_set::ByteSet>,
+}
+
+/// Names of TX and their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    pub(crate) names: Vec<Box<[u8]>>,
+    pub(crate) numbers: std::collections::HashMap<Box<[u8]>, u32>,
+}
+
+impl Slots {
+    /// The number of a name, in whatever case; a new one for a new name.
+    pub(crate) fn number(&mut self, name: &str) -> u32 {
+        let name: Box<[u8]> = name.to_ascii_lowercase().into_bytes().into();
+        if let Some(number) = self.numbers.get(&name) {
+            return *number;
+        }
+        let number = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
+        self.names.push(name.clone());
+        self.numbers.insert(name, number);
+        number
+    }
+}
+
+/// A text with variables in it.
+pub(crate) type Pieces = Box<[PieceOf]>;
+
+/// A piece of it.
+#[derive(Debug, Clone)]
+pub(crate) enum PieceOf {
+    Text(Box<[u8]>),
+    Slot(u32),
+    Variable(Variable, Option<Box<[u8]>>),
+}
+
+/// `setvar`
+#[derive(Debug)]
+pub(crate) struct SetVariable {
+    pub(crate) collection: Variable,
+    pub(crate) name: Name,
+    pub(crate) change: Changed,
+}
+
+/// Of a variable that is set.
+#[derive(Debug)]
+pub(crate) enum Name {
+    Slot(u32),
+    Templated(Pieces),
+}
+
+/// What becomes of it.
+#[derive(Debug)]
+pub(crate) enum Changed {
+    Number(i64),
+    Text(Pieces),
+    Add(Amount),
+    Subtract(Amount),
+    Remove,
+}
+
+/// By how much.
+#[derive(Debug)]
+pub(crate) enum Amount {
+    Number(i64),
+    Slot(u32),
+    Text(Pieces),
+}
+
+/// What a rule does once it has matched as a whole.
+#[derive(Debug)]
+pub(crate) enum Effect {
+    Engine(EngineMode),
+    /// Rules as a set of bits.
+    RemoveRules(Box<[u64]>),
+    RemoveTarget(Arc<Exception>),
+    Processor(BodyProcessor),
+    ForceRequestBody(bool),
+    RequestBodyAccess(bool),
+    ResponseBodyAccess(bool),
+    /// A collection begins: its key.
+    Collection(Variable, Pieces),
+    Expire(Variable, Pieces, Pieces),
+}
+
+/// What the directives beside the rules say.
+#[derive(Debug, Clone)]
+pub struct EngineSettings {
+    /// `SecRuleEngine`
+    pub mode: EngineMode,
+    /// `SecRequestBodyAccess`
+    pub request_body: bool,
+    /// `SecResponseBodyAccess`
+    pub response_body: bool,
+    /// `SecResponseBodyMimeType`
+    pub response_types: Vec<String>,
+    /// `SecRequestBodyLimit`
+    pub request_body_max: usize,
+    /// `SecResponseBodyLimit`
+    pub response_body_max: usize,
+    /// `SecRequestBodyJsonDepthLimit`
+    pub json_depth_max: usize,
+    /// `SecArgumentsLimit`
+    pub arguments_max: usize,
+    /// `SecArgumentSeparator`
+    pub separator: u8,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            mode: EngineMode::On,
+            request_body: true,
+            response_body: false,
+            response_types: ["text/plain", "text/html", "text/xml"].map(str::to_owned).to_vec(),
+            request_body_max: 131_072,
+            response_body_max: 524_288,
+            json_depth_max: 64,
+            arguments_max: 1_000,
+            separator: b'&',
+        }
+    }
+}

@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The rules of a phase, in order.
+
+use super::state::{Finding, Interruption, InterruptionKind, Item, Scalar, State, number, written};
+use super::texts::{NONE, TextId};
+use crate::compile::{
+    Disruption, Except, Link, LinkTarget, Number, Picks, PieceOf, Pieces, Rule, RuleSet, Source, Test,
+};
+use crate::filter::index::is_set;
+use crate::operators::Captures;
+use crate::seclang::ast::{Allow, EngineMode, Variable};
+
+const UNKNOWN: u32 = u32::MAX;
+/// Of a value that is told.
+const TOLD_BYTES_MAX: usize = 256;
+/// Looking at a value costs this much, beside its bytes.
+const RUN_COST: u64 = 64;
+
+/// Asked from time to time whether rules have run long enough.
+pub(crate) type Budget<'a> = &'a dyn Fn() -> bool;
+
+/// What does not change while a phase runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Run<'a> {
+    pub(crate) rules: &'a RuleSet,
+    pub(crate) budget: Option<Budget<'a>>,
+    /// Whether the filter is used: without it every rule looks at every value.
+    pub(crate) filters: bool,
+}
+
+impl State {
+    /// Runs a phase, 1 to 5.
+    pub(crate) fn phase(&mut self, run: Run<'_>, phase: u8) {
+        if self.mode == EngineMode::Off || self.allowed.is_some_and(|until| phase <= until && phase != 5) {
+            return;
+        }
+        if self.interruption.is_some() && phase != 5 {
+            return;
+        }
+        self.feeds.clear();
+        self.feeds.resize(run.rules.feeds.len(), UNKNOWN);
+        self.feed_bits.clear();
+        let Some(numbers) = run.rules.phases.get(usize::from(phase.wrapping_sub(1))) else { return };
+        let mut at = 0;
+        while let Some(number) = numbers.get(at).copied() {
+            at += 1;
+            let Some(rule) = run.rules.rules.get(number as usize) else { continue };
+            if is_set(&self.removed, number) || !self.rule(run, number, rule) {
+                if self.is_spent {
+                    return;
+                }
+                continue;
+            }
+            if self.mode == EngineMode::Off || self.is_spent {
+                return;
+            }
+            if phase != 5 && (self.interruption.is_some() || self.allowed.is_some_and(|until| phase <= until))
+            {
+                return;
+            }
+            match rule.jump {
+                Some(to) => at = at.max(to as usize),
+                None => at = at.saturating_add(rule.skip as usize),
+            }
+        }
+        if self.allowed == Some(0) {
+            self.allowed = None;
+        }
+    }
+
+    /// Whether a rule matched with its whole chain; then it has done what it does.
+    fn rule(&mut self, run: Run<'_>, number: u32, rule: &Rule) -> bool {
+        for link in &rule.links {
+            if !self.link(run, number, rule, link) {
+                return false;
+            }
+        }
+        for link in &rule.links {
+            for effect in &link.effects {
+                self.effect(run.rules, effect);
+            }
+        }
+        if let Some(severity) = rule.severity {
+            self.highest_severity = self.highest_severity.min(severity);
+        }
+        if rule.logs && rule.links.len() > 1 {
+            self.tell(run.rules, number, rule);
+        }
+        self.disrupt(run.rules, number, rule);
+        true
+    }
+
+    fn disrupt(&mut self, rules: &RuleSet, number: u32, rule: &Rule) {
+        let kind = match &rule.disruption {
+            Disruption::Pass => return,
+            Disruption::Allow(how) => {
+                self.allowed = Some(match how {
+                    Allow::All => 4,
+                    Allow::Request => 2,
+                    Allow::Phase => rule.phase,
+                });
+                return;
+            }
+            Disruption::Deny { status } => InterruptionKind::Deny(*status),
+            Disruption::Drop => InterruptionKind::Drop,
+            Disruption::Redirect { status, to } => {
+                let to = String::from_utf8_lossy(&self.filled(rules, to)).into_owned();
+                InterruptionKind::Redirect(*status, to)
+            }
+        };
+        if self.mode == EngineMode::On && self.interruption.is_none() {
+            self.interruption = Some(Interruption { rule: number, kind });
+        }
+    }
+
+    fn tell(&mut self, rules: &RuleSet, number: u32, rule: &Rule) {
+        let (target, value) = match self.last_matched {
+            Some(item) => {
+                let value = self.texts.get(item.value);
+                (self.target(item), value.get(..TOLD_BYTES_MAX).unwrap_or(value).to_vec())
+            }
+            None => (String::new(), Vec::new()),
+        };
+        let message = String::from_utf8_lossy(&self.filled(rules, &rule.msg_pieces)).into_owned();
+        let mut data = self.filled(rules, &rule.logdata);
+        data.truncate(4 * TOLD_BYTES_MAX);
+        let data = String::from_utf8_lossy(&data).into_owned();
+        self.find(Finding { rule: number, target, value, message, data });
+    }
+
+    fn link(&mut self, run: Run<'_>, number: u32, rule: &Rule, link: &Link) -> bool {
+        if matches!(link.test, Test::Always) {
+            self.last_matched = None;
+            self.set_variables(run.rules, &link.on_match);
+            if rule.logs && rule.links.len() == 1 {
+                self.tell(run.rules, number, rule);
+            }
+            return true;
+        }
+        if run.filters && !link.feeds.is_empty() && !self.may_match(run, link) {
+            return false;
+        }
+        if let Some(holds) = self.quick(run.rules, link)
+            && !holds
+        {
+            return false;
+        }
+        let mut any = false;
+        for target in &link.targets {
+            let (LinkTarget::Values(source) | LinkTarget::Count(source)) = *target;
+            let Some(source) = run.rules.sources.get(source as usize) else { continue };
+            let mut items = std::mem::take(&mut self.items);
+            items.clear();
+            self.gather(run.rules, source, &mut items);
+            self.leave_out(run.rules, number, link, &mut items);
+            if matches!(target, LinkTarget::Count(_)) {
+                let mut digits = [0; 20];
+                let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
+                let value = self.texts.intern(written(count, &mut digits));
+                items.clear();
+                items.push(Item { variable: source.variable, name: NONE, value });
+            }
+            for item in &items {
+                any |= self.item(run, number, rule, link, *item);
+                if self.is_spent {
+                    break;
+                }
+            }
+            self.items = items;
+            if self.is_spent {
+                return false;
+            }
+        }
+        any
+    }
+
+    /// Whether the operator may hold for any of the values.
+    fn may_match(&mut self, run: Run<'_>, link: &Link) -> bool {
+        let Test::Fixed { matcher, .. } = link.test else { return true };
+        link.feeds.iter().any(|feed| {
+            let start = self.feed(run, *feed);
+            self.feed_bits.get(start..).is_some_and(|bits| is_set(bits, matcher))
+        })
+    }
+
+    /// The operators that may hold for any value of a feed: where their set begins.
+    fn feed(&mut self, run: Run<'_>, number: u32) -> usize {
+        if let Some(known) = self.feeds.get(number as usize)
+            && *known != UNKNOWN
+        {
+            return *known as usize;
+        }
+        let (start, words) = (self.feed_bits.len(), run.rules.index.words());
+        self.feed_bits.resize(start + words, 0);
+        let feed = run.rules.feeds.get(number as usize);
+        if let Some(feed) = feed
+            && let Some(source) = run.rules.sources.get(feed.source as usize)
+        {
+            let mut items = std::mem::take(&mut self.items);
+            items.clear();
+            self.gather(run.rules, source, &mut items);
+            for item in &items {
+                let text = self.texts.changed(run.rules, item.value, feed.node);
+                let found = self.texts.candidates(run.rules, text);
+                for (all, one) in self.feed_bits.iter_mut().skip(start).zip(found) {
+                    *all |= one;
+                }
+            }
+            self.items = items;
+        }
+        if let Some(place) = self.feeds.get_mut(number as usize) {
+            *place = u32::try_from(start).unwrap_or(UNKNOWN);
+        }
+        start
+    }
+
+    /// Where a number of TX is compared with a number, which is what most rules of a rule set are, the answer is there
+    /// at once. `None`: it has to be looked at.
+    fn quick(&mut self, rules: &RuleSet, link: &Link) -> Option<bool> {
+        let Test::Compared { comparison, with, is_negated } = &link.test else { return None };
+        let [target] = link.targets.as_slice() else { return None };
+        if link.node != 0 || !link.exclusions.is_empty() {
+            return None;
+        }
+        let (LinkTarget::Values(number) | LinkTarget::Count(number)) = *target;
+        let source = rules.sources.get(number as usize)?;
+        let Picks::Slot(slot) = source.picks else { return None };
+        let value = self.slot(slot);
+        let value = match target {
+            LinkTarget::Count(_) => i64::from(value.is_some()),
+            LinkTarget::Values(_) => match value {
+                Some(value) => self.number_of(value),
+                None => return Some(false),
+            },
+        };
+        let with = self.compared_with(rules, with);
+        Some(comparison.holds(value, with) != *is_negated)
+    }
+
+    fn compared_with(&mut self, rules: &RuleSet, with: &Number) -> i64 {
+        match with {
+            Number::Fixed(number) => *number,
+            Number::Templated(pieces) => match &**pieces {
+                [PieceOf::Slot(slot)] => self.slot(*slot).map_or(0, |value| self.number_of(value)),
+                _ => number(&self.filled(rules, pieces)),
+            },
+        }
+    }
+
+    /// One value, in the form or, with `multiMatch`, in each of the forms that the rule looks at.
+    fn item(&mut self, run: Run<'_>, number: u32, rule: &Rule, link: &Link, item: Item) -> bool {
+        if link.steps.is_empty() {
+            let value = self.texts.changed(run.rules, item.value, link.node);
+            return self.form(run, number, rule, link, Item { value, ..item });
+        }
+        let (mut any, mut last) = (false, None);
+        for step in &link.steps {
+            let value = self.texts.changed(run.rules, item.value, *step);
+            if last == Some(value) {
+                continue;
+            }
+            last = Some(value);
+            any |= self.form(run, number, rule, link, Item { value, ..item });
+        }
+        any
+    }
+
+    fn form(&mut self, run: Run<'_>, number: u32, rule: &Rule, link: &Link, item: Item) -> bool {
+        let Some(captures) = self.holds(run, link, item.value) else { return false };
+        if link.captures {
+            self.capture(item.value, &captures);
+        }
+        if self.matched_of != number {
+            self.matched.clear();
+            self.matched_of = number;
+        }
+        self.matched.push(item);
+        self.last_matched = Some(item);
+        self.set_variables(run.rules, &link.on_match);
+        if rule.logs && rule.links.len() == 1 {
+            self.tell(run.rules, number, rule);
+        }
+        true
+    }
+
+    /// What the operator found, if it holds.
+    fn holds(&mut self, run: Run<'_>, link: &Link, value: TextId) -> Option<Captures> {
+        let mut captures = Captures::default();
+        let holds = match &link.test {
+            Test::Always => true,
+            Test::Compared { comparison, with, is_negated } => {
+                let with = self.compared_with(run.rules, with);
+                comparison.holds(number(self.texts.get(value)), with) != *is_negated
+            }
+            Test::Fixed { matcher, is_negated } => {
+                if run.filters && !link.feeds.is_empty() {
+                    if !is_set(self.texts.candidates(run.rules, value), *matcher) {
+                        return None;
+                    }
+                    if !link.captures && run.rules.index.is_exact(*matcher) {
+                        return Some(captures);
+                    }
+                }
+                self.spend(run, value);
+                let operator = run.rules.matchers.get(*matcher as usize)?;
+                let wanted = (link.captures && !is_negated).then_some(&mut captures);
+                operator.holds(self.texts.get(value), wanted) != *is_negated
+            }
+            Test::Templated { kind, argument, is_negated } => {
+                self.spend(run, value);
+                let argument = self.filled(run.rules, argument);
+                let argument = String::from_utf8_lossy(&argument);
+                // An argument that cannot be: what it stands for holds of nothing.
+                let operator = (kind.compile)(&argument, &NoFiles).ok()?;
+                let wanted = (link.captures && !is_negated).then_some(&mut captures);
+                operator.holds(self.texts.get(value), wanted) != *is_negated
+            }
+        };
+        holds.then_some(captures)
+    }
+
+    fn spend(&mut self, run: Run<'_>, value: TextId) {
+        let before = self.work / 65_536;
+        self.work += self.texts.get(value).len() as u64 + RUN_COST;
+        // The clock is looked at every 64 KiB.
+        if self.work / 65_536 != before && run.budget.is_some_and(|is_spent| is_spent()) {
+            self.is_spent = true;
+        }
+    }
+
+    fn capture(&mut self, value: TextId, captures: &Captures) {
+        for group in 0..10_u32 {
+            let place = captures.0.get(group as usize).cloned().flatten();
+            let text = place.and_then(|place| self.texts.get(value).get(place)).map(<[u8]>::to_vec);
+            let scalar = text.map(|text| Scalar::Text(self.texts.intern(&text)));
+            self.set_slot(group, scalar);
+        }
+    }
+
+    /// The values of a source.
+    fn gather(&mut self, rules: &RuleSet, source: &Source, items: &mut Vec<Item>) {
+        match source.variable {
+            Variable::Args => {
+                self.gather_of(source, Variable::ArgsGet, &[Variable::ArgsGet, Variable::ArgsPost], items)
+            }
+            Variable::ArgsNames => {
+                let parts = [Variable::ArgsGetNames, Variable::ArgsPostNames];
+                self.gather_of(source, Variable::ArgsNames, &parts, items);
+            }
+            Variable::Tx => self.gather_tx(rules, source, items),
+            Variable::Global | Variable::Ip | Variable::Session | Variable::User | Variable::Resource => {
+                self.gather_made_up(source, items);
+            }
+            Variable::MatchedVar => items.extend(self.last_matched.map(|item| Item {
+                variable: Variable::MatchedVar,
+                name: NONE,
+                value: item.value,
+            })),
+            Variable::MatchedVarName => {
+                if let Some(item) = self.last_matched {
+                    let value = self.target(item);
+                    let value = self.texts.intern(value.as_bytes());
+                    items.push(Item { variable: Variable::MatchedVarName, name: NONE, value });
+                }
+            }
+            Variable::MatchedVars => {
+                let matched = std::mem::take(&mut self.matched);
+                for item in &matched {
+                    let name = self.target(*item);
+                    let name = self.texts.intern(name.as_bytes());
+                    items.push(Item { variable: Variable::MatchedVars, name, value: item.value });
+                }
+                self.matched = matched;
+            }
+            Variable::MatchedVarsNames => {
+                let matched = std::mem::take(&mut self.matched);
+                for item in &matched {
+                    let name = self.target(*item);
+                    let name = self.texts.intern(name.as_bytes());
+                    items.push(Item { variable: Variable::MatchedVarsNames, name, value: name });
+                }
+                self.matched = matched;
+            }
+            Variable::HighestSeverity => {
+                let mut digits = [0; 20];
+                let value = self.texts.intern(written(i64::from(self.highest_severity), &mut digits));
+                items.push(Item { variable: Variable::HighestSeverity, name: NONE, value });
+            }
+            other => self.gather_of(source, other, &[other], items),
+        }
+    }
+
+    fn gather_of(&self, source: &Source, _: Variable, parts: &[Variable], items: &mut Vec<Item>) {
+        for part in parts {
+            for entry in self.of(*part) {
+                if matches!(source.picks, Picks::All) || source.picks.takes(self.texts.get(entry.name)) {
+                    items.push(Item { variable: source.variable, name: entry.name, value: entry.value });
+                }
+            }
+        }
+    }
+
+    fn gather_tx(&mut self, rules: &RuleSet, source: &Source, items: &mut Vec<Item>) {
+        if let Picks::Slot(slot) = source.picks {
+            if let Some(value) = self.slot(slot) {
+                let value = self.text_of(value);
+                let name = rules.slots.names.get(slot as usize).map_or(NONE, |name| self.texts.intern(name));
+                items.push(Item { variable: Variable::Tx, name, value });
+            }
+            return;
+        }
+        for (slot, name) in rules.slots.names.iter().enumerate() {
+            if let Some(Some(value)) = self.slots.get(slot).copied()
+                && source.picks.takes(name)
+            {
+                let (name, value) = (self.texts.intern(name), self.text_of(value));
+                items.push(Item { variable: Variable::Tx, name, value });
+            }
+        }
+        self.gather_made_up(source, items);
+    }
+
+    fn gather_made_up(&mut self, source: &Source, items: &mut Vec<Item>) {
+        let made_up = std::mem::take(&mut self.made_up);
+        for (variable, name, value) in &made_up {
+            if let Some(value) = *value
+                && *variable == source.variable
+                && source.picks.takes(name)
+            {
+                let (name, value) = (self.texts.intern(name), self.text_of(value));
+                items.push(Item { variable: *variable, name, value });
+            }
+        }
+        self.made_up = made_up;
+    }
+
+    /// What the rule, or a rule before it, does not want looked at.
+    fn leave_out(&self, rules: &RuleSet, number: u32, link: &Link, items: &mut Vec<Item>) {
+        let of_rule =
+            self.exceptions.iter().filter(|known| is_set(&known.rules, number)).map(|known| &known.except);
+        let all = link.exclusions.iter().chain(of_rule);
+        for except in all {
+            items.retain(|item| !self.is_left_out(rules, except, *item));
+        }
+    }
+
+    fn is_left_out(&self, rules: &RuleSet, except: &Except, item: Item) -> bool {
+        if except.variable != item.variable {
+            return false;
+        }
+        let name = self.texts.get(item.name);
+        match &except.picks {
+            Picks::Slot(slot) => {
+                rules.slots.names.get(*slot as usize).is_some_and(|known| known.eq_ignore_ascii_case(name))
+            }
+            picks => picks.takes(name),
+        }
+    }
+
+    /// A template with its variables filled in.
+    pub(crate) fn filled(&mut self, rules: &RuleSet, pieces: &Pieces) -> Vec<u8> {
+        let mut output = Vec::new();
+        for piece in pieces {
+            match piece {
+                PieceOf::Text(text) => output.extend_from_slice(text),
+                PieceOf::Slot(slot) => {
+                    if let Some(value) = self.slot(*slot) {
+                        let text = self.text_of(value);
+                        output.extend_from_slice(self.texts.get(text));
+                    }
+                }
+                PieceOf::Variable(variable, name) => {
+                    self.fill(rules, *variable, name.as_deref(), &mut output)
+                }
+            }
+        }
+        output
+    }
+
+    fn fill(&mut self, rules: &RuleSet, variable: Variable, name: Option<&[u8]>, output: &mut Vec<u8>) {
+        let picks = match name {
+            None => Picks::All,
+            Some(name) => Picks::Named(name.into()),
+        };
+        let mut items = Vec::new();
+        self.gather(rules, &Source { variable, picks }, &mut items);
+        if let Some(item) = items.first() {
+            output.extend_from_slice(self.texts.get(item.value));
+        }
+    }
+}
+
+/// An argument that is made up while rules run names no files.
+struct NoFiles;
+
+impl crate::operators::Resources for NoFiles {
+    fn read(&self, _: &str) -> Result<Vec<u8>, String> {
+        Err("a file's name cannot be made up while rules run".to_owned())
+    }
+}

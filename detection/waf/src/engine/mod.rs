@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Rules at work on one request and its answer.
+
+mod effects;
+mod evaluate;
+mod request;
+mod state;
+mod texts;
+
+use std::sync::Arc;
+
+use crate::compile::RuleSet;
+use crate::seclang::ast::EngineMode;
+use evaluate::Run;
+use state::State;
+
+pub use request::{Ends, RequestHead, ResponseHead};
+pub(crate) use state::number;
+pub use state::{Finding, Interruption, InterruptionKind};
+
+/// One request and its answer, as rules see them. Phases run in order, each once: what is not there is empty.
+pub struct Transaction {
+    rules: Arc<RuleSet>,
+    state: State,
+    budget: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    filters: bool,
+}
+
+impl std::fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Transaction").field("findings", &self.state.findings).finish_non_exhaustive()
+    }
+}
+
+/// Rules that hold a score against its threshold, in the Core Rule Set and in the project's own.
+const SCORE_RULES: [u64; 6] = [949_110, 949_111, 959_100, 959_101, 980_130, 7_390_110];
+
+/// What rules say of a request, all in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What rules that matched add up to.
+    pub score: i64,
+    /// From where on that is too much.
+    pub threshold: i64,
+    /// Whether a rule wants the request stopped.
+    pub is_interrupted: bool,
+    /// Whether that rule only looked at the score. One that did not is the operator's own word.
+    pub is_by_score: bool,
+}
+
+impl Transaction {
+    /// For these rules.
+    pub fn new(rules: Arc<RuleSet>) -> Self {
+        let state = State::new(&rules);
+        Self { rules, state, budget: None, filters: true }
+    }
+
+    /// The next request, in the memory of the last.
+    pub fn begin(&mut self, rules: &Arc<RuleSet>) {
+        if !Arc::ptr_eq(&self.rules, rules) {
+            self.rules = Arc::clone(rules);
+        }
+        self.state.begin(rules);
+        self.budget = None;
+    }
+
+    /// Asked from time to time (every 64 KiB of looking) whether rules have run long enough. Then they stop, and
+    /// [`Self::is_spent`] says so.
+    pub fn set_budget(&mut self, is_spent: impl Fn() -> bool + Send + Sync + 'static) {
+        self.budget = Some(Box::new(is_spent));
+    }
+
+    /// Lets every rule look at every value. For tests: the result must be the same.
+    pub const fn without_filter(&mut self) {
+        self.filters = false;
+    }
+
+    /// Another mode than that of the rules.
+    pub const fn set_mode(&mut self, mode: EngineMode) {
+        self.state.mode = mode;
+    }
+
+    /// The rules.
+    pub const fn rules(&self) -> &Arc<RuleSet> {
+        &self.rules
+    }
+
+    /// What matched and is told, in order; bounded, see [`Self::findings_more`].
+    pub fn findings(&self) -> &[Finding] {
+        &self.state.findings
+    }
+
+    /// Findings that were only counted.
+    pub const fn findings_more(&self) -> usize {
+        self.state.findings_more
+    }
+
+    /// What a rule wants done with the request. Later phases but the last do nothing then.
+    pub const fn interruption(&self) -> Option<&Interruption> {
+        self.state.interruption.as_ref()
+    }
+
+    /// Whether rules were stopped before they had seen everything, by the budget or by a bound of memory.
+    pub const fn is_spent(&self) -> bool {
+        self.state.is_spent || self.state.texts.is_full()
+    }
+
+    /// A number of TX, such as a score. 0 when there is none.
+    pub fn score(&self, name: &str) -> i64 {
+        let slot = self.rules.slots.numbers.get(name.to_ascii_lowercase().as_bytes());
+        slot.and_then(|slot| self.state.slot(*slot)).map_or(0, |value| self.state.number_of(value))
+    }
+
+    /// What the rules say of the request, all in all.
+    pub fn outcome(&self) -> Outcome {
+        let interruption = self.state.interruption.as_ref();
+        let rule = interruption.and_then(|interruption| self.rules.rules.get(interruption.rule as usize));
+        Outcome {
+            score: self.score("blocking_inbound_anomaly_score").max(self.score("anomaly_score")),
+            threshold: self.score("inbound_anomaly_score_threshold"),
+            is_interrupted: rule.is_some(),
+            is_by_score: rule.is_some_and(|rule| SCORE_RULES.contains(&rule.id)),
+        }
+    }
+
+    /// Whether answers' bodies are looked at.
+    pub const fn wants_response_body(&self) -> bool {
+        self.state.response_body
+    }
+
+    fn phase(&mut self, phase: u8) -> Option<&Interruption> {
+        let budget = self.budget.as_deref().map(|budget| budget as &dyn Fn() -> bool);
+        let run = Run { rules: &self.rules, budget, filters: self.filters };
+        self.state.phase(run, phase);
+        self.state.interruption.as_ref()
+    }
+}

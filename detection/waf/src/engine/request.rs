@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What a request and its answer say, as variables.
+
+use std::net::IpAddr;
+
+use super::Transaction;
+use super::state::Interruption;
+
+use crate::seclang::ast::{BodyProcessor, Variable};
+
+/// Who talks with whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    /// The client.
+    pub client: IpAddr,
+    /// Its port.
+    pub client_port: u16,
+    /// The address that it reached.
+    pub server: IpAddr,
+    /// That port.
+    pub server_port: u16,
+}
+
+/// The head of a request, as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    /// `GET`
+    pub method: &'a [u8],
+    /// What the request line asks for, not decoded.
+    pub target: &'a [u8],
+    /// `HTTP/1.1`
+    pub protocol: &'a [u8],
+    /// Names and values in order.
+    pub headers: &'a [(&'a [u8], &'a [u8])],
+    /// Names the request in audit logs.
+    pub id: &'a str,
+}
+
+/// The head of an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'a> {
+    /// `200`
+    pub status: u16,
+    /// `HTTP/1.1`
+    pub protocol: &'a [u8],
+    /// Names and values in order.
+    pub headers: &'a [(&'a [u8], &'a [u8])],
+}
+
+impl Transaction {
+    /// The connection, before anything else.
+    pub fn connection(&mut self, ends: &Ends) {
+        let state = &mut self.state;
+        for (variable, address, port, its_port) in [
+            (Variable::RemoteAddr, ends.client, Variable::RemotePort, ends.client_port),
+            (Variable::ServerAddr, ends.server, Variable::ServerPort, ends.server_port),
+        ] {
+            state.put(variable, address.to_string().as_bytes());
+            state.put_number(port, its_port.into());
+        }
+    }
+
+    /// The head; phase 1.
+    pub fn request_head(&mut self, head: &RequestHead<'_>) -> Option<&Interruption> {
+        self.line(head);
+        self.headers(head.headers);
+        self.state.put(Variable::UniqueId, head.id.as_bytes());
+        self.combined_size();
+        self.phase(1)
+    }
+
+    fn line(&mut self, head: &RequestHead<'_>) {
+        let state = &mut self.state;
+        state.put(Variable::RequestMethod, head.method);
+        state.put(Variable::RequestProtocol, head.protocol);
+        let mut line = head.method.to_vec();
+        for part in [head.target, head.protocol] {
+            if !part.is_empty() {
+                line.push(b' ');
+                line.extend_from_slice(part);
+            }
+        }
+        state.put(Variable::RequestLine, &line);
+        state.put(Variable::RequestUriRaw, head.target);
+        let local = without_authority(head.target);
+        state.put(Variable::RequestUri, local);
+        let end = memchr::memchr(b'?', local).unwrap_or(local.len());
+        let (path, query) = local.split_at(end);
+        let query = query.get(1..).unwrap_or_default();
+        state.put(Variable::QueryString, query);
+        let path = decoded(path);
+        state.put(Variable::RequestFilename, &path);
+        let base = memchr::memrchr2(b'/', b'\\', &path).map_or(0, |at| at + 1);
+        state.put(Variable::RequestBasename, path.get(base..).unwrap_or_default());
+        self.arguments(query, Variable::ArgsGet, Variable::ArgsGetNames);
+    }
+
+    fn headers(&mut self, headers: &[(&[u8], &[u8])]) {
+        for (name, value) in headers {
+            self.state.add(Variable::RequestHeaders, name, value);
+            self.state.add(Variable::RequestHeadersNames, name, name);
+            if name.eq_ignore_ascii_case(b"cookie") {
+                self.cookies(value);
+            } else if name.eq_ignore_ascii_case(b"host") {
+                let end = memchr::memchr(b':', value).unwrap_or(value.len());
+                self.state.put(Variable::ServerName, value.get(..end).unwrap_or_default());
+            } else if name.eq_ignore_ascii_case(b"content-type") {
+                self.state.processor = processor(value);
+            }
+        }
+        let processor = self.state.processor.map_or("", BodyProcessor::as_str);
+        self.state.put(Variable::ReqbodyProcessor, processor.as_bytes());
+        for zero in
+            [Variable::ReqbodyError, Variable::MultipartStrictError, Variable::MultipartUnmatchedBoundary]
+        {
+            self.state.put(zero, b"0");
+        }
+    }
+
+    /// The answer's head; phase 3.
+    pub fn response_head(&mut self, head: &ResponseHead<'_>) -> Option<&Interruption> {
+        let state = &mut self.state;
+        state.put_number(Variable::ResponseStatus, head.status.into());
+        state.put(Variable::ResponseProtocol, head.protocol);
+        for (name, value) in head.headers {
+            state.add(Variable::ResponseHeaders, name, value);
+            state.add(Variable::ResponseHeadersNames, name, name);
+            if name.eq_ignore_ascii_case(b"content-type") {
+                let end = memchr::memchr(b';', value).unwrap_or(value.len());
+                let kind = value.get(..end).unwrap_or_default().trim_ascii().to_ascii_lowercase();
+                state.put(Variable::ResponseContentType, &kind);
+            } else if name.eq_ignore_ascii_case(b"content-length") {
+                state.put(Variable::ResponseContentLength, value);
+            }
+        }
+        self.phase(3)
+    }
+
+    /// Whether the body of the answer whose head was seen is to be looked at.
+    pub fn looks_at_response_body(&self) -> bool {
+        let kind = self.state.of(Variable::ResponseContentType).first();
+        let kind = kind.map_or(&b""[..], |entry| self.state.texts.get(entry.value));
+        let types = &self.rules.settings.response_types;
+        self.state.response_body && types.iter().any(|known| known.as_bytes() == kind)
+    }
+
+    /// The answer's body, as far as it is looked at; phase 4.
+    pub fn response_body(&mut self, body: &[u8]) -> Option<&Interruption> {
+        if self.looks_at_response_body() {
+            let body = body.get(..self.rules.settings.response_body_max).unwrap_or(body);
+            self.state.put(Variable::ResponseBody, body);
+            self.state.put_number(Variable::ResponseContentLength, body.len());
+        }
+        self.phase(4)
+    }
+
+    /// Everything is over; phase 5.
+    pub fn end(&mut self) {
+        self.phase(5);
+    }
+}
+
+/// A target in absolute form names its host, too.
+fn without_authority(target: &[u8]) -> &[u8] {
+    let Some(colon) = memchr::memmem::find(target, b"://") else { return target };
+    if target.first() == Some(&b'/') || !target.iter().take(colon).all(u8::is_ascii_alphanumeric) {
+        return target;
+    }
+    let rest = target.get(colon + 3..).unwrap_or_default();
+    memchr::memchr2(b'/', b'?', rest).and_then(|at| rest.get(at..)).unwrap_or(b"/")
+}
+
+/// Which of the bodies that every rule set reads.
+fn processor(content_type: &[u8]) -> Option<BodyProcessor> {
+    let end = memchr::memchr3(b';', b',', b' ', content_type).unwrap_or(content_type.len());
+    let kind = content_type.get(..end).unwrap_or_default();
+    if kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+        Some(BodyProcessor::UrlEncoded)
+    } else if kind.eq_ignore_ascii_case(b"multipart/form-data") {
+        Some(BodyProcessor::Multipart)
+    } else {
+        None
+    }
+}
+fn decoded(path: &[u8]) -> Vec<u8> {
+    path.to_vec()
+}
+impl Transaction {
+    fn arguments(&mut self, _: &[u8], _: Variable, _: Variable) {}
+    fn cookies(&mut self, _: &[u8]) {}
+    fn combined_size(&mut self) {}
+}
+
+impl Transaction {
+    /// The body, as far as it is looked at; phase 2. Called for every request: an empty body has its rules, too.
+    pub fn request_body(&mut self, _body: &[u8], _is_cut: bool) -> Option<&Interruption> {
+        self.phase(2)
+    }
+}

@@ -1,0 +1,307 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What is known of one request while rules run over it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::texts::{EMPTY, NONE, TextId, Texts};
+use crate::compile::{Exception, RuleSet};
+use crate::seclang::ast::{BodyProcessor, EngineMode, Variable};
+
+/// Names that rules make up while they run (`setvar:tx.x_%{MATCHED_VAR_NAME}`): at most so many.
+const MADE_UP_MAX: usize = 4_096;
+/// Findings that are kept; the rest is counted.
+const FINDINGS_MAX: usize = 256;
+
+/// A value that rules look at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: TextId,
+    pub(crate) value: TextId,
+}
+
+/// With the variable it is of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item {
+    pub(crate) variable: Variable,
+    pub(crate) name: TextId,
+    pub(crate) value: TextId,
+}
+
+/// What stands in TX.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scalar {
+    Number(i64),
+    Text(TextId),
+}
+
+/// A rule that matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Its place in [`RuleSet::rules`].
+    pub rule: u32,
+    /// Where it matched: `ARGS:name`.
+    pub target: String,
+    /// What stood there, cut.
+    pub value: Vec<u8>,
+    /// `msg`, its variables filled in.
+    pub message: String,
+    /// `logdata`, its variables filled in.
+    pub data: String,
+}
+
+/// What a rule wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interruption {
+    /// The place of the rule in [`RuleSet::rules`].
+    pub rule: u32,
+    /// How.
+    pub kind: InterruptionKind,
+}
+
+/// How a request is stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InterruptionKind {
+    /// With this status.
+    Deny(u16),
+    /// Without an answer.
+    Drop,
+    /// With a redirect.
+    Redirect(u16, String),
+}
+
+/// Everything that one transaction knows. Its memory serves the next.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) texts: Texts,
+    pub(crate) entries: Vec<Vec<Entry>>,
+    pub(crate) slots: Vec<Option<Scalar>>,
+    /// Of other collections, and of TX what was not known at start: `tx`, `ip` and a name.
+    pub(crate) made_up: Vec<(Variable, Box<[u8]>, Option<Scalar>)>,
+    pub(crate) made_up_places: HashMap<(Variable, Box<[u8]>), usize>,
+    /// What the conditions of this chain matched.
+    pub(crate) matched: Vec<Item>,
+    pub(crate) matched_of: u32,
+    pub(crate) last_matched: Option<Item>,
+    pub(crate) feeds: Vec<u32>,
+    pub(crate) feed_bits: Vec<u64>,
+    pub(crate) removed: Vec<u64>,
+    pub(crate) exceptions: Vec<Arc<Exception>>,
+    pub(crate) items: Vec<Item>,
+    pub(crate) output: Vec<u8>,
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) findings_more: usize,
+    pub(crate) interruption: Option<Interruption>,
+    pub(crate) mode: EngineMode,
+    pub(crate) processor: Option<BodyProcessor>,
+    pub(crate) forces_request_body: bool,
+    pub(crate) request_body: bool,
+    pub(crate) response_body: bool,
+    pub(crate) allowed: Option<u8>,
+    pub(crate) highest_severity: u8,
+    pub(crate) is_spent: bool,
+    /// Bytes that operators looked at, a fixed share for each run on top.
+    pub(crate) work: u64,
+}
+
+impl State {
+    pub(crate) fn new(rules: &RuleSet) -> Self {
+        let mut state = Self {
+            texts: Texts::default(),
+            entries: vec![Vec::new(); Variable::ALL.len()],
+            slots: Vec::new(),
+            made_up: Vec::new(),
+            made_up_places: HashMap::new(),
+            matched: Vec::new(),
+            matched_of: u32::MAX,
+            last_matched: None,
+            feeds: Vec::new(),
+            feed_bits: Vec::new(),
+            removed: Vec::new(),
+            exceptions: Vec::new(),
+            items: Vec::new(),
+            output: Vec::new(),
+            findings: Vec::new(),
+            findings_more: 0,
+            interruption: None,
+            mode: EngineMode::On,
+            processor: None,
+            forces_request_body: false,
+            request_body: true,
+            response_body: false,
+            allowed: None,
+            highest_severity: u8::MAX,
+            is_spent: false,
+            work: 0,
+        };
+        state.begin(rules);
+        state
+    }
+
+    /// Forgets the last request.
+    pub(crate) fn begin(&mut self, rules: &RuleSet) {
+        self.texts.clear();
+        self.entries.iter_mut().for_each(Vec::clear);
+        self.slots.clear();
+        self.slots.resize(rules.slots.names.len(), None);
+        self.made_up.clear();
+        self.made_up_places.clear();
+        self.matched.clear();
+        self.matched_of = u32::MAX;
+        self.last_matched = None;
+        self.removed.clear();
+        self.exceptions.clear();
+        self.findings.clear();
+        self.findings_more = 0;
+        self.interruption = None;
+        self.mode = rules.settings.mode;
+        self.processor = None;
+        self.forces_request_body = false;
+        self.request_body = rules.settings.request_body;
+        self.response_body = rules.settings.response_body;
+        self.allowed = None;
+        self.highest_severity = u8::MAX;
+        self.is_spent = false;
+        self.work = 0;
+    }
+
+    /// Adds a value to a variable.
+    pub(crate) fn add(&mut self, variable: Variable, name: &[u8], value: &[u8]) {
+        let (name, value) = (self.texts.intern(name), self.texts.intern(value));
+        self.push(variable, Entry { name, value });
+    }
+
+    pub(crate) fn push(&mut self, variable: Variable, entry: Entry) {
+        if let Some(entries) = self.entries.get_mut(variable as usize) {
+            entries.push(entry);
+        }
+    }
+
+    /// Gives a variable its one value.
+    pub(crate) fn put(&mut self, variable: Variable, value: &[u8]) {
+        let value = self.texts.intern(value);
+        if let Some(entries) = self.entries.get_mut(variable as usize) {
+            entries.clear();
+            entries.push(Entry { name: NONE, value });
+        }
+    }
+
+    pub(crate) fn put_number(&mut self, variable: Variable, number: usize) {
+        let mut digits = [0; 20];
+        let text = written(i64::try_from(number).unwrap_or(i64::MAX), &mut digits).to_vec();
+        self.put(variable, &text);
+    }
+
+    pub(crate) fn of(&self, variable: Variable) -> &[Entry] {
+        self.entries.get(variable as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// A number is told as a text when somebody looks at it.
+    pub(crate) fn text_of(&mut self, scalar: Scalar) -> TextId {
+        match scalar {
+            Scalar::Text(text) => text,
+            Scalar::Number(number) => {
+                let mut digits = [0; 20];
+                let written = written(number, &mut digits);
+                self.texts.intern(written)
+            }
+        }
+    }
+
+    pub(crate) fn number_of(&self, scalar: Scalar) -> i64 {
+        match scalar {
+            Scalar::Number(number) => number,
+            Scalar::Text(text) => number(self.texts.get(text)),
+        }
+    }
+
+    pub(crate) fn slot(&self, slot: u32) -> Option<Scalar> {
+        self.slots.get(slot as usize).copied().flatten()
+    }
+
+    pub(crate) fn set_slot(&mut self, slot: u32, value: Option<Scalar>) {
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            *place = value;
+        }
+    }
+
+    /// Of a name that a rule made up.
+    pub(crate) fn made_up(&self, collection: Variable, name: &[u8]) -> Option<Scalar> {
+        let place = self.made_up_places.get(&(collection, name.into()))?;
+        self.made_up.get(*place).and_then(|(_, _, value)| *value)
+    }
+
+    pub(crate) fn set_made_up(&mut self, collection: Variable, name: &[u8], value: Option<Scalar>) {
+        let key: (Variable, Box<[u8]>) = (collection, name.into());
+        match self.made_up_places.get(&key) {
+            Some(place) => {
+                if let Some((_, _, known)) = self.made_up.get_mut(*place) {
+                    *known = value;
+                }
+            }
+            None if self.made_up.len() < MADE_UP_MAX => {
+                self.made_up_places.insert(key.clone(), self.made_up.len());
+                self.made_up.push((key.0, key.1, value));
+            }
+            None => self.is_spent = true,
+        }
+    }
+
+    pub(crate) fn find(&mut self, finding: Finding) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        } else {
+            self.findings_more += 1;
+        }
+    }
+
+    /// `ARGS:name`
+    pub(crate) fn target(&self, item: Item) -> String {
+        let variable = item.variable.as_str();
+        let name = self.texts.get(item.name);
+        if item.name == NONE || item.name == EMPTY && name.is_empty() && !is_collection(item.variable) {
+            return variable.to_owned();
+        }
+        format!("{variable}:{}", String::from_utf8_lossy(name))
+    }
+}
+
+const fn is_collection(variable: Variable) -> bool {
+    matches!(variable, Variable::Args | Variable::ArgsGet | Variable::ArgsPost | Variable::RequestCookies)
+}
+
+/// Like C's `atoi`, but it stops at the largest number: leading space, a sign, digits; else 0.
+pub(crate) fn number(text: &[u8]) -> i64 {
+    let text = text.trim_ascii_start();
+    let (is_negative, digits) = match text.first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let mut number: i64 = 0;
+    for digit in digits.iter().take_while(|byte| byte.is_ascii_digit()) {
+        number = number.saturating_mul(10).saturating_add(i64::from(digit - b'0'));
+    }
+    if is_negative { -number } else { number }
+}
+
+/// A number in decimal.
+pub(crate) fn written(number: i64, digits: &mut [u8; 20]) -> &[u8] {
+    let mut left = number.unsigned_abs();
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        #[expect(clippy::cast_possible_truncation, reason = "a digit")]
+        let digit = (left % 10) as u8;
+        digits[at] = b'0' + digit;
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        at -= 1;
+        digits[at] = b'-';
+    }
+    &digits[at..]
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The texts of a request: each is kept once, changed once and scanned once, however many rules look at it.
+
+use std::hash::BuildHasher as _;
+
+use hashbrown::HashTable;
+
+use crate::byte_set::ByteSet;
+use crate::compile::RuleSet;
+use crate::filter::index::Bits;
+
+/// Names a text.
+pub(crate) type TextId = u32;
+
+/// No text.
+pub(crate) const NONE: TextId = u32::MAX;
+/// The empty text.
+pub(crate) const EMPTY: TextId = 0;
+
+const UNKNOWN: u32 = u32::MAX;
+
+/// What one transaction may hold, its changed texts counted. A body of 128 KiB whose every byte is written as six,
+/// six times over, stays below.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
+#[derive(Clone, Copy, Debug)]
+struct Text {
+    start: u32,
+    end: u32,
+    present: ByteSet,
+    /// Where its set of candidates begins.
+    hits: u32,
+    /// Where the row of its changed forms begins.
+    row: u32,
+}
+
+/// All texts.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    bytes: Vec<u8>,
+    texts: Vec<Text>,
+    table: HashTable<TextId>,
+    hasher: foldhash::fast::RandomState,
+    rows: Vec<TextId>,
+    hits: Vec<u64>,
+    is_full: bool,
+}
+
+impl Texts {
+    /// Forgets everything but its memory.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.texts.clear();
+        self.table.clear();
+        self.rows.clear();
+        self.hits.clear();
+        self.is_full = false;
+        self.intern(b"");
+    }
+
+    /// Whether something did not fit.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// The bytes of a text; none of [`NONE`].
+    pub(crate) fn get(&self, id: TextId) -> &[u8] {
+        let text = self.texts.get(id as usize);
+        text.and_then(|text| self.bytes.get(text.start as usize..text.end as usize)).unwrap_or_default()
+    }
+
+    /// Which bytes stand in it.
+    pub(crate) fn present(&self, id: TextId) -> ByteSet {
+        self.texts.get(id as usize).map_or(ByteSet::EMPTY, |text| text.present)
+    }
+
+    /// Names a text.
+    pub(crate) fn intern(&mut self, bytes: &[u8]) -> TextId {
+        let start = self.bytes.len();
+        if let Some(known) = self.known(bytes) {
+            return known;
+        }
+        if start + bytes.len() > BYTES_MAX {
+            self.is_full = true;
+            return EMPTY;
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.add(start)
+    }
+
+    fn known(&self, bytes: &[u8]) -> Option<TextId> {
+        let hash = self.hasher.hash_one(bytes);
+        self.table.find(hash, |known| self.get(*known) == bytes).copied()
+    }
+
+    /// Names what stands at the end of the bytes, from `start` on.
+    fn add(&mut self, start: usize) -> TextId {
+        let added = self.bytes.get(start..).unwrap_or_default();
+        let (hash, present) = (self.hasher.hash_one(added), ByteSet::present(added));
+        let id = place(self.texts.len());
+        self.texts.push(Text {
+            start: place(start),
+            end: place(self.bytes.len()),
+            present,
+            hits: UNKNOWN,
+            row: UNKNOWN,
+        });
+        let (texts, bytes, hasher) = (&self.texts, &self.bytes, &self.hasher);
+        self.table.insert_unique(hash, id, |known| {
+            let text = texts.get(*known as usize);
+            let bytes = text.and_then(|text| bytes.get(text.start as usize..text.end as usize));
+            hasher.hash_one(bytes.unwrap_or_default())
+        });
+        id
+    }
+
+    /// The text after all steps up to a node.
+    pub(crate) fn changed(&mut self, rules: &RuleSet, text: TextId, node: u32) -> TextId {
+        let Some(step) = rules.nodes.get(node as usize) else { return text };
+        let Some(transformation) = step.step else { return text };
+        if step.changes.is_some_and(|changes| !changes.meets(&self.present(text))) {
+            return text;
+        }
+        let row = self.row(rules, text);
+        if let Some(known) = self.rows.get(row + node as usize)
+            && *known != UNKNOWN
+        {
+            return *known;
+        }
+        let before = self.changed(rules, text, step.parent);
+        let after = self.apply(rules, before, transformation);
+        if let Some(place) = self.rows.get_mut(row + node as usize) {
+            *place = after;
+        }
+        after
+    }
+
+    fn row(&mut self, rules: &RuleSet, text: TextId) -> usize {
+        let Some(known) = self.texts.get_mut(text as usize) else { return usize::MAX / 2 };
+        if known.row == UNKNOWN {
+            known.row = place(self.rows.len());
+            self.rows.resize(self.rows.len() + rules.nodes.len(), UNKNOWN);
+        }
+        known.row as usize
+    }
+
+    fn apply(
+        &mut self,
+        rules: &RuleSet,
+        text: TextId,
+        transformation: &crate::transformations::Transformation,
+    ) -> TextId {
+        if transformation.changes.is_some_and(|changes| !changes.meets(&self.present(text))) {
+            return text;
+        }
+        if self.bytes.len() > BYTES_MAX {
+            self.is_full = true;
+            return text;
+        }
+        let start = self.bytes.len();
+        // The new text is written behind the old ones, from one of which it is made: they change places for that.
+        let mut output = std::mem::take(&mut self.bytes);
+        let known = self.texts.get(text as usize).copied();
+        let input = known
+            .and_then(|text| output.get(text.start as usize..text.end as usize))
+            .unwrap_or_default()
+            .to_vec();
+        let is_changed = (transformation.apply)(&input, &rules.transformations, &mut output);
+        self.bytes = output;
+        if !is_changed {
+            self.bytes.truncate(start);
+            return text;
+        }
+        let added = self.bytes.get(start..).unwrap_or_default();
+        if let Some(known) = self.known(added) {
+            self.bytes.truncate(start);
+            return known;
+        }
+        self.add(start)
+    }
+
+    /// The operators that may hold for a text.
+    pub(crate) fn candidates(&mut self, rules: &RuleSet, id: TextId) -> &Bits {
+        let words = rules.index.words();
+        let Some(text) = self.texts.get_mut(id as usize) else { return &[] };
+        if text.hits == UNKNOWN {
+            text.hits = place(self.hits.len());
+            let start = self.hits.len();
+            self.hits.resize(start + words, 0);
+            let bytes = self.bytes.get(text.start as usize..text.end as usize).unwrap_or_default();
+            if let Some(found) = self.hits.get_mut(start..) {
+                rules.index.candidates(bytes, &text.present, found);
+            }
+        }
+        let start = text.hits as usize;
+        self.hits.get(start..start + words).unwrap_or_default()
+    }
+}
+
+/// All that is counted here stays below 4 GiB.
+fn place(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
