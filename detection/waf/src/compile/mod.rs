@@ -2,6 +2,7 @@
 //! From what rule files say to what runs: defaults, markers, removals and updates are resolved here, once.
 
 mod builder;
+mod constant;
 mod link;
 mod program;
 
@@ -11,7 +12,7 @@ use crate::seclang::ast::Directive;
 
 pub(crate) use program::{
     Amount, Changed, Disruption, Effect, Except, Exception, Link, LinkTarget, Name, Number, Picks, PieceOf,
-    Pieces, SetVariable, Source, Test,
+    Pieces, SetVariable, Side, Source, Test,
 };
 pub use program::{EngineSettings, PHASES, Rule, RuleSet};
 

@@ -10,7 +10,7 @@ mod texts;
 
 use std::sync::Arc;
 
-use crate::compile::RuleSet;
+use crate::compile::{RuleSet, Side};
 use crate::seclang::ast::EngineMode;
 use evaluate::Run;
 use state::State;
@@ -136,7 +136,7 @@ impl Transaction {
 
     fn phase(&mut self, phase: u8) -> Option<&Interruption> {
         let budget = self.budget.as_deref().map(|budget| budget as &dyn Fn() -> bool);
-        let run = Run { rules: &self.rules, budget, filters: self.filters };
+        let run = Run { rules: &self.rules, side: Side::of(phase), budget, filters: self.filters };
         self.state.phase(run, phase);
         self.state.interruption.as_ref()
     }
