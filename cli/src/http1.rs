@@ -9,6 +9,7 @@ use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -30,14 +31,35 @@ pub(crate) async fn send(
     request: Request<String>,
     limit: Duration,
 ) -> io::Result<Response<Incoming>> {
-    let late =
-        |what: &str| io::Error::new(io::ErrorKind::TimedOut, format!("{what} took longer than {limit:?}"));
-    let stream = timeout(limit, TcpStream::connect(authority)).await.map_err(|_| late("connecting"))??;
+    exchange(connect(authority, limit).await?, request, limit).await
+}
+
+/// A connection to `authority` (`host:port`).
+///
+/// # Errors
+/// As [`send`].
+pub(crate) async fn connect(authority: &str, limit: Duration) -> io::Result<TcpStream> {
+    timeout(limit, TcpStream::connect(authority)).await.map_err(|_| late("connecting", limit))?
+}
+
+/// Sends the request on a connection that is there, and waits for the answer's head.
+///
+/// # Errors
+/// As [`send`].
+pub(crate) async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<String>,
+    limit: Duration,
+) -> io::Result<Response<Incoming>> {
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // Ends when the answer is read or dropped; what went wrong on it is told by the answer.
     drop(tokio::spawn(connection));
-    timeout(limit, sender.send_request(request)).await.map_err(|_| late("the answer"))?.map_err(broken)
+    timeout(limit, sender.send_request(request)).await.map_err(|_| late("the answer", limit))?.map_err(broken)
+}
+
+fn late(what: &str, limit: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("{what} took longer than {limit:?}"))
 }
 
 /// The next piece of a body; `None` at its end.

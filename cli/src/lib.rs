@@ -10,6 +10,7 @@ mod destinations;
 mod discover;
 mod exit;
 mod http1;
+mod https;
 mod log_file;
 mod logging;
 mod output;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use sunbeam_testkit::{TestFolder, TestKey};
+use sunbeam_testkit::{TestCa, TestFolder, TestKey};
 
-use crate::program::{run, sunbeam, told};
+use crate::program::{Serving, run, sunbeam, told, write_config_of};
 
 /// A line of the audit log.
 fn line(second: u32, client: &str, path: &str, status: u16) -> String {
@@ -449,12 +449,95 @@ fn data_sets_that_are_not_there_are_named_with_their_page_and_wrong_ones_never_t
     let (code, out, err) = fetch(&["--from", &text(&folder.join("mirror"))]);
     assert!(code == 1 && out.contains("shorter than 168361 bytes"), "{code} {out}{err}");
     assert_eq!(std::fs::read_to_string(folder.join("sets/csic/raw_normal.txt.zst")).unwrap(), "stale");
-    for from in ["https://example.org/", "/no/such/folder"] {
-        assert_eq!(fetch(&["--from", from]).0, 2, "{from}");
+    let ca = text(&folder.write("ca.pem", "no certificate"));
+    for (arguments, part) in [
+        (&["--from", "/no/such/folder"][..], "no folder"),
+        (&["--from", "https://"], "URL"),
+        (&["--from", "https://a.test", "--ca", "/no/such/ca.pem"], "ca.pem"),
+        (&["--from", "https://a.test", "--ca", &ca], "CERTIFICATE"),
+        (&["--from", "http://a.test", "--ca", &ca], "https://"),
+        (&["--from", &text(folder.path()), "--ca", &ca], "https://"),
+        (&["--ca", &ca], "--from"),
+    ] {
+        let (code, out, err) = fetch(arguments);
+        assert!(code == 2 && err.contains(part), "{arguments:?}: {code} {out}{err}");
     }
-    let nobody = format!("http://{}", sunbeam_testkit::free_address());
-    let (code, out, err) = fetch(&["--from", &nobody]);
-    assert!(code == 1 && out.contains("refused"), "{code} {out}{err}");
+    let nobody = sunbeam_testkit::free_address();
+    let (plain, encrypted, trusted) =
+        (format!("http://{nobody}"), format!("https://{nobody}"), root(&folder));
+    for arguments in [&["--from", &plain][..], &["--from", &encrypted, "--ca", &trusted]] {
+        let (code, out, err) = fetch(arguments);
+        let why = format!("failed to reach `{nobody}`: Connection refused");
+        assert!(code == 1 && out.contains(&why), "{code} {out}{err}");
+    }
+    // As without a network: no name is known there (RFC 6761).
+    let (code, out, err) = fetch(&["--from", "https://mirror.invalid", "--ca", &trusted]);
+    assert!(code == 1 && out.contains("failed to reach `mirror.invalid`"), "{code} {out}{err}");
+}
+
+fn root(folder: &TestFolder) -> String {
+    text(&TestCa::new().write_root(folder))
+}
+
+/// The files of a folder, by a node that speaks TLS with a certificate for these names.
+fn mirror(ca: &TestCa, names: &[&str], files: &Path) -> Serving {
+    let folder = TestFolder::new();
+    write_config_of(&folder, ca, &format!("[[routes]]\nhost = \"localhost\"\nstatic_root = {files:?}\n"));
+    ca.issue(names).write(&folder, "server");
+    Serving::start_in(folder, &[])
+}
+
+#[test]
+fn data_sets_come_over_https_from_whom_a_root_vouches_for() {
+    let (folder, ca) = (TestFolder::new(), TestCa::new());
+    let file = "csic/raw_normal.txt.zst";
+    folder.write(&format!("mirror/{file}"), "not what it should be");
+    let files = folder.join("mirror");
+    let good = mirror(&ca, &["localhost"], &files);
+    let misnamed = mirror(&ca, &["mirror.test"], &files);
+    let [url, misnamed_url] =
+        [&good, &misnamed].map(|node| format!("https://localhost:{}", node.https.port()));
+    let plain = format!("https://localhost:{}", good.http.port());
+    let (trusted, dir) = (text(&ca.write_root(&folder)), text(&folder.join("sets")));
+    let elsewhere = TestFolder::new();
+    let stranger = root(&elsewhere);
+    let fetch = |url: &str, ca: Option<&str>, system: &str| {
+        let mut command = sunbeam(&folder);
+        command.args(["download-datasets", "--dir", &dir, "--from", url, "-o", "json"]);
+        command
+            .args(ca.iter().flat_map(|ca| ["--ca", ca]))
+            .env("SSL_CERT_FILE", system)
+            .env_remove("SSL_CERT_DIR");
+        let (code, out, err) = told(&command.output().unwrap());
+        assert_eq!(code, 1, "{out}{err}");
+        let sets: Value = serde_json::from_str(&out).unwrap();
+        let set = sets
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|set| set["file"].as_str().unwrap().ends_with(file))
+            .unwrap();
+        set["reason"].as_str().unwrap().to_owned()
+    };
+    // It came, and is not what was wanted: nothing but the checksums of what is wanted would do.
+    let came = "shorter than 168361 bytes";
+    for (name, url, ca, system, part) in [
+        ("a root that is named", &url, Some(&trusted), &stranger, came),
+        ("a root of the system", &url, None, &trusted, came),
+        ("nobody vouches", &url, None, &stranger, "nobody known vouches for its certificate (`--ca FILE`"),
+        ("the named root replaces those", &url, Some(&stranger), &trusted, "nobody known vouches"),
+        ("another name", &misnamed_url, Some(&trusted), &trusted, "its certificate is not good"),
+        ("no TLS", &plain, Some(&trusted), &trusted, "speaks no TLS"),
+    ] {
+        let why = fetch(url, ca.map(String::as_str), system);
+        assert!(why.contains(part), "{name}: {why}");
+    }
+    assert!(!folder.join("sets").join(file).exists(), "nothing wrong is kept");
+    let Some(shared) = shared() else { return };
+    let whole = mirror(&ca, &["localhost"], &shared.join("data"));
+    let (url, dir) = (format!("https://localhost:{}", whole.https.port()), text(&folder.join("whole")));
+    let sets = json_of(&folder, &["download-datasets", "--dir", &dir, "--from", &url, "--ca", &trusted]);
+    assert!(sets.as_array().unwrap().iter().all(|set| set["state"] == "fetched"), "{sets}");
 }
 
 #[test]

@@ -215,8 +215,18 @@ fn what_is_odd_for_one_application_is_learned_from_its_labels_and_doubted() {
     let rank = |whose: &str| scanner["ranking_of_the_log"][whose]["auc"].as_f64().unwrap();
     assert!(rank("candidate") > 0.99 && rank("in_use") < 0.9, "{scanner}");
     let model = text(&folder.join("learned/scanner.model"));
+    let (code, told, err) = run(&folder, &["model", "info", &model]);
+    assert!(code == 0 && told.contains("known, asked about 1 host"), "{told}{err}");
+    let (_, info) = json_of(&folder, &["model", "info", &model]);
+    assert_eq!(info["application"], json!({"is_known": true, "hosts": 1}));
+    let (_, info) = json_of(&folder, &["model", "info", "scanner"]);
+    assert_eq!(info["application"], json!({"is_known": false, "hosts": null}));
     let later: Vec<String> =
         [form(2001, "age", "41", 0), form(2002, "agee", "41", 1), form(2003, "age", "41x", 1)].into();
+    // What is odd for this site is nothing to another one on the same node.
+    let elsewhere: Vec<String> = later.iter().map(|line| line.replace("club.test", "shop.test")).collect();
+    let elsewhere = text(&folder.write("elsewhere.jsonl", elsewhere.join("\n")));
+    assert_eq!(decisions(&folder, &elsewhere, Some(&model)), ["pass"; 3]);
     let later = text(&folder.write("later.jsonl", later.join("\n")));
     assert_eq!(decisions(&folder, &later, None), ["pass"; 3]);
     assert_eq!(decisions(&folder, &later, Some(&model)), ["pass", "observe", "observe"]);

@@ -5,17 +5,20 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use http::{Request, StatusCode, Uri};
+use http::uri::{Authority, Scheme};
+use http::{Request, Response, StatusCode, Uri};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use super::Run;
 use crate::cli::GlobalArgs;
 use crate::exit::{CliError, ExitCode, told};
 use crate::http1;
+use crate::https;
 use crate::log_file::hex;
 use crate::output::{Colour, Printer, escape};
 use crate::placed_file::{PlacedFile, refused, shown};
@@ -30,9 +33,12 @@ pub(crate) struct DownloadDatasets {
     /// Where they are kept
     #[arg(long, value_name = "DIR", default_value = "datasets")]
     dir: PathBuf,
-    /// Take them from this folder, or from a mirror at this `http://` address
+    /// Take them from this folder, or from a mirror at this `https://` or `http://` address
     #[arg(long, value_name = "DIR_OR_URL", value_parser = origin)]
     from: Option<Origin>,
+    /// Who may vouch for the mirror, in the place of the system's roots: a PEM file
+    #[arg(long, value_name = "FILE", requires = "from")]
+    ca: Option<PathBuf>,
 }
 
 /// A public data set.
@@ -124,17 +130,12 @@ enum Origin {
 fn origin(text: &str) -> Result<Origin, String> {
     let starts =
         |scheme: &str| text.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    if starts("https://") {
-        let why =
-            "`https://` cannot be fetched yet: fetch the files with another program, and name their folder";
-        return Err(why.to_owned());
-    }
-    if !starts("http://") {
+    if !starts("http://") && !starts("https://") {
         return Ok(Origin::Folder(text.into()));
     }
     let uri: Uri = text.parse().map_err(|error| format!("not a URL: {error}"))?;
     if uri.authority().is_none_or(|authority| authority.as_str().contains('@')) || uri.query().is_some() {
-        return Err("write it as http://host:port/path".to_owned());
+        return Err("write it as https://host:port/path".to_owned());
     }
     Ok(Origin::Mirror(text.trim_end_matches('/').to_owned()))
 }
@@ -148,12 +149,13 @@ impl Run for DownloadDatasets {
         {
             return Err(CliError::usage(format!("there is no folder {}", shown(folder))));
         }
+        let mut from = self.from.as_ref().map(|from| Source::open(from, self.ca.as_deref())).transpose()?;
         let mut progress =
             Progress::new("fetching data sets", Some(DATA_SETS.iter().map(|set| set.bytes).sum()));
         let mut bytes = 0;
         let mut rows = Vec::new();
         for set in DATA_SETS {
-            rows.push((set, self.fetch(set)?));
+            rows.push((set, self.fetch(from.as_mut(), set)?));
             bytes += set.bytes;
             progress.tell(bytes, rows.len() as u64);
         }
@@ -191,7 +193,7 @@ impl State {
 }
 
 impl DownloadDatasets {
-    fn fetch(&self, set: &DataSet) -> Result<State, CliError> {
+    fn fetch(&self, from: Option<&mut Source<'_>>, set: &DataSet) -> Result<State, CliError> {
         let place = self.dir.join(set.file);
         let found = place.is_file().then(|| File::open(&place)).transpose();
         let found = found.map_err(|error| refused("read", &place, &error))?;
@@ -200,7 +202,7 @@ impl DownloadDatasets {
         {
             return Ok(State::Kept);
         }
-        let Some(from) = &self.from else {
+        let Some(from) = from else {
             return Ok(State::Missing("not here, and no `--from` is given".to_owned()));
         };
         let folder = place.parent().unwrap_or(&self.dir);
@@ -222,16 +224,92 @@ impl DownloadDatasets {
     }
 }
 
-impl Origin {
-    fn copy(&self, name: &str, output: &mut PlacedFile, set: &DataSet) -> io::Result<()> {
+/// An origin, ready to be asked.
+enum Source<'a> {
+    Folder(&'a Path),
+    Mirror(Box<Mirror<'a>>),
+}
+
+impl<'a> Source<'a> {
+    fn open(origin: &'a Origin, ca: Option<&Path>) -> Result<Self, CliError> {
+        match origin {
+            Origin::Folder(_) if ca.is_some() => Err(CliError::usage("`--ca` is for a mirror at `https://`")),
+            Origin::Folder(folder) => Ok(Self::Folder(folder)),
+            Origin::Mirror(url) => Ok(Self::Mirror(Box::new(Mirror::new(url, ca)?))),
+        }
+    }
+
+    fn copy(&mut self, name: &str, output: &mut PlacedFile, set: &DataSet) -> io::Result<()> {
         match self {
             Self::Folder(folder) => copied(File::open(folder.join(name))?, output, set),
-            Self::Mirror(url) => {
-                let runtime = http1::runtime()?;
-                let body = runtime.block_on(get(&format!("{url}/{name}")))?;
-                copied(Body { body, runtime: &runtime, piece: Default::default() }, output, set)
+            Self::Mirror(mirror) => {
+                let body = mirror.get(name)?;
+                copied(Body { body, runtime: &mirror.runtime, piece: Default::default() }, output, set)
             }
         }
+    }
+}
+
+/// A server of files.
+struct Mirror<'a> {
+    url: &'a str,
+    /// For one at `https://`.
+    tls: Option<TlsConnector>,
+    runtime: Runtime,
+    /// Why it cannot be reached, once that is known: it is not waited for again.
+    lost: Option<String>,
+}
+
+impl<'a> Mirror<'a> {
+    fn new(url: &'a str, ca: Option<&Path>) -> Result<Self, CliError> {
+        let is_encrypted = url.parse::<Uri>().is_ok_and(|uri| uri.scheme() == Some(&Scheme::HTTPS));
+        if ca.is_some() && !is_encrypted {
+            return Err(CliError::usage("`--ca` is for a mirror at `https://`"));
+        }
+        let tls = is_encrypted.then(|| https::connector(ca)).transpose()?;
+        let runtime = http1::runtime().map_err(|error| CliError::failed(error.to_string()))?;
+        Ok(Self { url, tls, runtime, lost: None })
+    }
+
+    fn get(&mut self, name: &str) -> io::Result<Incoming> {
+        if let Some(why) = &self.lost {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, why.as_str()));
+        }
+        let uri: Uri =
+            format!("{}/{name}", self.url).parse().map_err(|error| wrong(format!("not a URL: {error}")))?;
+        let authority = uri.authority().ok_or_else(|| wrong("no host".to_owned()))?;
+        let target = uri.path_and_query().map_or("/", |target| target.as_str());
+        let request = Request::get(target).header("Host", authority.as_str()).body(String::new());
+        let request = request.map_err(|error| wrong(told(&error)))?;
+        let answer = self.runtime.block_on(self.ask(authority, request));
+        let answer = answer.unwrap_or_else(|error| {
+            let why = format!("failed to reach `{authority}`: {error}");
+            self.lost = Some(why.clone());
+            Err(io::Error::new(io::ErrorKind::NotConnected, why))
+        })?;
+        match answer.status() {
+            StatusCode::OK => Ok(answer.into_body()),
+            StatusCode::NOT_FOUND => {
+                Err(io::Error::new(io::ErrorKind::NotFound, "the mirror does not have it"))
+            }
+            status => Err(wrong(format!("the mirror answered {status}"))),
+        }
+    }
+
+    /// The outer error is that there is nobody to ask.
+    async fn ask(
+        &self,
+        authority: &Authority,
+        request: Request<String>,
+    ) -> io::Result<io::Result<Response<Incoming>>> {
+        let usual = if self.tls.is_some() { 443 } else { 80 };
+        let port = authority.port_u16().unwrap_or(usual);
+        let stream = http1::connect(&format!("{}:{port}", authority.host()), http1::TIMEOUT).await?;
+        let Some(tls) = &self.tls else {
+            return Ok(http1::exchange(stream, request, http1::TIMEOUT).await);
+        };
+        let stream = https::greet(tls, authority.host(), stream).await?;
+        Ok(http1::exchange(stream, request, http1::TIMEOUT).await)
     }
 }
 
@@ -262,21 +340,6 @@ fn copied(input: impl Read, output: &mut impl io::Write, set: &DataSet) -> io::R
 
 fn wrong(text: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text)
-}
-
-async fn get(url: &str) -> io::Result<Incoming> {
-    let uri: Uri = url.parse().map_err(|error| wrong(format!("not a URL: {error}")))?;
-    let authority = uri.authority().ok_or_else(|| wrong("no host".to_owned()))?;
-    let target = uri.path_and_query().map_or("/", |target| target.as_str());
-    let request = Request::get(target).header("Host", authority.as_str()).body(String::new());
-    let request = request.map_err(|error| wrong(told(&error)))?;
-    let port = uri.port_u16().unwrap_or(80);
-    let answer = http1::send(&format!("{}:{port}", authority.host()), request, http1::TIMEOUT).await?;
-    match answer.status() {
-        StatusCode::OK => Ok(answer.into_body()),
-        StatusCode::NOT_FOUND => Err(io::Error::new(io::ErrorKind::NotFound, "the mirror does not have it")),
-        status => Err(wrong(format!("the mirror answered {status}"))),
-    }
 }
 
 /// A body that is read piece by piece.
@@ -357,8 +420,8 @@ mod tests {
     fn what_is_no_origin_is_refused() {
         assert_eq!(origin("/a"), Ok(Origin::Folder("/a".into())));
         assert_eq!(origin("http://a.test:8/b/"), Ok(Origin::Mirror("http://a.test:8/b".into())));
-        for text in
-            ["https://a.test/", "HTTPS://a.test", "http://", "http://u:p@a.test/", "http://a.test/?x=1"]
+        assert_eq!(origin("HTTPS://a.test/"), Ok(Origin::Mirror("HTTPS://a.test".into())));
+        for text in ["https://", "http://", "https://u:p@a.test/", "http://a.test/?x=1", "https://a.test/?x"]
         {
             assert!(origin(text).is_err(), "{text}");
         }

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is odd for one application, learned from its own requests that somebody labelled. Nothing in what ships.
 
-use sunbeam_features::application::Part;
+use sunbeam_features::application::{HostKey, Part};
 
 use crate::grams::root;
 use crate::stored::Stored;
 
 /// Places of tokens.
 pub const TOKENS: usize = 1 << 14;
+
+/// One application has a few names. Of more nobody knows which are the same.
+pub const HOSTS_MAX: usize = 16;
+const NO_HOST: [u32; 2] = [0; 2];
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,16 +24,49 @@ pub struct ApplicationModel {
     pub scale: i32,
     /// From here on a request is doubtful, in 1/256 of a logit; [`i32::MAX`] in one that knows no application.
     pub doubtful: i32,
+    /// The hosts whose requests it learned from: of each the name and its first label ([`HostKey`]), zeros behind the
+    /// last. None where nobody told the hosts: then it is asked about every one.
+    pub hosts: [[u32; 2]; HOSTS_MAX],
 }
 
 impl ApplicationModel {
     /// Knows no application, and is not asked.
-    pub const NONE: Self = Self { weights: [0; TOKENS], bias: 0, scale: 0, doubtful: i32::MAX };
+    pub const NONE: Self =
+        Self { weights: [0; TOKENS], bias: 0, scale: 0, doubtful: i32::MAX, hosts: [NO_HOST; HOSTS_MAX] };
 
     /// Whether it knows one.
     #[inline]
     pub const fn is_trained(&self) -> bool {
         self.doubtful != i32::MAX
+    }
+
+    /// How many hosts it knows; 0 where it is asked about every one.
+    pub fn host_count(&self) -> usize {
+        self.hosts.iter().filter(|host| **host != NO_HOST).count()
+    }
+
+    /// Keeps the hosts that it learned from; of more than [`HOSTS_MAX`] none, so that it is asked about every one.
+    pub fn set_hosts(&mut self, hosts: &[HostKey]) {
+        self.hosts = [NO_HOST; HOSTS_MAX];
+        if hosts.len() <= HOSTS_MAX {
+            for (place, host) in self.hosts.iter_mut().zip(hosts) {
+                *place = [host.name, host.label];
+            }
+        }
+    }
+
+    /// Whether it is asked about a request to a host. `by_label`: what stands behind the first label does not matter
+    /// to who answers there, and so the client chooses it.
+    #[inline]
+    pub fn is_for(&self, host: &str, by_label: bool) -> bool {
+        if !self.is_trained() {
+            return false;
+        }
+        if self.hosts.iter().all(|known| *known == NO_HOST) {
+            return true;
+        }
+        let HostKey { name, label } = HostKey::of(host);
+        self.hosts.iter().any(|[known, first]| *known == name || (by_label && *first == label))
     }
 
     /// Whether the numbers are such that training gives: no threshold lies beyond all logits.
@@ -62,12 +99,13 @@ impl Stored for ApplicationModel {
     fn write(&self, out: &mut Vec<u8>) {
         self.weights.write(out);
         [self.bias, self.scale, self.doubtful].write(out);
+        self.hosts.write(out);
     }
 
     fn read(input: &mut &[u8]) -> Option<Self> {
         let weights = Stored::read(input)?;
         let [bias, scale, doubtful] = Stored::read(input)?;
-        Some(Self { weights, bias, scale, doubtful })
+        Some(Self { weights, bias, scale, doubtful, hosts: Stored::read(input)? })
     }
 
     /// By name where it knows nothing: thousands of zeros say no more.
@@ -78,9 +116,11 @@ impl Stored for ApplicationModel {
         out.push_str("crate::ApplicationModel { weights: ");
         self.weights.literal(out);
         out.push_str(&format!(
-            ", bias: {}, scale: {}, doubtful: {} }}",
+            ", bias: {}, scale: {}, doubtful: {}, hosts: ",
             self.bias, self.scale, self.doubtful
         ));
+        self.hosts.literal(out);
+        out.push_str(" }");
     }
 }
 
@@ -114,9 +154,35 @@ mod tests {
     }
 
     #[test]
+    fn a_model_is_asked_about_the_hosts_that_it_learned_from() {
+        let names = ["shop.example", "www.shop.example", "[::1]"];
+        let mut model = ApplicationModel { doubtful: 0, ..ApplicationModel::NONE };
+        assert!(model.is_for("any.test", false) && model.host_count() == 0, "nobody told the hosts");
+        model.set_hosts(&names.map(HostKey::of));
+        assert_eq!(model.host_count(), 3);
+        for (host, by_label, want) in [
+            ("shop.example", false, true),
+            ("www.shop.example", false, true),
+            ("::1", false, true),
+            ("shop.test", false, false),
+            // A route for `shop` whatever follows: under no other name does anybody get past the model.
+            ("shop.test", true, true),
+            ("blog.example", true, false),
+            ("", false, false),
+            ("", true, false),
+        ] {
+            assert_eq!(model.is_for(host, by_label), want, "{host} {by_label}");
+        }
+        model.set_hosts(&[HostKey::of("shop.example"); HOSTS_MAX + 1]);
+        assert!(model.is_for("any.test", false) && model.host_count() == 0, "too many");
+        assert!(!ApplicationModel::NONE.is_for("shop.example", true));
+    }
+
+    #[test]
     fn it_is_written_as_it_is_read() {
         let mut model = ApplicationModel { bias: -1, scale: 2, doubtful: 3, ..ApplicationModel::NONE };
         model.weights[7] = -9;
+        model.set_hosts(&[HostKey::of("shop.example")]);
         let mut bytes = Vec::new();
         model.write(&mut bytes);
         let mut rest = &bytes[..];
@@ -125,7 +191,7 @@ mod tests {
         let mut text = String::new();
         model.literal(&mut text);
         assert!(
-            text.starts_with("crate::ApplicationModel { weights: [0, ") && text.ends_with("doubtful: 3 }"),
+            text.starts_with("crate::ApplicationModel { weights: [0, ") && text.ends_with("[0, 0]] }"),
             "{text}"
         );
         text.clear();

@@ -21,7 +21,7 @@ mod schema;
 mod stored;
 mod tree;
 
-pub use application::{ApplicationModel, TOKENS, token_place};
+pub use application::{ApplicationModel, HOSTS_MAX, TOKENS, token_place};
 pub use bound::{CONFIDENCE, Calibration, LOGIT_BINS, NoSuggestion, Suggestion, logit_bin, upper_bound};
 pub use cascade::{Cascade, EnsemblePath, Said};
 pub use drift::{Drift, Histograms, feature_names, stability_index};

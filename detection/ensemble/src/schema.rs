@@ -11,7 +11,7 @@ use crate::file::Detector;
 pub const fn fingerprint(detector: Detector) -> u64 {
     match detector {
         Detector::Scanner => {
-            let hash = table(bytes(START, b"scanner 2"), &scanner::TABLE);
+            let hash = table(bytes(START, b"scanner 3"), &scanner::TABLE);
             table(hash ^ payload::FINGERPRINT ^ application::RULES << 32, &payload::TABLE)
         }
         Detector::Ddos => table(bytes(START, b"ddos 1"), ddos::TABLE),

@@ -70,8 +70,29 @@ const WHOLE_MAX: usize = 24;
 const LENGTH_MAX: usize = 40;
 /// Changes of kind that the shape of a value has.
 const SHAPE_MAX: usize = 12;
-/// Raised by hand when tokens change.
+/// Raised by hand when tokens or the keys of hosts change.
 pub const RULES: u64 = 1;
+
+/// A host as a model remembers it. Never zero, so that zero can mean that there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostKey {
+    /// Of the whole name.
+    pub name: u32,
+    /// Of what stands before its first dot.
+    pub label: u32,
+}
+
+impl HostKey {
+    /// Of a name or an address without port; case, brackets and dots at the end are no part of it.
+    pub fn of(host: &str) -> Self {
+        let host = host.trim_start_matches('[').trim_end_matches([']', '.']).as_bytes();
+        let label = host.split(|byte| *byte == b'.').next().unwrap_or_default();
+        let key = |text: &[u8]| {
+            mixed(text.iter().fold(hash_start(30), |hash, byte| hash_step(hash, byte.to_ascii_lowercase())))
+        };
+        Self { name: key(host).max(1), label: key(label).max(1) }
+    }
+}
 
 /// Hands out the parts of a request, the path first, the names together last. Whether there are more than
 /// [`crate::canonical::UNITS_MAX`]: what was not looked at may be anything.
@@ -206,11 +227,16 @@ fn grams(salt: u32, symbols: &[u8], tokens: &mut Vec<u32>) {
 }
 
 fn hash(salt: u32, text: &[u8]) -> u32 {
-    let mut hash = 0x811c_9dc5 ^ salt;
-    for byte in text {
-        hash = (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
-    }
-    mixed(hash)
+    mixed(text.iter().fold(hash_start(salt), |hash, byte| hash_step(hash, *byte)))
+}
+
+const fn hash_start(salt: u32) -> u32 {
+    0x811c_9dc5 ^ salt
+}
+
+/// FNV-1a.
+const fn hash_step(hash: u32, byte: u8) -> u32 {
+    (hash ^ byte as u32).wrapping_mul(0x0100_0193)
 }
 
 fn joined(salt: u32, one: u32, other: u32) -> u32 {
@@ -308,6 +334,20 @@ mod tests {
         assert_eq!(kinds(&parts("GET", "/", &"id=1&".repeat(900), "")), Some(PartKind::Names), "too many");
         let without = parts("GET", "/a.php", "id=17&q=", "");
         assert_ne!(without.last(), usual.last(), "a value that is missing");
+    }
+
+    #[test]
+    fn a_host_is_the_same_however_it_is_written() {
+        let key = HostKey::of("shop.example");
+        for same in ["shop.example", "SHOP.example", "shop.example.", "Shop.Example.."] {
+            assert_eq!(HostKey::of(same), key, "{same}");
+        }
+        assert_eq!(HostKey::of("[2001:db8::1]"), HostKey::of("2001:DB8::1"));
+        assert_eq!(HostKey::of("shop.test").label, key.label);
+        assert_eq!(HostKey::of("shop"), HostKey { name: key.label, label: key.label });
+        for other in ["shop.test", "www.shop.example", "shop.example.org", "shopexample", ""] {
+            assert_ne!(HostKey::of(other).name, key.name, "{other}");
+        }
     }
 
     proptest! {

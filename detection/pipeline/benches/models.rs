@@ -12,10 +12,13 @@ mod world;
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Instant;
 
-use sunbeam_ensemble::{DdosModel, HIDDEN, INPUTS, LANES, Mlp, ScannerModel, builtin};
+use sunbeam_ensemble::{ApplicationModel, DdosModel, HIDDEN, INPUTS, LANES, Mlp, ScannerModel, builtin};
+use sunbeam_features::application::HostKey;
 use sunbeam_features::payload;
+use sunbeam_pipeline::Models;
 use sunbeam_traffic::RequestFacts;
 
 use crate::world::World;
@@ -28,6 +31,7 @@ fn main() {
     kernels();
     texts();
     requests();
+    application();
     say("models_bytes", size_of::<ScannerModel>() + size_of::<DdosModel>());
     say("cascade_bytes", size_of_val(&builtin::SCANNER.cascade));
     say("payload_bytes", size_of_val(&builtin::SCANNER.payload));
@@ -122,6 +126,8 @@ impl Floats {
     }
 }
 
+const HOST: &str = "shop.example";
+
 /// Ordinary requests: what browsers, apps and crawlers ask for.
 const ORDINARY: [&str; 16] = [
     "/",
@@ -157,9 +163,7 @@ fn texts() {
 }
 
 fn requests() {
-    let mut world = World::new();
-    let mut costs: Vec<f64> = ORDINARY.iter().map(|target| one_request(&mut world, target)).collect();
-    costs.sort_by(f64::total_cmp);
+    let costs = ordinary(&mut World::new());
     say("judge_median_ns", costs[costs.len() / 2]);
     say("judge_worst_ns", costs[costs.len() - 1]);
     let mut attack = World::new();
@@ -167,6 +171,25 @@ fn requests() {
         "judge_attack_ns",
         one_request(&mut attack, "/item?id=1%27%20union%20select%20password%20from%20users--%20"),
     );
+}
+
+/// What each ordinary request costs, the cheapest first.
+fn ordinary(world: &mut World) -> Vec<f64> {
+    let mut costs: Vec<f64> = ORDINARY.iter().map(|target| one_request(world, target)).collect();
+    costs.sort_by(f64::total_cmp);
+    costs
+}
+
+/// With a model that knows what is odd for one application: one that is asked, and one of another host.
+fn application() {
+    for (name, host) in [("judge_application_ns", HOST), ("judge_other_host_ns", "blog.example")] {
+        let mut application = ApplicationModel { doubtful: 1 << 20, ..ApplicationModel::NONE };
+        application.set_hosts(&[HostKey::of("www.shop.test"), HostKey::of(host)]);
+        let scanner = ScannerModel { application, ..builtin::SCANNER.clone() };
+        let mut world = World::new().judged_by(Models { scanner: Arc::new(scanner), ..Models::default() });
+        let costs = ordinary(&mut world);
+        say(name, costs[costs.len() / 2]);
+    }
 }
 
 fn one_request(world: &mut World, target: &str) -> f64 {
@@ -177,7 +200,7 @@ fn one_request(world: &mut World, target: &str) -> f64 {
     nanoseconds(&clients, |client| {
         let facts = RequestFacts {
             client: *client,
-            host: "shop.example",
+            host: HOST,
             path,
             query,
             user_agent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",

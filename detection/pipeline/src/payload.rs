@@ -17,7 +17,8 @@ pub(crate) struct Worst {
     pub(crate) logit: i32,
     /// The worst of those in which something else too speaks of an attack.
     pub(crate) with_sign: i32,
-    /// How odd the request's oddest part is, from where doubt begins, in 1/256; nothing where no application is known.
+    /// How odd the request's oddest part is, from where doubt begins, in 1/256; nothing where no application
+    /// is known, or another than this one.
     pub(crate) odd: Option<i32>,
     /// How much the path is one that scanners ask for, to 100.
     pub(crate) path_score: u8,
@@ -25,11 +26,12 @@ pub(crate) struct Worst {
     pub(crate) is_truncated: bool,
 }
 
-/// Reads all units, and says the worst.
+/// Reads all units, and says the worst. A model of an application is asked where it `is_of_application`.
 pub(crate) fn worst(
     facts: &RequestFacts<'_>,
     canonical: &[u8],
     model: &ScannerModel,
+    is_of_application: bool,
     buffers: &mut Buffers,
 ) -> Worst {
     let floor = model.payload.floor;
@@ -46,7 +48,7 @@ pub(crate) fn worst(
             worst.with_sign = logit;
         }
     });
-    if model.application.is_trained() {
+    if is_of_application {
         let (odd, is_truncated) = odd(facts, &model.application, buffers);
         worst.odd = Some(odd);
         // The application's own parameters in front must not hide what stands behind the bound.

@@ -19,7 +19,7 @@ const KEY: HashKey = HashKey::fixed(0x0007_0075);
 /// What one route says about judging.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteRules<'a> {
-    /// Its configured name.
+    /// Its configured name: a host, or its first label alone, whatever follows.
     pub name: &'a str,
     /// Overrides.
     pub protect: &'a ProtectSection,
@@ -75,6 +75,8 @@ pub struct Rules {
     pub eviction_interval_secs: u64,
     /// Names each route over reloads.
     route_keys: Vec<u64>,
+    /// Whether each route answers by a host's first label, whatever follows.
+    by_label: Vec<bool>,
     /// Of each route.
     modes: Vec<Modes>,
     elsewhere: Modes,
@@ -115,6 +117,7 @@ impl Rules {
             stale_after_secs: rate_limit.stale_after_secs,
             eviction_interval_secs: rate_limit.eviction_interval_secs,
             route_keys: routes.iter().map(|route| KEY.bytes(0, route.name.as_bytes())).collect(),
+            by_label: routes.iter().map(|route| route.name != "*" && !route.name.contains('.')).collect(),
             modes: routes.iter().map(|route| Modes::new(&protection, route.protect)).collect(),
             elsewhere: Modes::new(&protection, &ProtectSection::default()),
         }
@@ -128,6 +131,11 @@ impl Rules {
     /// What names a route in what is remembered: its place may be another's after a reload.
     pub fn route_key(&self, route: usize) -> u64 {
         self.route_keys.get(route).copied().unwrap_or(0)
+    }
+
+    /// Whether a route answers by a host's first label, so that a client chooses what follows.
+    pub fn is_by_label(&self, route: usize) -> bool {
+        self.by_label.get(route).copied().unwrap_or(false)
     }
 
     /// The place of a route that is remembered; none if it is gone.

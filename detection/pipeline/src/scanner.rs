@@ -99,7 +99,8 @@ struct Found {
 /// Certain is a text or a request whose score is above that of everything benign in validation, with a sign that no
 /// model gave: a path that no site means to serve, a climb above the root, the signs of a language of attacks.
 fn ask(subject: &mut Subject<'_>, model: &ScannerModel, threshold: i32) -> Found {
-    let worst = payload::worst(subject.facts, subject.canonical, model, subject.buffers);
+    let is_of_application = subject.is_of(&model.application);
+    let worst = payload::worst(subject.facts, subject.canonical, model, is_of_application, subject.buffers);
     let features = features(subject, worst.path_score);
     let said = model.judge(&features, worst.logit, threshold);
     let judgement = judgement(subject, model, &worst, said, threshold);

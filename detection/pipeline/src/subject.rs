@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A request and whose it is, worked out once for all stages.
 
-use sunbeam_ensemble::Said;
+use sunbeam_ensemble::{ApplicationModel, Said};
 use sunbeam_features::{
     AgentClass, BrowserEvidence, Hashes, agent_class, application, browser_evidence, payload,
 };
@@ -142,6 +142,8 @@ pub struct Subject<'a> {
     /// and what the one of texts has read.
     pub(crate) texts: Option<Texts>,
     is_bypassed: bool,
+    /// The client chooses what follows the first label of the host.
+    is_by_label: bool,
 }
 
 impl<'a> Subject<'a> {
@@ -189,6 +191,7 @@ impl<'a> Subject<'a> {
             scores: Scores::default(),
             texts: None,
             is_bypassed: rules.limits.is_bypassed(facts.client),
+            is_by_label: rules.is_by_label(facts.route),
         }
     }
 
@@ -196,6 +199,11 @@ impl<'a> Subject<'a> {
     /// and crawlers that are who they say, where their kind is allowed.
     pub fn is_trusted(&self, rules: &Rules) -> bool {
         self.is_bypassed || self.is_undeclared_proxy || self.is_welcome_crawler(rules)
+    }
+
+    /// Whether a model of an application is asked: it knows the host, or every one is meant.
+    pub(crate) fn is_of(&self, model: &ApplicationModel) -> bool {
+        model.is_for(self.facts.host, self.is_by_label)
     }
 
     /// The crawler that it names.

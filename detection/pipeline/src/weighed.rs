@@ -90,7 +90,9 @@ impl Pipeline {
         let models = rules.models();
         let unit = worst_unit(facts, &models.scanner, &mut subject);
         let odd = oddest_part(facts, &models.scanner, &mut subject);
-        let worst = payload::worst(facts, subject.canonical, &models.scanner, subject.buffers);
+        let is_of_application = subject.is_of(&models.scanner.application);
+        let worst =
+            payload::worst(facts, subject.canonical, &models.scanner, is_of_application, subject.buffers);
         let features = scanner::features(&subject, worst.path_score);
         let mut window = memory.windows.peek(subject.identity.key).unwrap_or_default();
         let totals = window.totals(now, &rules.shape);
@@ -114,7 +116,7 @@ fn oddest_part(
 ) -> Option<OddestPart> {
     let model = &model.application;
     let mut oddest: Option<OddestPart> = None;
-    if model.is_trained() {
+    if subject.is_of(model) {
         payload::each_part_of(facts, subject.buffers, &mut |part| {
             let logit = model.read(part).saturating_sub(model.doubtful);
             if oddest.as_ref().is_none_or(|known| logit > known.logit) {

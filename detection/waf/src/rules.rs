@@ -3,10 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::compile::{CompileError, RuleSet};
+use crate::compile::{ResourcesOf, RuleSet};
+use crate::operators::Resources;
+use crate::seclang::ast::Span;
+use crate::seclang::{self, DiskFiles, Files, RuleError};
 
 /// What is loaded, and how strict it is.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RuleOptions {
     /// Which rules.
     pub ruleset: RuleSetKind,
@@ -28,6 +31,22 @@ pub struct RuleOptions {
     pub responses: bool,
 }
 
+impl Default for RuleOptions {
+    fn default() -> Self {
+        Self {
+            ruleset: RuleSetKind::BuiltIn,
+            rules_dir: None,
+            paranoia_level: 1,
+            inbound_threshold: 5,
+            outbound_threshold: 4,
+            left_out: Vec::new(),
+            arguments_max: 1_000,
+            body_max: 131_072,
+            responses: false,
+        }
+    }
+}
+
 /// Which rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RuleSetKind {
@@ -43,7 +62,149 @@ pub enum RuleSetKind {
 ///
 /// # Errors
 /// Everything that is wrong with them.
-pub fn load(options: &RuleOptions) -> Result<RuleSet, Vec<CompileError>> {
-    let _ = (options, Path::new(""));
-    Err(Vec::new())
+pub fn load(options: &RuleOptions) -> Result<RuleSet, Vec<RuleError>> {
+    let sources = Sources::new(options)?;
+    let roots: Vec<&str> = sources.roots.iter().map(String::as_str).collect();
+    let directives = seclang::load(&sources, &roots)?;
+    RuleSet::new(&directives, &sources)
+}
+
+/// What is compiled in, by the names that rules' places are told with.
+const BASE: (&str, &str) = ("builtin:base.conf", include_str!("rules/base.conf"));
+const BUILT_IN: &[(&str, &str)] = &[];
+/// What the configuration says, as rules.
+const SETTINGS: &str = "builtin:configuration.conf";
+const LEFT_OUT: &str = "builtin:left-out.conf";
+
+/// Where the Core Rule Set of Debian keeps its set-up.
+const DEBIAN_SETUP: &str = "/etc/modsecurity/crs/crs-setup.conf";
+
+/// Files of rules: those that are compiled in, those that are made up of the configuration, those on disk.
+struct Sources {
+    roots: Vec<String>,
+    made_up: Vec<(&'static str, String)>,
+}
+
+impl Sources {
+    fn new(options: &RuleOptions) -> Result<Self, Vec<RuleError>> {
+        let mut sources = Self { roots: vec![BASE.0.to_owned()], made_up: Vec::new() };
+        match &options.ruleset {
+            RuleSetKind::BuiltIn => {
+                sources.roots.push(SETTINGS.to_owned());
+                sources.roots.extend(BUILT_IN.iter().map(|(name, _)| (*name).to_owned()));
+            }
+            RuleSetKind::Crs(folder) => sources.core_rule_set(folder)?,
+            RuleSetKind::Nothing => sources.roots.push(SETTINGS.to_owned()),
+        }
+        sources.made_up.push((SETTINGS, settings(options)));
+        sources.made_up.push((LEFT_OUT, left_out(options)));
+        sources.roots.push(LEFT_OUT.to_owned());
+        if let Some(folder) = &options.rules_dir {
+            let pattern = format!("{}/*.conf", text(folder)?);
+            // An empty folder is what a new one is.
+            let files = DiskFiles.matching(&pattern).map_err(|message| vec![error(&pattern, message)])?;
+            sources.roots.extend(files);
+        }
+        Ok(sources)
+    }
+
+    fn core_rule_set(&mut self, folder: &Path) -> Result<(), Vec<RuleError>> {
+        let folder = text(folder)?;
+        let rules = format!("{folder}/rules/*.conf");
+        let found = DiskFiles.matching(&rules).map_err(|message| vec![error(&rules, message)])?;
+        if found.is_empty() {
+            let message = format!(
+                "the OWASP Core Rule Set is not there (`{folder}/rules` has no rules): unpack a release with \
+                 `sunbeam waf install-crs ARCHIVE --sha256 HASH`"
+            );
+            return Err(vec![error(folder, message)]);
+        }
+        let setups = [
+            format!("{folder}/crs-setup.conf"),
+            DEBIAN_SETUP.to_owned(),
+            format!("{folder}/crs-setup.conf.example"),
+        ];
+        let is_own =
+            |setup: &String| setup != DEBIAN_SETUP || folder.starts_with("/usr/share/modsecurity-crs");
+        let setup = setups.into_iter().find(|setup| is_own(setup) && Path::new(setup).is_file());
+        let setup = setup.ok_or_else(|| vec![error(folder, "there is no `crs-setup.conf`".to_owned())])?;
+        self.roots.push(setup);
+        // What the configuration says is stronger than what the set-up says.
+        self.roots.push(SETTINGS.to_owned());
+        self.roots.extend(found);
+        Ok(())
+    }
+
+    fn known(&self, name: &str) -> Option<&str> {
+        let made_up = self.made_up.iter().find(|(known, _)| *known == name).map(|(_, text)| text.as_str());
+        let built_in =
+            BUILT_IN.iter().chain([&BASE]).find(|(known, _)| *known == name).map(|(_, text)| *text);
+        made_up.or(built_in)
+    }
+}
+
+impl Files for Sources {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        match self.known(path) {
+            Some(text) => Ok(text.as_bytes().to_vec()),
+            None => DiskFiles.read(path),
+        }
+    }
+
+    fn matching(&self, pattern: &str) -> Result<Vec<String>, String> {
+        if self.known(pattern).is_some() {
+            return Ok(vec![pattern.to_owned()]);
+        }
+        DiskFiles.matching(pattern)
+    }
+}
+
+impl ResourcesOf for Sources {
+    fn beside(&self, file: &str) -> Box<dyn Resources + '_> {
+        Box::new(Beside { folder: Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default() })
+    }
+}
+
+struct Beside {
+    folder: PathBuf,
+}
+
+impl Resources for Beside {
+    fn read(&self, name: &str) -> Result<Vec<u8>, String> {
+        // An absolute name replaces the folder.
+        let path = self.folder.join(name);
+        let path = path.to_str().ok_or_else(|| "its name is no text".to_owned())?;
+        DiskFiles.read(path).map_err(|message| format!("`{path}`: {message}"))
+    }
+}
+
+fn text(path: &Path) -> Result<&str, Vec<RuleError>> {
+    let shown = path.to_string_lossy().into_owned();
+    path.to_str().ok_or_else(|| vec![error(&shown, "the path is no text".to_owned())])
+}
+
+fn error(file: &str, message: String) -> RuleError {
+    RuleError { span: Span { file: file.into(), line: 0, end_line: 0 }, message }
+}
+
+fn settings(options: &RuleOptions) -> String {
+    let RuleOptions {
+        paranoia_level, inbound_threshold, outbound_threshold, arguments_max, body_max, ..
+    } = options;
+    let mut text = format!(
+        "SecArgumentsLimit {arguments_max}\nSecRequestBodyLimit {body_max}\n\
+         SecAction \"id:7300100,phase:1,pass,nolog,t:none,\
+         setvar:tx.blocking_paranoia_level={paranoia_level},setvar:tx.detection_paranoia_level={paranoia_level},\
+         setvar:tx.paranoia_level={paranoia_level},setvar:tx.executing_paranoia_level={paranoia_level},\
+         setvar:tx.inbound_anomaly_score_threshold={inbound_threshold},\
+         setvar:tx.outbound_anomaly_score_threshold={outbound_threshold}\"\n"
+    );
+    if options.responses {
+        text.push_str("SecResponseBodyAccess On\n");
+    }
+    text
+}
+
+fn left_out(options: &RuleOptions) -> String {
+    options.left_out.iter().map(|tag| format!("SecRuleRemoveByTag \"^{tag}$\"\n")).collect()
 }

@@ -2,9 +2,12 @@
 //! What is odd for one application: weights of tokens, learned from its own requests that somebody labelled. One part of
 //! an odd request is odd, which is not said; all parts of a usual one are usual.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use sunbeam_datasets::{Label, Record};
 use sunbeam_ensemble::{ApplicationModel, TOKENS, token_place};
-use sunbeam_features::application::{Part, Request, Scratch, each_part};
+use sunbeam_features::application::{HostKey, Part, Request, Scratch, each_part};
 
 use crate::grams::{GramTraining, GramWeights, PlaceBag, train_places};
 use crate::payload::unit_source;
@@ -37,7 +40,35 @@ pub fn train(records: &[&Record], seed: u64) -> ApplicationModel {
         benign.extend(of_benign.map(|record| score(&model, record)));
     }
     let all: Vec<PlaceBag> = bags.into_iter().map(|(bag, _)| bag).collect();
-    ApplicationModel { doubtful: zones::doubtful(&benign, FALSE_POSITIVE_RATE), ..train_on(&all, seed) }
+    let mut model =
+        ApplicationModel { doubtful: zones::doubtful(&benign, FALSE_POSITIVE_RATE), ..train_on(&all, seed) };
+    model.set_hosts(&hosts(records));
+    model
+}
+
+/// The hosts of benign records, the first those of the most; none where many records tell none, for their host may be
+/// any. Under a name that few asked for little was learned, and who attacks makes names up.
+fn hosts(records: &[&Record]) -> Vec<HostKey> {
+    const FEW_ONE_OF: usize = 200;
+    let mut counts: BTreeMap<(u32, u32), usize> = BTreeMap::new();
+    let (mut all, mut nameless) = (0, 0);
+    for record in records.iter().filter(|record| record.label == Some(Label::Benign)) {
+        all += 1;
+        if record.host.is_empty() {
+            nameless += 1;
+            continue;
+        }
+        let HostKey { name, label } = HostKey::of(&record.host);
+        *counts.entry((name, label)).or_default() += 1;
+    }
+    let is_many = |count: usize| count * FEW_ONE_OF > all;
+    let mut hosts: Vec<(usize, (u32, u32))> =
+        counts.into_iter().filter(|(_, count)| is_many(*count)).map(|(host, count)| (count, host)).collect();
+    hosts.sort_by_key(|(count, host)| (Reverse(*count), *host));
+    if is_many(nameless) {
+        hosts.clear();
+    }
+    hosts.into_iter().map(|(_, (name, label))| HostKey { name, label }).collect()
 }
 
 /// How odd a record is: a logit in 1/256.
@@ -78,6 +109,7 @@ fn train_on(bags: &[PlaceBag], seed: u64) -> ApplicationModel {
         // A mean is eight times the sum over the root of the count.
         scale: whole(clip / 127.0 * 256.0 / 8.0 * 65_536.0),
         doubtful: 0,
+        ..ApplicationModel::NONE
     }
 }
 
@@ -137,5 +169,39 @@ mod tests {
             records.iter().map(|one| Record { label: None, ..one.clone() }).collect();
         let model = train(&unlabelled.iter().collect::<Vec<_>>(), 1);
         assert_eq!(model, ApplicationModel::NONE);
+    }
+
+    #[test]
+    fn a_model_keeps_the_hosts_of_those_who_are_no_attackers() {
+        let of = |host: &str, count: usize, of: fn(usize) -> Record| -> Vec<Record> {
+            (0..count).map(|at| Record { host: host.to_owned(), ..of(at) }).collect()
+        };
+        let many: Vec<Vec<Record>> = (0..17).map(|at| of(&format!("{at}.test"), 50, benign)).collect();
+        for (name, records, want) in [
+            ("nobody tells", of("", 500, benign), &[][..]),
+            (
+                "two names",
+                [of("b.test", 300, benign), of("A.test", 400, benign)].concat(),
+                &["a.test", "b.test"],
+            ),
+            (
+                "made up by who attacks",
+                [of("a.test", 300, benign), of("x.test", 300, odd)].concat(),
+                &["a.test"],
+            ),
+            (
+                "a few",
+                [of("a.test", 400, benign), of("x.test", 2, benign), of("", 2, benign)].concat(),
+                &["a.test"],
+            ),
+            ("too few tell", [of("a.test", 400, benign), of("", 9, benign)].concat(), &[]),
+            ("too many for one application", many.concat(), &[]),
+        ] {
+            let mut model = ApplicationModel::NONE;
+            model.set_hosts(&hosts(&records.iter().collect::<Vec<_>>()));
+            let mut wanted = ApplicationModel::NONE;
+            wanted.set_hosts(&want.iter().map(|host| HostKey::of(host)).collect::<Vec<_>>());
+            assert_eq!(model.hosts, wanted.hosts, "{name}");
+        }
     }
 }

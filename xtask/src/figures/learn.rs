@@ -28,6 +28,18 @@ const KERNELS: &[Row] = &[
     ("judge_median_ns", "whole judgement of an ordinary request, median", "ns", "<= 1000"),
     ("judge_worst_ns", "whole judgement of an ordinary request, the dearest of sixteen", "ns", ""),
     ("judge_attack_ns", "whole judgement of an SQL injection", "ns", ""),
+    (
+        "judge_application_ns",
+        "whole judgement of an ordinary request to an application that the model knows, median",
+        "ns",
+        "",
+    ),
+    (
+        "judge_other_host_ns",
+        "whole judgement of an ordinary request beside an application that the model knows, median",
+        "ns",
+        "",
+    ),
     ("models_bytes", "all models together", "bytes", "<= 49152"),
     ("cascade_bytes", "tree and perceptron of a detector", "bytes", "<= 4096"),
     ("payload_bytes", "payload model", "bytes", "<= 32768"),

@@ -7,6 +7,7 @@ use sunbeam_trainer::learn::{Duel, OWN_ATTACKS, Outcome, RECORDS_MIN, Sample};
 
 use super::install::Installed;
 use super::{Candidate, Course};
+use crate::commands::model::application_in_words;
 use crate::commands::replay::{reading_json, reading_text};
 use crate::commands::train::Written;
 use crate::exit::CliError;
@@ -97,8 +98,7 @@ fn about(course: &Course) -> Vec<(&'static str, String)> {
         );
         pairs.push(("labels", text));
     }
-    let knows = course.learned.scanner.application.is_trained();
-    pairs.push(("this application", if knows { "known" } else { "not known" }.to_owned()));
+    pairs.push(("this application", application_in_words(&course.learned.scanner.application)));
     pairs
 }
 
@@ -208,6 +208,7 @@ fn as_json(course: &Course, report: &Written, installed: &Installed) -> Value {
         "distrusted": course.learned.distrusted,
         "labelled_by_somebody": {"benign": course.learned.labelled[0], "attack": course.learned.labelled[1]},
         "application_is_known": course.learned.scanner.application.is_trained(),
+        "application_hosts": course.learned.scanner.application.host_count(),
         "labelled_by_rules": rules.map(|rules| json!({"benign": rules.benign, "attack": rules.attacks})),
         "detectors": detectors,
         "report": report.0,

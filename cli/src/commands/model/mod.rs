@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use sunbeam_ensemble::{
-    Card, Detector, FILE_MAX, Model as AnyModel, ModelFile, Stored as _, builtin, fingerprint, probability,
+    ApplicationModel, Card, Detector, FILE_MAX, Model as AnyModel, ModelFile, Stored as _, builtin,
+    fingerprint, probability,
 };
 
 use crate::cli::GlobalArgs;
@@ -261,6 +262,9 @@ fn pairs(found: &Found) -> Vec<(String, String)> {
         ),
         pair("size", format!("{} bytes in a file, {} in memory", found.bytes, size(&file.model))),
     ];
+    if let AnyModel::Scanner(model) = &file.model {
+        pairs.push(pair("application", application_in_words(&model.application)));
+    }
     let zones = zones(&file.model);
     pairs.extend(zones.iter().map(|(name, logit)| {
         pair(name, format!("{:.4} (logit {:.2})", probability(*logit), f64::from(*logit) / 256.0))
@@ -281,6 +285,7 @@ fn as_json(found: &Found) -> Value {
         "features": format!("{:016x}", fingerprint(file.model.detector())),
         "sha256": hex(&file.hash),
         "is_signed": file.signature.is_some(),
+        "application": application_told(&file.model),
         "file_bytes": found.bytes,
         "memory_bytes": size(&file.model),
         "zones": zones,
@@ -288,10 +293,27 @@ fn as_json(found: &Found) -> Value {
     })
 }
 
+/// `hosts` is null where it is asked about every host.
+fn application_told(model: &AnyModel) -> Value {
+    let AnyModel::Scanner(model) = model else { return Value::Null };
+    let hosts = model.application.host_count();
+    json!({"is_known": model.application.is_trained(), "hosts": Some(hosts).filter(|hosts| *hosts > 0)})
+}
+
 fn size(model: &AnyModel) -> usize {
     match model {
         AnyModel::Scanner(model) => size_of_val(&**model),
         AnyModel::Ddos(model) => size_of_val(&**model),
+    }
+}
+
+/// Whether a model knows what is odd for one application, and for how many hosts.
+pub(in crate::commands) fn application_in_words(model: &ApplicationModel) -> String {
+    match (model.is_trained(), model.host_count()) {
+        (false, _) => "not known".to_owned(),
+        (true, 0) => "known, asked about every host".to_owned(),
+        (true, 1) => "known, asked about 1 host".to_owned(),
+        (true, hosts) => format!("known, asked about {hosts} hosts"),
     }
 }
 

@@ -12,7 +12,7 @@ pub const CARD: &[(&str, &str)] = &[
 ];
 
 /// Of the features that it was trained on.
-pub(super) const FINGERPRINT: u64 = 0xd24caa974d49ceea;
+pub(super) const FINGERPRINT: u64 = 0xd0f5c1f7e245dce5;
 
 /// The model.
 pub static MODEL: crate::ScannerModel =

@@ -13,20 +13,11 @@ use super::{Link, ResourcesOf, link};
 use crate::byte_set::ByteSet;
 use crate::filter::index::{Index, set};
 use crate::operators::{Needs, Operator};
+use crate::seclang::RuleError;
 use crate::seclang::ast::{
     self, Action, Directive, DirectiveKind, Piece, Selector, Sense, Span, Target, Template, Variable,
 };
 use crate::transformations::{self, Transformation};
-
-/// What is wrong with a rule.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}:{}: {message}", span.file, span.line)]
-pub struct CompileError {
-    /// Where.
-    pub span: Span,
-    /// What.
-    pub message: String,
-}
 
 /// At most so many errors are told.
 const ERRORS_MAX: usize = 100;
@@ -92,7 +83,7 @@ pub(super) struct Builder<'a> {
     pub(super) resources: &'a dyn ResourcesOf,
     pub(super) drafts: Vec<Draft>,
     markers: Vec<(String, usize)>,
-    errors: Vec<CompileError>,
+    errors: Vec<RuleError>,
     settings: EngineSettings,
     transformations: transformations::Settings,
     pub(super) sources: Vec<Source>,
@@ -138,7 +129,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    pub(super) fn build(mut self, directives: &[Directive]) -> Result<RuleSet, Vec<CompileError>> {
+    pub(super) fn build(mut self, directives: &[Directive]) -> Result<RuleSet, Vec<RuleError>> {
         self.read(directives);
         self.same_numbers();
         let drafts = std::mem::take(&mut self.drafts);
@@ -163,7 +154,7 @@ impl<'a> Builder<'a> {
             Ok(index) => index,
             Err(message) => {
                 let span = Span { file: "".into(), line: 0, end_line: 0 };
-                self.error(CompileError { span, message });
+                self.error(RuleError { span, message });
                 Index::default()
             }
         };
@@ -185,7 +176,7 @@ impl<'a> Builder<'a> {
         })
     }
 
-    fn error(&mut self, error: CompileError) {
+    fn error(&mut self, error: RuleError) {
         if self.errors.len() < ERRORS_MAX {
             self.errors.push(error);
         }
@@ -205,7 +196,7 @@ impl<'a> Builder<'a> {
                 other => {
                     if let Some(draft) = open.take() {
                         let message = "a chain does not end: the rule behind it is missing".to_owned();
-                        self.error(CompileError { span: draft.span, message });
+                        self.error(RuleError { span: draft.span, message });
                     }
                     self.directive(span, other, &mut defaults);
                     continue;
@@ -231,7 +222,7 @@ impl<'a> Builder<'a> {
         }
         if let Some(draft) = open {
             let message = "a chain does not end: the rule behind it is missing".to_owned();
-            self.error(CompileError { span: draft.span, message });
+            self.error(RuleError { span: draft.span, message });
         }
     }
 
@@ -253,13 +244,13 @@ impl<'a> Builder<'a> {
                 Ok(tag) => {
                     self.drafts.retain_with_places(|draft| !draft.matches_tag(&tag), &mut self.markers)
                 }
-                Err(message) => self.error(CompileError { span: span.clone(), message }),
+                Err(message) => self.error(RuleError { span: span.clone(), message }),
             },
             DirectiveKind::RemoveByMsg(msg) => match expression(msg) {
                 Ok(msg) => {
                     self.drafts.retain_with_places(|draft| !draft.matches_msg(&msg), &mut self.markers)
                 }
-                Err(message) => self.error(CompileError { span: span.clone(), message }),
+                Err(message) => self.error(RuleError { span: span.clone(), message }),
             },
             DirectiveKind::UpdateTargetById(ranges, targets) => {
                 self.update_targets(targets, |draft| in_ranges(ranges, draft.id()));
@@ -269,6 +260,17 @@ impl<'a> Builder<'a> {
             }
             DirectiveKind::UpdateTargetByMsg(msg, targets) => {
                 self.update_targets(targets, |draft| {
+                    draft.head().any(|a| matches!(a, Action::Msg(known) if written(known) == *msg))
+                });
+            }
+            DirectiveKind::ReplaceTargetById(ranges, targets, replaced) => {
+                self.replace_targets(targets, replaced, |draft| in_ranges(ranges, draft.id()));
+            }
+            DirectiveKind::ReplaceTargetByTag(tag, targets, replaced) => {
+                self.replace_targets(targets, replaced, |draft| draft.has_tag(tag));
+            }
+            DirectiveKind::ReplaceTargetByMsg(msg, targets, replaced) => {
+                self.replace_targets(targets, replaced, |draft| {
                     draft.head().any(|a| matches!(a, Action::Msg(known) if written(known) == *msg))
                 });
             }
@@ -326,6 +328,23 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Of the rules before: some targets instead of others.
+    fn replace_targets(
+        &mut self,
+        targets: &[Target],
+        replaced: &[Target],
+        is_meant: impl Fn(&Draft) -> bool,
+    ) {
+        for draft in self.drafts.iter_mut().filter(|draft| is_meant(draft)) {
+            let Some((_, Some((known, _)), _)) = draft.links.first_mut() else { continue };
+            let before = known.len();
+            known.retain(|target| !replaced.contains(target));
+            if known.len() < before {
+                known.extend_from_slice(targets);
+            }
+        }
+    }
+
     /// Two rules of one number cannot be told apart.
     fn same_numbers(&mut self) {
         let mut seen: HashMap<u64, Span> = HashMap::new();
@@ -337,7 +356,7 @@ impl<'a> Builder<'a> {
             }
             if let Some(first) = seen.get(&id) {
                 let message = format!("rule {id} is there already, at {}:{}", first.file, first.line);
-                errors.push(CompileError { span: draft.span.clone(), message });
+                errors.push(RuleError { span: draft.span.clone(), message });
             } else {
                 seen.insert(id, draft.span.clone());
             }
@@ -374,7 +393,7 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn rule(&mut self, draft: &Draft) -> Result<Rule, CompileError> {
+    fn rule(&mut self, draft: &Draft) -> Result<Rule, RuleError> {
         let mut facts = Facts::default();
         // The defaults first: what the rule says itself is stronger.
         for action in draft.defaults.iter() {

@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
-use super::builder::{Builder, CompileError, Draft, in_ranges, written};
+use super::builder::{Builder, Draft, in_ranges, written};
 use super::program::{
     Amount, Changed, Comparison, Effect, Except, Exception, Link, LinkTarget, Name, Number, SetVariable, Test,
 };
 use crate::operators::Needs;
+use crate::seclang::RuleError;
 use crate::seclang::ast::{Action, Change, Ctl, Operator, Sense, SetVar, Span, Target, Template, Variable};
 
 pub(super) fn link(
@@ -17,8 +18,8 @@ pub(super) fn link(
     condition: Option<&(Vec<Target>, Operator)>,
     actions: &[Action],
     defaults: &[Action],
-) -> Result<Link, CompileError> {
-    let wrong = |message: String| CompileError { span: span.clone(), message };
+) -> Result<Link, RuleError> {
+    let wrong = |message: String| RuleError { span: span.clone(), message };
     let mut link = Link::new();
     let multi_match = actions.iter().any(|action| matches!(action, Action::MultiMatch));
     link.captures = actions.iter().any(|action| matches!(action, Action::Capture));
@@ -163,10 +164,6 @@ fn effect(builder: &mut Builder<'_>, draft: &Draft, link: &mut Link, action: &Ac
         Action::SetCollectionKey(collection, key) => {
             let key = builder.pieces(key);
             link.effects.push(Effect::Collection(*collection, key));
-        }
-        Action::ExpireVar(collection, name, secs) => {
-            let (name, secs) = (builder.pieces(name), builder.pieces(secs));
-            link.effects.push(Effect::Expire(*collection, name, secs));
         }
         Action::Ctl(ctl) => {
             if let Some(effect) = control(builder, ctl)? {

@@ -6,9 +6,9 @@ mod link;
 mod program;
 
 use crate::operators::Resources;
+use crate::seclang::RuleError;
 use crate::seclang::ast::Directive;
 
-pub use builder::CompileError;
 pub(crate) use program::{
     Amount, Changed, Disruption, Effect, Except, Exception, Link, LinkTarget, Name, Number, Picks, PieceOf,
     Pieces, SetVariable, Source, Test,
@@ -20,7 +20,7 @@ impl RuleSet {
     ///
     /// # Errors
     /// All that is wrong: two rules of one number, a chain that does not end, an argument that its operator refuses.
-    pub fn new(directives: &[Directive], resources: &dyn ResourcesOf) -> Result<Self, Vec<CompileError>> {
+    pub fn new(directives: &[Directive], resources: &dyn ResourcesOf) -> Result<Self, Vec<RuleError>> {
         builder::Builder::new(resources).build(directives)
     }
 

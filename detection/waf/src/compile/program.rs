@@ -285,7 +285,6 @@ pub(crate) enum Effect {
     ResponseBodyAccess(bool),
     /// A collection begins: its key.
     Collection(Variable, Pieces),
-    Expire(Variable, Pieces, Pieces),
 }
 
 /// What the directives beside the rules say.

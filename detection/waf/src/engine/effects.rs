@@ -81,7 +81,6 @@ impl State {
                 let key = self.texts.intern(&key);
                 self.set_made_up(*collection, b"key", Some(Scalar::Text(key)));
             }
-            Effect::Expire(..) => {}
         }
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Rules at work on one request and its answer.
 
+mod body;
 mod effects;
 mod evaluate;
 mod request;
@@ -103,6 +104,11 @@ impl Transaction {
     /// Whether rules were stopped before they had seen everything, by the budget or by a bound of memory.
     pub const fn is_spent(&self) -> bool {
         self.state.is_spent || self.state.texts.is_full()
+    }
+
+    /// Whether the request has more arguments, parts or leaves than are read.
+    pub const fn has_too_many_arguments(&self) -> bool {
+        self.state.has_too_many
     }
 
     /// A number of TX, such as a score. 0 when there is none.

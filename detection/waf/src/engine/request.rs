@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a request and its answer say, as variables.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::Transaction;
 use super::state::Interruption;
+use crate::bodies::{content_type::MediaType, percent};
 
 use crate::seclang::ast::{BodyProcessor, Variable};
 
@@ -172,28 +174,29 @@ fn without_authority(target: &[u8]) -> &[u8] {
 
 /// Which of the bodies that every rule set reads.
 fn processor(content_type: &[u8]) -> Option<BodyProcessor> {
-    let end = memchr::memchr3(b';', b',', b' ', content_type).unwrap_or(content_type.len());
-    let kind = content_type.get(..end).unwrap_or_default();
-    if kind.eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+    let kind = MediaType::parse(content_type);
+    if kind.is("application/x-www-form-urlencoded") {
         Some(BodyProcessor::UrlEncoded)
-    } else if kind.eq_ignore_ascii_case(b"multipart/form-data") {
+    } else if kind.is("multipart/form-data") {
         Some(BodyProcessor::Multipart)
     } else {
         None
     }
 }
-fn decoded(path: &[u8]) -> Vec<u8> {
-    path.to_vec()
-}
-impl Transaction {
-    fn arguments(&mut self, _: &[u8], _: Variable, _: Variable) {}
-    fn cookies(&mut self, _: &[u8]) {}
-    fn combined_size(&mut self) {}
-}
 
-impl Transaction {
-    /// The body, as far as it is looked at; phase 2. Called for every request: an empty body has its rules, too.
-    pub fn request_body(&mut self, _body: &[u8], _is_cut: bool) -> Option<&Interruption> {
-        self.phase(2)
+/// A path as the backend will read it.
+fn decoded(path: &[u8]) -> Cow<'_, [u8]> {
+    if memchr::memchr(b'%', path).is_none() {
+        return Cow::Borrowed(path);
     }
+    let mut output = Vec::with_capacity(path.len());
+    let mut rest = path;
+    // Not as in a form: a plus is a plus.
+    while let Some(at) = memchr::memchr(b'+', rest) {
+        percent::decode(rest.get(..at).unwrap_or_default(), &mut output);
+        output.push(b'+');
+        rest = rest.get(at + 1..).unwrap_or_default();
+    }
+    percent::decode(rest, &mut output);
+    Cow::Owned(output)
 }

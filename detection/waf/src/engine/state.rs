@@ -88,7 +88,6 @@ pub(crate) struct State {
     pub(crate) removed: Vec<u64>,
     pub(crate) exceptions: Vec<Arc<Exception>>,
     pub(crate) items: Vec<Item>,
-    pub(crate) output: Vec<u8>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) findings_more: usize,
     pub(crate) interruption: Option<Interruption>,
@@ -100,6 +99,7 @@ pub(crate) struct State {
     pub(crate) allowed: Option<u8>,
     pub(crate) highest_severity: u8,
     pub(crate) is_spent: bool,
+    pub(crate) has_too_many: bool,
     /// Bytes that operators looked at, a fixed share for each run on top.
     pub(crate) work: u64,
 }
@@ -120,7 +120,6 @@ impl State {
             removed: Vec::new(),
             exceptions: Vec::new(),
             items: Vec::new(),
-            output: Vec::new(),
             findings: Vec::new(),
             findings_more: 0,
             interruption: None,
@@ -132,6 +131,7 @@ impl State {
             allowed: None,
             highest_severity: u8::MAX,
             is_spent: false,
+            has_too_many: false,
             work: 0,
         };
         state.begin(rules);
@@ -162,6 +162,7 @@ impl State {
         self.allowed = None;
         self.highest_severity = u8::MAX;
         self.is_spent = false;
+        self.has_too_many = false;
         self.work = 0;
     }
 

@@ -1,8 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How a rule looks at a value: `@rx`, `@pm`, `@eq`.
 
+pub mod rx;
+
+mod always;
+mod detect;
+mod ip;
+mod number;
+mod pm;
+mod text;
+mod validate;
+mod verify;
+
 use std::fmt;
 
+pub use self::number::number;
 use crate::byte_set::ByteSet;
 
 /// An operator, with its argument.
@@ -77,7 +89,37 @@ impl fmt::Debug for OperatorKind {
 }
 
 /// All, by name.
-pub static OPERATORS: &[&OperatorKind] = &[];
+pub static OPERATORS: &[&OperatorKind] = &[
+    &rx::RX,
+    &pm::PM,
+    &pm::PM_FROM_FILE,
+    &number::EQ,
+    &number::GE,
+    &number::GT,
+    &number::LE,
+    &number::LT,
+    &text::STREQ,
+    &text::STRMATCH,
+    &text::CONTAINS,
+    &text::CONTAINS_WORD,
+    &text::BEGINS_WITH,
+    &text::ENDS_WITH,
+    &text::WITHIN,
+    &ip::IP_MATCH,
+    &ip::IP_MATCH_FROM_FILE,
+    &detect::DETECT_SQLI,
+    &detect::DETECT_XSS,
+    &validate::VALIDATE_BYTE_RANGE,
+    &validate::VALIDATE_URL_ENCODING,
+    &validate::VALIDATE_UTF8_ENCODING,
+    &verify::VERIFY_CC,
+    &verify::VERIFY_CPF,
+    &verify::VERIFY_SSN,
+    &verify::VERIFY_SVNR,
+    &verify::VALIDATE_NID,
+    &always::UNCONDITIONAL_MATCH,
+    &always::NO_MATCH,
+];
 
 /// In whatever case.
 pub fn find(name: &str) -> Option<&'static OperatorKind> {

@@ -49,6 +49,12 @@ pub enum DirectiveKind {
     UpdateTargetByTag(String, Vec<Target>),
     /// `SecRuleUpdateTargetByMsg MSG VARIABLES`
     UpdateTargetByMsg(String, Vec<Target>),
+    /// `SecRuleUpdateTargetById ID VARIABLES REPLACED`: the first take the place of the second.
+    ReplaceTargetById(Vec<(u64, u64)>, Vec<Target>, Vec<Target>),
+    /// `SecRuleUpdateTargetByTag TAG VARIABLES REPLACED`
+    ReplaceTargetByTag(String, Vec<Target>, Vec<Target>),
+    /// `SecRuleUpdateTargetByMsg MSG VARIABLES REPLACED`
+    ReplaceTargetByMsg(String, Vec<Target>, Vec<Target>),
     /// `SecRuleUpdateActionById ID ACTIONS`
     UpdateActionById(u64, Vec<Action>),
     /// `SecComponentSignature TEXT`
@@ -267,6 +273,7 @@ variables! {
     UserId = "USERID",
     StatusLine = "STATUS_LINE",
     ModsecBuild = "MODSEC_BUILD",
+    Geo = "GEO",
 }
 
 /// How a rule looks: `!@rx expression`.

@@ -50,7 +50,8 @@ pub(super) fn learn(
         earlier.iter().filter(weighty).partition(|record| is_trusted(record));
     let (application, labelled) = application(earlier, &in_use.application, seed);
     // Where the application is known, its attacks are odd there: trees of texts would learn to doubt what is none.
-    let is_taught = |record: &&&Record| !application.is_trained() || record.label == Some(Label::Benign);
+    let is_taught =
+        |record: &&&Record| record.label == Some(Label::Benign) || !application.is_for(&record.host, false);
     let once = |record: &Record| Record { weight_percent: record.weight_percent.min(100), ..record.clone() };
     let mut bags = payload::bags_of(trusted.iter().filter(is_taught).copied().map(once));
     spread(&mut bags, in_use_of_texts);
@@ -160,10 +161,10 @@ fn duel(judged: &[Judged<'_>], in_use: &ScannerModel, candidate: &ScannerModel) 
     duel
 }
 
-/// A logit from where doubt begins, of the model that doubts most.
+/// A logit from where doubt begins, of the model that doubts most. What is odd is asked as a node asks it.
 fn score(model: &ScannerModel, record: &Record, bag: &Bag) -> f64 {
     let texts = score_of_texts(&model.payload, bag);
-    if !model.application.is_trained() {
+    if !model.application.is_for(&record.host, false) {
         return texts;
     }
     let odd = application::score(&model.application, record).saturating_sub(model.application.doubtful);
