@@ -122,7 +122,8 @@ mod tests {
         assert!(page.contains("\ntls_handshakes_completed 3\n"), "{page}");
         assert!(page.contains("\nactive_connections 7\n"), "{page}");
         assert!(!page.contains("requests_proxied"), "{page}");
-        let of_histogram = "waf_inspection_duration_seconds_bucket{category=\"sqli\",result=\"block\",le=\"0.001\"} 1";
+        let of_histogram =
+            "waf_inspection_duration_seconds_bucket{category=\"sqli\",result=\"block\",le=\"0.001\"} 1";
         assert!(page.contains(&format!("\n{of_histogram}")), "{page}");
         assert!(!registry.render(false).contains("tls_handshakes_completed"));
         assert_eq!(TestMetrics::TABLE.len(), 3);

@@ -279,10 +279,15 @@ mod tests {
 
     #[test]
     fn a_prefix_of_a_prefix_is_decoded_as_far_as_it_goes() {
-        let plain: Vec<u8> = (0..60_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let plain: Vec<u8> =
+            (0..60_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         for coding in PACKED {
             let packed = encode(coding, &plain);
-            assert_eq!(decode_prefix(coding, &packed, plain.len()), (plain.clone(), PrefixEnd::Whole), "{coding:?}");
+            assert_eq!(
+                decode_prefix(coding, &packed, plain.len()),
+                (plain.clone(), PrefixEnd::Whole),
+                "{coding:?}"
+            );
             let (bytes, end) = decode_prefix(coding, &packed, 50_000);
             assert_eq!((bytes.as_slice(), end), (&plain[..50_000], PrefixEnd::Full), "{coding:?}");
             let (bytes, end) = decode_prefix(coding, &packed[..packed.len() / 2], plain.len());

@@ -20,7 +20,7 @@ use http::{Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use sunbeam_encoding::{Coding, PrefixEnd, decode_prefix};
-use sunbeam_pipeline::{Category, Decision, Interrupted, RulesFound, Scratch};
+use sunbeam_pipeline::{Category, Decision, Interrupted, Judged, Judgement, RulesFound, Scratch};
 use sunbeam_traffic::RequestFacts;
 use sunbeam_waf::engine::{Ends, InterruptionKind, RequestHead, ResponseHead, Transaction};
 use sunbeam_wire::{header_lines, request_line_of};
@@ -151,7 +151,8 @@ impl Inspection {
                 ResponseHead { status: response.status().as_u16(), protocol: b"HTTP/1.1", headers: &headers };
             transaction.response_head(&head).is_some()
         });
-        let wants_body = self.transaction.as_ref().is_some_and(|transaction| transaction.looks_at_response_body());
+        let wants_body =
+            self.transaction.as_ref().is_some_and(|transaction| transaction.looks_at_response_body());
         if is_interrupted == Some(false) {
             let mut looked = Looked::default();
             if wants_body && !response.body().is_end_stream() {
@@ -217,10 +218,12 @@ impl Inspection {
         let interruption = self.transaction.as_ref().and_then(|transaction| transaction.interruption());
         match interruption.map(|interruption| &interruption.kind) {
             Some(InterruptionKind::Drop) => denial.closing(),
-            Some(InterruptionKind::Redirect(_, to)) if status.is_redirection() => match HeaderValue::from_str(to) {
-                Ok(to) => denial.header(header::LOCATION, to),
-                Err(_) => Denial::new(StatusCode::FORBIDDEN, format!("waf: {reason}")),
-            },
+            Some(InterruptionKind::Redirect(_, to)) if status.is_redirection() => {
+                match HeaderValue::from_str(to) {
+                    Ok(to) => denial.header(header::LOCATION, to),
+                    Err(_) => Denial::new(StatusCode::FORBIDDEN, format!("waf: {reason}")),
+                }
+            }
             _ => denial,
         }
     }
@@ -244,6 +247,46 @@ impl Drop for Inspection {
             *spare = Some(transaction);
         }
     }
+}
+
+/// What rules find in a request that somebody made up.
+#[derive(Debug)]
+pub(crate) struct MadeUp {
+    pub(crate) found: RulesFound,
+    pub(crate) findings: Box<Findings>,
+    pub(crate) judgement: Judgement,
+}
+
+/// Rules look at a request that somebody made up, and what that comes to is merged into what was decided; nothing is
+/// counted. `None`: they are not asked.
+pub(crate) fn made_up(
+    snapshot: &Snapshot,
+    judged: &mut Judged,
+    facts: &RequestFacts<'_>,
+    head: &Head<'_>,
+    scratch: &mut Scratch,
+) -> Option<MadeUp> {
+    let rules = snapshot.waf.as_ref().filter(|_| snapshot.pipeline.inspects(judged))?;
+    let section = &snapshot.config.waf;
+    let is_looked_at = section.inspects(facts.content_type) && !facts.body.is_empty();
+    let body = if is_looked_at { facts.body } else { b"" };
+    let max = section.max_inspected_body_bytes;
+    let (body, is_cut) = body.get(..max).map_or((body, false), |seen| (seen, seen.len() < body.len()));
+    let looked = Looked { bytes: Bytes::copy_from_slice(body), is_cut, is_undecodable: false };
+    let mut transaction = Transaction::new(Arc::clone(&rules.set));
+    let server = std::net::Ipv4Addr::UNSPECIFIED.into();
+    transaction.connection(&Ends { client: facts.client, client_port: 0, server, server_port: 0 });
+    let is_stopped = transaction.request_head(&head.as_sent("")).is_some();
+    let is_unread = is_stopped && !body.is_empty();
+    if !is_stopped {
+        transaction.request_body(&looked.bytes, looked.is_cut);
+    }
+    let found = found(&transaction, &looked, is_unread);
+    let facts = RequestFacts { body: &looked.bytes, ..*facts };
+    let (_, judgement) = snapshot.pipeline.inspected(judged, &facts, &found, scratch);
+    let cookies = snapshot.pipeline.rules().session_cookies();
+    let findings = Findings::of(&transaction, &snapshot.redaction, cookies).unwrap_or_default();
+    Some(MadeUp { found, findings, judgement })
 }
 
 /// Reads as much of a body as is looked at; `None` where nothing of it is. What was read comes again.
@@ -296,7 +339,7 @@ fn decoded(coding: Option<Coding>, bytes: Bytes, is_whole: bool, max: usize) -> 
             };
             Looked { bytes: decoded.into(), is_cut, is_undecodable }
         }
-        None => Looked { bytes: bytes.slice(..bytes.len().min(max)), is_cut: true, is_undecodable: true },
+        None => Looked { is_cut: true, is_undecodable: true, ..Looked::default() },
     }
 }
 
@@ -307,7 +350,9 @@ fn broke_off(watch: &BodyWatch, error: &BoxError) -> Denial {
 
 fn answer_broke_off(error: &BoxError) -> Denial {
     match error.downcast_ref::<UpstreamError>() {
-        Some(error @ UpstreamError::Client { .. }) => Denial::new(error.status(), error.to_string()).closing(),
+        Some(error @ UpstreamError::Client { .. }) => {
+            Denial::new(error.status(), error.to_string()).closing()
+        }
         _ => Denial::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}")),
     }
 }
@@ -341,7 +386,8 @@ impl<'a> Head<'a> {
         if !parts.headers.contains_key(header::HOST) {
             headers.push((b"host", authority.as_bytes()));
         }
-        headers.extend(parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())));
+        headers
+            .extend(parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())));
         Self { line: [parts.method.as_str().as_bytes(), target.as_bytes(), version(parts)], headers }
     }
 
@@ -375,7 +421,7 @@ pub(crate) fn found(transaction: &Transaction, looked: &Looked, is_unread: bool)
         is_oversized: looked.is_cut && !looked.is_undecodable,
         is_undecodable: looked.is_undecodable,
         is_unread,
-        has_too_many_parameters: false,
+        has_too_many_parameters: transaction.has_too_many_arguments(),
     }
 }
 
@@ -385,7 +431,9 @@ fn interrupted(transaction: &Transaction) -> Option<Interrupted> {
         return Some(Interrupted::ByScore);
     }
     let status = match interruption.kind {
-        InterruptionKind::Deny(status @ 400..=599) | InterruptionKind::Redirect(status @ 300..=399, _) => status,
+        InterruptionKind::Deny(status @ 400..=599) | InterruptionKind::Redirect(status @ 300..=399, _) => {
+            status
+        }
         InterruptionKind::Deny(_) | InterruptionKind::Redirect(..) | InterruptionKind::Drop => 403,
     };
     Some(Interrupted::ByRule { status })

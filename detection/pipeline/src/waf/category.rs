@@ -97,7 +97,8 @@ impl Category {
     }
 
     fn of_tags<'a>(tags: impl Iterator<Item = &'a str>) -> Self {
-        let of_tag = |tag: &str| TAGS.iter().find(|(known, _)| tag.starts_with(known)).map(|(_, found)| *found);
+        let of_tag =
+            |tag: &str| TAGS.iter().find(|(known, _)| tag.starts_with(known)).map(|(_, found)| *found);
         let mut found = Self::None;
         for category in tags.filter_map(of_tag) {
             // A rule has one tag that says it, and `attack-…` that say less.

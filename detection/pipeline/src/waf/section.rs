@@ -118,7 +118,8 @@ impl WafSection {
 
     /// Whether a body of this type is looked at. The type is that of the head, with parameters or without.
     pub fn inspects(&self, content_type: &[u8]) -> bool {
-        let end = content_type.iter().position(|byte| matches!(byte, b';' | b',')).unwrap_or(content_type.len());
+        let end =
+            content_type.iter().position(|byte| matches!(byte, b';' | b',')).unwrap_or(content_type.len());
         let kind = content_type.get(..end).unwrap_or_default().trim_ascii();
         kind.is_empty() || self.inspected_types.iter().any(|known| covers(known.as_bytes(), kind))
     }
@@ -144,7 +145,8 @@ fn covers(known: &[u8], kind: &[u8]) -> bool {
 
 fn is_media_type(text: &str) -> bool {
     let is_word = |word: &str| {
-        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
+        !word.is_empty()
+            && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte))
     };
     text.split_once('/').is_some_and(|(kind, rest)| is_word(kind) && (rest == "*" || is_word(rest)))
 }

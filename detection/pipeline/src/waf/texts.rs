@@ -44,7 +44,8 @@ pub(crate) fn of_body(facts: &RequestFacts<'_>, model: &PayloadModel, buffers: &
         }
     };
     let mut read_as = |body, body_kind| {
-        each_unit_but(&UnitSource { body, body_kind, ..UnitSource::default() }, is_plain, text, &mut look).truncated
+        each_unit_but(&UnitSource { body, body_kind, ..UnitSource::default() }, is_plain, text, &mut look)
+            .truncated
     };
     let parts = Parts::of(facts.content_type, facts.body);
     let is_truncated = match parts {
@@ -140,8 +141,7 @@ mod tests {
     const ATTACK: &str = "1' UNION SELECT password FROM users-- -";
 
     fn zone(content_type: &str, body: &[u8]) -> (bool, bool) {
-        let facts =
-            RequestFacts { content_type: content_type.as_bytes(), body, ..RequestFacts::EMPTY };
+        let facts = RequestFacts { content_type: content_type.as_bytes(), body, ..RequestFacts::EMPTY };
         let model = &builtin::SCANNER.payload;
         let texts = of_body(&facts, model, &mut Buffers::default());
         (texts.logit >= model.doubtful, texts.is_truncated)
@@ -157,7 +157,12 @@ mod tests {
         let (innocent, attack) = (part("name=\"a\"", "a walk in the park"), part("name=\"q\"", ATTACK));
         for (name, content_type, body, want) in [
             ("nothing", "", Vec::new(), false),
-            ("form", "application/x-www-form-urlencoded", b"a=b&q=1%27+UNION+SELECT+password+FROM+users--+-".to_vec(), true),
+            (
+                "form",
+                "application/x-www-form-urlencoded",
+                b"a=b&q=1%27+UNION+SELECT+password+FROM+users--+-".to_vec(),
+                true,
+            ),
             ("innocent form", "application/x-www-form-urlencoded", b"a=b&q=red+shoes".to_vec(), false),
             ("json", "application/json", format!("{{\"a\": [1, \"{ATTACK}\"]}}").into_bytes(), true),
             ("innocent json", "application/json", b"{\"a\": [1, \"red shoes\"]}".to_vec(), false),
@@ -168,7 +173,12 @@ mod tests {
             ("another boundary", "multipart/form-data; boundary=no", multipart(&[attack.clone()]), true),
             ("no boundary", "multipart/form-data", multipart(&[attack]), true),
             ("a cut part", form, part("name=\"q\"", ATTACK).into_bytes(), true),
-            ("a file's name", form, multipart(&[part("name=\"f\"; filename=\"../../../../etc/passwd\"", "x")]), true),
+            (
+                "a file's name",
+                form,
+                multipart(&[part("name=\"f\"; filename=\"../../../../etc/passwd\"", "x")]),
+                true,
+            ),
             ("a file's content", form, multipart(&[part("name=\"f\"; filename=\"a.sql\"", ATTACK)]), false),
         ] {
             assert_eq!(zone(content_type, &body), (want, false), "{name}");

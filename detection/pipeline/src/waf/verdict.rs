@@ -168,8 +168,7 @@ mod tests {
         is_unread: false,
         has_too_many_parameters: false,
     };
-    const AT: RulesFound =
-        RulesFound { score: 5, interruption: Some(Interrupted::ByScore), ..NOTHING };
+    const AT: RulesFound = RulesFound { score: 5, interruption: Some(Interrupted::ByScore), ..NOTHING };
     const TWICE: RulesFound = RulesFound { score: 10, ..AT };
     const BELOW: RulesFound = RulesFound { score: 4, ..NOTHING };
 
@@ -192,24 +191,32 @@ mod tests {
             ("rules on the head alone", RulesFound { is_unread: true, ..AT }, CLEAN, (Block, "rules", 403)),
             ("rules twice, clean texts", TWICE, CLEAN, (Block, "rules", 403)),
             ("rules twice, doubted texts", TWICE, DOUBTED, (Block, "rules", 403)),
-            ("rules that only watch", RulesFound { interruption: None, ..AT }, DOUBTED, (Block, "rules_and_model", 403)),
+            (
+                "rules that only watch",
+                RulesFound { interruption: None, ..AT },
+                DOUBTED,
+                (Block, "rules_and_model", 403),
+            ),
             ("doubted texts alone", NOTHING, DOUBTED, (Doubtful, "model", 403)),
             ("certain texts alone", NOTHING, SURE, (Block, "model", 403)),
-            ("certain without a sign", NOTHING, TextsFound { with_sign: -500, ..SURE }, (Doubtful, "model", 403)),
-            ("a sign, but clean", NOTHING, TextsFound { with_sign: 90, logit: 90, ..CLEAN }, (Pass, "", 0)),
             (
-                "a threshold beyond certainty",
+                "certain without a sign",
                 NOTHING,
-                TextsFound { doubtful: 1_000, ..SURE },
-                (Pass, "", 0),
+                TextsFound { with_sign: -500, ..SURE },
+                (Doubtful, "model", 403),
             ),
+            ("a sign, but clean", NOTHING, TextsFound { with_sign: 90, logit: 90, ..CLEAN }, (Pass, "", 0)),
+            ("a threshold beyond certainty", NOTHING, TextsFound { doubtful: 1_000, ..SURE }, (Pass, "", 0)),
             ("an own rule", RulesFound { interruption: own, ..NOTHING }, CLEAN, (Block, "rule", 429)),
             ("no threshold", RulesFound { threshold: 0, score: 0, ..NOTHING }, CLEAN, (Pass, "", 0)),
             ("no threshold, a score", RulesFound { threshold: 0, score: 9, ..NOTHING }, CLEAN, (Pass, "", 0)),
         ] {
             let judgement = of_request(&found, Some(&texts), &combined);
             assert_eq!((judgement.verdict, judgement.reason, judgement.status), want, "{name}");
-            assert!(!judgement.is_offence && judgement.retry_after_secs.is_none(), "{name}: nobody is banned");
+            assert!(
+                !judgement.is_offence && judgement.retry_after_secs.is_none(),
+                "{name}: nobody is banned"
+            );
         }
     }
 
@@ -260,7 +267,11 @@ mod tests {
                 ),
             ] {
                 let judgement = of_request(&found, Some(&CLEAN), &rules);
-                assert_eq!((judgement.verdict, judgement.reason, judgement.status), want, "{name}, {verdict:?}");
+                assert_eq!(
+                    (judgement.verdict, judgement.reason, judgement.status),
+                    want,
+                    "{name}, {verdict:?}"
+                );
             }
         }
         let spent_at = RulesFound { is_spent: true, ..AT };

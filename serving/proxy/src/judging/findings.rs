@@ -100,8 +100,7 @@ fn shown(finding: &Finding, redaction: &Redaction, session_cookies: &[String]) -
 }
 
 fn is_secret(variable: &str, name: &str, redaction: &Redaction, session_cookies: &[String]) -> bool {
-    const HEADERS: [&str; 5] =
-        ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"];
+    const HEADERS: [&str; 5] = ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key"];
     let is_one_of = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(name));
     match variable {
         "REQUEST_HEADERS" | "RESPONSE_HEADERS" => is_one_of(&HEADERS) || redaction.hides(name),
@@ -158,7 +157,11 @@ mod tests {
             };
             let (shown, data) = shown(&finding, &redaction, &cookies);
             assert_eq!(shown, want, "{target}");
-            assert_eq!(data, if shown == value { format!("found: {value}") } else { MASK.to_owned() }, "{target}");
+            assert_eq!(
+                data,
+                if shown == value { format!("found: {value}") } else { MASK.to_owned() },
+                "{target}"
+            );
             assert!(!data.contains("hunter2"), "{target}");
         }
     }

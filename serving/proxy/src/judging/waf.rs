@@ -8,8 +8,9 @@ use std::time::SystemTime;
 
 use sunbeam_config::Reader;
 use sunbeam_pipeline::{LayerOverride, WafRuleset, WafSection};
-use sunbeam_waf::compile::{CompileError, RuleSet};
+use sunbeam_waf::compile::RuleSet;
 use sunbeam_waf::rules::{self, RuleOptions, RuleSetKind};
+use sunbeam_waf::seclang::RuleError;
 
 use crate::config::Config;
 
@@ -25,7 +26,7 @@ pub(crate) struct RulesInUse {
     pub(crate) set: Arc<RuleSet>,
     /// Whether answers are looked at: somebody wants that, and there are rules about them.
     pub(crate) looks_at_answers: bool,
-    options: String,
+    options: RuleOptions,
     files: Vec<(PathBuf, Stamp)>,
 }
 
@@ -86,7 +87,8 @@ pub(crate) fn check(config: &Config, reader: &mut Reader) {
 fn is_asked(config: &Config) -> bool {
     let is_on = |mode: Option<LayerOverride>| mode.map(|mode| mode != LayerOverride::Off);
     let everywhere = is_on(config.waf.mode).unwrap_or(true);
-    config.waf.enabled && (everywhere || config.routes.iter().any(|route| is_on(route.protect.waf) == Some(true)))
+    config.waf.enabled
+        && (everywhere || config.routes.iter().any(|route| is_on(route.protect.waf) == Some(true)))
 }
 
 impl RulesInUse {
@@ -109,13 +111,13 @@ impl RulesInUse {
         Ok(Self {
             looks_at_answers: options.responses && has_rules_of_answers,
             set: Arc::new(set),
-            options: format!("{options:?}"),
+            options: options.clone(),
             files,
         })
     }
 
     fn is_of(&self, options: &RuleOptions) -> bool {
-        if self.options != format!("{options:?}") {
+        if self.options != *options {
             return false;
         }
         let mut now = Vec::new();
@@ -177,11 +179,11 @@ fn left_out(section: &WafSection) -> Vec<&'static str> {
     classes.into_iter().filter(|(is_on, _)| !is_on).flat_map(|(_, tags)| tags.iter().copied()).collect()
 }
 
-fn problems(errors: &[CompileError], section: &WafSection) -> Vec<RuleProblem> {
+fn problems(errors: &[RuleError], section: &WafSection) -> Vec<RuleProblem> {
     if errors.is_empty() {
         return vec![RuleProblem { key: "waf.ruleset", message: "the rules cannot be loaded".to_owned() }];
     }
-    let problem = |error: &CompileError| RuleProblem {
+    let problem = |error: &RuleError| RuleProblem {
         key: key_of(section, &error.span.file),
         message: error.to_string(),
     };
@@ -238,8 +240,7 @@ mod tests {
     #[test]
     fn classes_that_are_switched_off_are_left_out() {
         assert_eq!(left_out(&WafSection::default()), [""; 0]);
-        let section =
-            WafSection { block_xss: false, block_path_traversal: false, ..WafSection::default() };
+        let section = WafSection { block_xss: false, block_path_traversal: false, ..WafSection::default() };
         assert_eq!(left_out(&section), ["attack-xss", "attack-lfi", "attack-rfi"]);
     }
 
