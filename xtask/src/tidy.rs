@@ -24,6 +24,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sunbeam-features", &["sunbeam-tables", "sunbeam-traffic"]),
     ("sunbeam-ensemble", &["sunbeam-features", "sunbeam-traffic"]),
     ("sunbeam-waf", &[]),
+    ("sunbeam-waf-suite", &["sunbeam-waf"]),
     ("sunbeam-report", &[]),
     ("sunbeam-datasets", &["sunbeam-features", "sunbeam-traffic"]),
     (

@@ -13,6 +13,8 @@ use crate::seclang::{self, DiskFiles, Files, RuleError};
 pub struct RuleOptions {
     /// Which rules.
     pub ruleset: RuleSetKind,
+    /// Rules that stand between the set-up and the rule set, as text: what a rule set's own tests ask for.
+    pub before: String,
     /// Further files (`*.conf`), read after the rule set, in order of their names.
     pub rules_dir: Option<PathBuf>,
     /// 1 to 4.
@@ -35,6 +37,7 @@ impl Default for RuleOptions {
     fn default() -> Self {
         Self {
             ruleset: RuleSetKind::BuiltIn,
+            before: String::new(),
             rules_dir: None,
             paranoia_level: 1,
             inbound_threshold: 5,
@@ -202,6 +205,7 @@ fn settings(options: &RuleOptions) -> String {
     if options.responses {
         text.push_str("SecResponseBodyAccess On\n");
     }
+    text.push_str(&options.before);
     text
 }
 

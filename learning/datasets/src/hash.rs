@@ -29,8 +29,13 @@ pub fn request_key(record: &Record) -> u128 {
 
 /// 128 bits of a text, for sets of texts that may be long or many.
 pub(crate) fn text_key(text: &str) -> u128 {
+    bytes_key(text.as_bytes())
+}
+
+/// The same of bytes.
+pub fn bytes_key(bytes: &[u8]) -> u128 {
     let mut parts = Parts::default();
-    parts.add(text.as_bytes());
+    parts.add(bytes);
     parts.finish()
 }
 

@@ -16,6 +16,6 @@ pub mod split;
 #[cfg(test)]
 mod testing;
 
-pub use hash::request_key;
+pub use hash::{bytes_key, request_key};
 pub use order::{OrderReport, in_order};
 pub use record::{BodyKind, Label, LabelSource, Record};

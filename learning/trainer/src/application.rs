@@ -32,14 +32,13 @@ pub fn train(records: &[&Record], seed: u64) -> ApplicationModel {
     }
     let mut benign = Vec::new();
     for part in 0..FOLDS {
-        let others: Vec<PlaceBag> =
-            bags.iter().filter(|(_, of)| *of != part).map(|(bag, _)| bag.clone()).collect();
+        let others: Vec<&PlaceBag> = bags.iter().filter(|(_, of)| *of != part).map(|(bag, _)| bag).collect();
         let model = train_on(&others, seed);
         let left_out = records.iter().zip(&parts).filter(|(_, of)| **of == part).map(|(record, _)| record);
         let of_benign = left_out.filter(|record| record.label == Some(Label::Benign));
         benign.extend(of_benign.map(|record| score(&model, record)));
     }
-    let all: Vec<PlaceBag> = bags.into_iter().map(|(bag, _)| bag).collect();
+    let all: Vec<&PlaceBag> = bags.iter().map(|(bag, _)| bag).collect();
     let mut model =
         ApplicationModel { doubtful: zones::doubtful(&benign, FALSE_POSITIVE_RATE), ..train_on(&all, seed) };
     model.set_hosts(&hosts(records));
@@ -83,12 +82,10 @@ fn bag(record: &Record) -> Option<PlaceBag> {
     if record.weight_percent == 0 {
         return None;
     }
-    let mut texts = Vec::new();
-    each(record, &mut |part| {
-        let place = |token: &u32| u32::try_from(token_place(*token)).unwrap_or(0);
-        texts.push(part.tokens.iter().map(place).collect());
-    });
-    Some(PlaceBag { texts, is_attack, weight: f32::from(record.weight_percent) / 100.0 })
+    let weight = f32::from(record.weight_percent) / 100.0;
+    Some(PlaceBag::read(is_attack, weight, |bag| {
+        each(record, &mut |part| bag.push(part.tokens.iter().map(|token| token_place(*token))));
+    }))
 }
 
 fn each(record: &Record, visit: &mut dyn FnMut(&Part<'_>)) {
@@ -96,7 +93,7 @@ fn each(record: &Record, visit: &mut dyn FnMut(&Part<'_>)) {
     each_part(&request, &mut Scratch::default(), visit);
 }
 
-fn train_on(bags: &[PlaceBag], seed: u64) -> ApplicationModel {
+fn train_on(bags: &[&PlaceBag], seed: u64) -> ApplicationModel {
     let training =
         GramTraining { rounds: 16, rate: 0.3, decay: 1e-6, seed, benign_texts: usize::MAX, warm_rounds: 2 };
     let weights: GramWeights<TOKENS> = train_places(bags, &training);

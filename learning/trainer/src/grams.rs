@@ -34,13 +34,42 @@ pub struct GramBag<'a> {
     pub weight: f32,
 }
 
-/// The same, by places of weights.
-#[derive(Clone, Debug)]
+/// The same, by places of weights. A log has many of them: two bytes a place, and two pieces of memory for all texts.
+#[derive(Debug)]
 pub(crate) struct PlaceBag {
-    /// Of each text.
-    pub(crate) texts: Vec<Vec<u32>>,
+    /// Of all texts, one behind the other.
+    places: Vec<u16>,
+    /// Where each text ends.
+    ends: Vec<u32>,
     pub(crate) is_attack: bool,
-    pub(crate) weight: f32,
+    weight: f32,
+}
+
+impl PlaceBag {
+    /// Of texts that `read` pushes.
+    pub(crate) fn read(is_attack: bool, weight: f32, read: impl FnOnce(&mut Self)) -> Self {
+        let mut bag = Self { places: Vec::new(), ends: Vec::new(), is_attack, weight };
+        read(&mut bag);
+        bag.places.shrink_to_fit();
+        bag.ends.shrink_to_fit();
+        bag
+    }
+
+    /// Another text.
+    pub(crate) fn push(&mut self, places: impl Iterator<Item = usize>) {
+        self.places.extend(places.map(|place| u16::try_from(place).unwrap_or(0)));
+        self.ends.push(u32::try_from(self.places.len()).unwrap_or(u32::MAX));
+    }
+
+    fn texts(&self) -> impl Iterator<Item = &[u16]> {
+        let mut begin = 0;
+        self.ends.iter().map(move |end| {
+            let end = *end as usize;
+            let text = self.places.get(begin..end).unwrap_or_default();
+            begin = end;
+            text
+        })
+    }
 }
 
 /// Weights before they are made whole numbers.
@@ -56,9 +85,9 @@ impl<const N: usize> GramWeights<N> {
         self.bias
     }
 
-    fn logit(&self, places: &[u32]) -> f32 {
-        let sum: f32 =
-            places.iter().map(|place| self.weights.get(*place as usize).copied().unwrap_or(0.0)).sum();
+    fn logit(&self, places: &[u16]) -> f32 {
+        let weight = |place: &u16| self.weights.get(usize::from(*place)).copied().unwrap_or(0.0);
+        let sum: f32 = places.iter().map(weight).sum();
         self.bias + sum * scale(places.len())
     }
 
@@ -87,28 +116,28 @@ fn scale(count: usize) -> f32 {
     1.0 / count.sqrt()
 }
 
-fn places<const N: usize>(symbols: &[u8]) -> Vec<u32> {
+fn places<const N: usize>(symbols: &[u8]) -> impl Iterator<Item = usize> {
     let mut window = 0_u32;
-    let mut places = Vec::with_capacity(symbols.len() * 3);
-    for symbol in symbols {
+    symbols.iter().flat_map(move |symbol| {
         window = window << 8 | u32::from(*symbol);
-        places.extend(gram_places::<N>(window).map(|place| u32::try_from(place).unwrap_or(0)));
-    }
-    places
+        gram_places::<N>(window)
+    })
 }
 
 /// Trains; of an attack, on the text that is worst so far.
 pub fn train<const N: usize>(bags: &[GramBag<'_>], training: &GramTraining) -> GramWeights<N> {
-    let read = |bag: &GramBag<'_>| PlaceBag {
-        texts: bag.texts.iter().map(|text| places::<N>(text)).collect(),
-        is_attack: bag.is_attack,
-        weight: bag.weight,
+    let read = |bag: &GramBag<'_>| {
+        PlaceBag::read(bag.is_attack, bag.weight, |read| {
+            bag.texts.iter().for_each(|text| read.push(places::<N>(text)));
+        })
     };
-    train_places(&bags.iter().map(read).collect::<Vec<_>>(), training)
+    let bags: Vec<PlaceBag> = bags.iter().map(read).collect();
+    train_places(&bags.iter().collect::<Vec<_>>(), training)
 }
 
 /// The same, from places.
-pub(crate) fn train_places<const N: usize>(bags: &[PlaceBag], training: &GramTraining) -> GramWeights<N> {
+pub(crate) fn train_places<const N: usize>(bags: &[&PlaceBag], training: &GramTraining) -> GramWeights<N> {
+    const { assert!(N <= 1 << u16::BITS, "a place no longer fits in two bytes") };
     let mut learner = Learner {
         weights: GramWeights { weights: vec![0.0; N], bias: 0.0 },
         slopes: vec![1e-3; N],
@@ -138,8 +167,8 @@ struct Learner<const N: usize> {
 
 impl<const N: usize> Learner<N> {
     fn bag(&mut self, bag: &PlaceBag, is_warm: bool) {
-        let mut worst: Vec<(f32, &Vec<u32>)> =
-            bag.texts.iter().map(|text| (self.weights.logit(text), text)).collect();
+        let mut worst: Vec<(f32, &[u16])> =
+            bag.texts().map(|text| (self.weights.logit(text), text)).collect();
         worst.sort_by(|one, other| other.0.total_cmp(&one.0));
         let count = match bag.is_attack {
             true if is_warm => usize::MAX,
@@ -152,10 +181,10 @@ impl<const N: usize> Learner<N> {
         }
     }
 
-    fn step(&mut self, places: &[u32], slope: f32) {
+    fn step(&mut self, places: &[u16], slope: f32) {
         let share = slope * scale(places.len());
         for place in places {
-            let at = *place as usize;
+            let at = usize::from(*place);
             let (Some(weight), Some(sum)) = (self.weights.weights.get_mut(at), self.slopes.get_mut(at))
             else {
                 continue;

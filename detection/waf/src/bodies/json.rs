@@ -52,8 +52,8 @@ pub enum JsonError {
 }
 
 /// Hands over the name and value of every leaf, in order, up to where reading stops: strings unescaped, numbers as they
-/// are written.
-pub fn visit(body: &[u8], limits: &Limits, visitor: impl FnMut(&[u8], &[u8])) -> Outcome {
+/// are written. An array that has a key is handed over before its items, without a value.
+pub fn visit(body: &[u8], limits: &Limits, visitor: impl FnMut(&[u8], Option<&[u8]>)) -> Outcome {
     let mut parser = Parser::new(body, limits, visitor);
     let fatal = parser.document().err();
     let odd = parser.odd;
@@ -95,7 +95,7 @@ enum Expected {
     CommaOrEnd,
 }
 
-impl<'a, Visitor: FnMut(&[u8], &[u8])> Parser<'a, Visitor> {
+impl<'a, Visitor: FnMut(&[u8], Option<&[u8]>)> Parser<'a, Visitor> {
     fn new(body: &'a [u8], limits: &'a Limits, visitor: Visitor) -> Self {
         Self {
             body,
@@ -206,7 +206,7 @@ impl<'a, Visitor: FnMut(&[u8], &[u8])> Parser<'a, Visitor> {
         self.name_item();
         match byte {
             b'{' => self.open(None, Expected::FirstKey),
-            b'[' => self.open(Some(0), Expected::FirstItem),
+            b'[' => self.open_array(),
             b'"' => self.string_leaf(),
             _ => self.bare_leaf(),
         }
@@ -230,6 +230,20 @@ impl<'a, Visitor: FnMut(&[u8], &[u8])> Parser<'a, Visitor> {
         self.at += 1;
         self.levels.push(Level { name_bytes: self.name.len(), index });
         Ok(expected)
+    }
+
+    /// The name of an array may end what a rule looks for: `{"role__in":[1]}` has no leaf of that name.
+    fn open_array(&mut self) -> Result<Expected, JsonError> {
+        if self.levels.last().is_some_and(|level| level.index.is_none()) {
+            self.count_name()?;
+            (self.visitor)(&self.name, None);
+        }
+        self.open(Some(0), Expected::FirstItem)
+    }
+
+    fn count_name(&mut self) -> Result<(), JsonError> {
+        self.names_bytes = self.names_bytes.saturating_add(self.name.len());
+        if self.names_bytes > self.limits.names_bytes_max { Err(JsonError::NamesTooLong) } else { Ok(()) }
     }
 
     fn string_leaf(&mut self) -> Result<Expected, JsonError> {
@@ -266,12 +280,9 @@ impl<'a, Visitor: FnMut(&[u8], &[u8])> Parser<'a, Visitor> {
         if self.leaves >= self.limits.arguments_max {
             return Err(JsonError::TooManyLeaves);
         }
-        self.names_bytes = self.names_bytes.saturating_add(self.name.len());
-        if self.names_bytes > self.limits.names_bytes_max {
-            return Err(JsonError::NamesTooLong);
-        }
+        self.count_name()?;
         self.leaves += 1;
-        (self.visitor)(&self.name, value);
+        (self.visitor)(&self.name, Some(value));
         Ok(())
     }
 
@@ -444,8 +455,22 @@ mod tests {
         let text = |bytes: &[u8]| {
             std::str::from_utf8(bytes).map_or_else(|_| bytes.escape_ascii().to_string(), String::from)
         };
-        let outcome = visit(body, limits, |name, value| leaves.push((text(name), text(value))));
+        let outcome = visit(body, limits, |name, value| {
+            leaves.extend(value.map(|value| (text(name), text(value))));
+        });
         (leaves, outcome)
+    }
+
+    #[test]
+    fn arrays_with_a_key_are_told() {
+        let mut names = Vec::new();
+        let body = br#"{"a":[[1],{"b":[]}],"c":{"d":[2]}}"#;
+        visit(body, &Limits::default(), |name, value| {
+            if value.is_none() {
+                names.push(String::from_utf8_lossy(name).into_owned());
+            }
+        });
+        assert_eq!(names, ["json.a", "json.a.1.b", "json.c.d"]);
     }
 
     #[test]

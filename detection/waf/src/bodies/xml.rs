@@ -23,7 +23,7 @@ pub struct Outcome {
     pub error: Option<XmlError>,
 }
 
-/// What is wrong with a text that should be XML. After the first four reading goes on.
+/// What is wrong with a text that should be XML. After the first three reading goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum XmlError {
     /// Bytes that are none of the encoding; they are replaced.
@@ -259,8 +259,8 @@ fn push(character: char, output: &mut Vec<u8>) {
     output.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// The document in UTF-8, and whether it was all characters of its encoding: UTF-16 by its mark or first bytes, UTF-8, or
-/// ISO 8859-1 where it is declared.
+/// The document in UTF-8, and whether it was all characters of its encoding: UTF-16 by its mark or first bytes, UTF-8,
+/// or ISO 8859-1 where it is declared.
 fn decoded(body: &[u8]) -> (Cow<'_, str>, bool) {
     match body {
         [0xff, 0xfe, rest @ ..] => return utf_16(rest, u16::from_le_bytes),
@@ -455,9 +455,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_comes_back(parts in prop::collection::vec((".{0,12}", ".{0,12}"), 0..6)) {
-            let is_plain = |text: &str| text.chars().all(|c| c != '\0');
-            prop_assume!(parts.iter().all(|(value, text)| is_plain(value) && is_plain(text)));
+        fn what_was_written_comes_back(parts in prop::collection::vec(("[^\0]{0,12}", "[^\0]{0,12}"), 0..6)) {
             let escape = |text: &str| {
                 text.chars().map(|c| if c.is_alphanumeric() { c.to_string() } else { format!("&#{};", u32::from(c)) }).collect::<String>()
             };

@@ -75,8 +75,9 @@ impl Transaction {
     fn json(&mut self, body: &[u8], is_cut: bool) {
         let limits = self.limits();
         let state = &mut self.state;
-        let outcome = json::visit(body, &limits, |name, value| {
-            state.argument(Variable::ArgsPost, Variable::ArgsPostNames, name, value);
+        let outcome = json::visit(body, &limits, |name, value| match value {
+            Some(value) => state.argument(Variable::ArgsPost, Variable::ArgsPostNames, name, value),
+            None => state.add(Variable::ArgsPostNames, name, name),
         });
         match outcome.error {
             Some(JsonError::TooManyLeaves) => self.state.has_too_many = true,

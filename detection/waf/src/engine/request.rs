@@ -74,15 +74,10 @@ impl Transaction {
     fn line(&mut self, head: &RequestHead<'_>) {
         let state = &mut self.state;
         state.put(Variable::RequestMethod, head.method);
-        state.put(Variable::RequestProtocol, head.protocol);
-        let mut line = head.method.to_vec();
-        for part in [head.target, head.protocol] {
-            if !part.is_empty() {
-                line.push(b' ');
-                line.extend_from_slice(part);
-            }
-        }
-        state.put(Variable::RequestLine, &line);
+        // A line without a version is that of HTTP/0.9.
+        let protocol = if head.protocol.is_empty() { b"HTTP/0.9" } else { head.protocol };
+        state.put(Variable::RequestProtocol, protocol);
+        state.put(Variable::RequestLine, &[head.method, head.target, head.protocol].join(&b' '));
         state.put(Variable::RequestUriRaw, head.target);
         let local = without_authority(head.target);
         state.put(Variable::RequestUri, local);

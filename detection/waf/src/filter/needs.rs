@@ -28,7 +28,7 @@ const SET_BYTES_MAX: u32 = 100;
 const COPIES_MAX: u32 = 4;
 
 /// What must stand in a text in which the expression finds something. It is never too much; it may be nothing.
-pub fn needs_of(hir: &Hir) -> Needs {
+pub(crate) fn needs_of(hir: &Hir) -> Needs {
     let known = Known::of(hir);
     let any_of = known.literals().map(|literals| literals.simplified().0).unwrap_or_default();
     let mut bytes = known.bytes;
@@ -38,7 +38,7 @@ pub fn needs_of(hir: &Hir) -> Needs {
 }
 
 /// What a text stands for: it, in lower case, as a literal, when it is long enough to be one, and its bytes.
-pub fn needs_of_text(text: &[u8]) -> Needs {
+pub(crate) fn needs_of_text(text: &[u8]) -> Needs {
     let any_of = if text.len() < LITERAL_BYTES_MIN { Vec::new() } else { vec![text.to_ascii_lowercase()] };
     let mut bytes = text.iter().map(|byte| with_both_cases(*byte)).collect();
     simplify(&mut bytes);
@@ -105,8 +105,14 @@ impl Literals {
         self.frequency().is_finite()
     }
 
-    fn rarer_of(self, other: Self) -> Self {
-        if other.frequency() < self.frequency() { other } else { self }
+    /// What looking for them costs: many are only worth it when they are much rarer.
+    fn cost(&self) -> f64 {
+        let count = u32::try_from(self.0.len()).map_or(f64::INFINITY, f64::from);
+        self.frequency() * count * count
+    }
+
+    fn better_of(self, other: Self) -> Self {
+        if other.cost() < self.cost() { other } else { self }
     }
 }
 
@@ -252,7 +258,7 @@ impl Known {
             .chain(&self.inner)
             .filter(|literals| literals.is_usable())
             .cloned()
-            .reduce(Literals::rarer_of)
+            .reduce(Literals::better_of)
     }
 }
 
@@ -262,13 +268,16 @@ struct Sequence {
     first: Option<Literals>,
     /// With what it ends, so far.
     last: Literals,
+    /// The end of that, back to where there was a choice.
+    plain: Literals,
     inner: Option<Literals>,
     bytes: Vec<ByteSet>,
 }
 
 impl Default for Sequence {
     fn default() -> Self {
-        Self { first: None, last: Literals::empty(), inner: None, bytes: Vec::new() }
+        let (last, plain) = (Literals::empty(), Literals::empty());
+        Self { first: None, last, plain, inner: None, bytes: Vec::new() }
     }
 }
 
@@ -278,6 +287,7 @@ impl Sequence {
         if let Some(inner) = part.inner {
             self.offer(&inner);
         }
+        self.push_plain(&part.edges);
         match part.edges {
             Edges::Exact(all) => match self.last.followed_by(&all) {
                 Some(longer) => self.last = longer,
@@ -294,6 +304,17 @@ impl Sequence {
         }
     }
 
+    fn push_plain(&mut self, edges: &Edges) {
+        let longer = match edges {
+            Edges::Exact(all) if all.0.len() == 1 => self.plain.followed_by(all),
+            _ => None,
+        };
+        let before = std::mem::replace(&mut self.plain, longer.clone().unwrap_or_else(Literals::empty));
+        if longer.is_none() {
+            self.offer(&before);
+        }
+    }
+
     fn begin_again(&mut self, last: Literals) {
         let before = std::mem::replace(&mut self.last, last);
         self.offer(&before);
@@ -303,12 +324,14 @@ impl Sequence {
     fn offer(&mut self, literals: &Literals) {
         if literals.is_usable() {
             let best = self.inner.take().unwrap_or_else(|| literals.clone());
-            self.inner = Some(best.rarer_of(literals.clone()));
+            self.inner = Some(best.better_of(literals.clone()));
         }
     }
 
     fn finish(mut self) -> Known {
         simplify(&mut self.bytes);
+        let plain = std::mem::replace(&mut self.plain, Literals::empty());
+        self.offer(&plain);
         let edges = match self.first {
             None => Edges::Exact(self.last),
             Some(first) => Edges::Open(first, self.last),
@@ -423,13 +446,13 @@ mod tests {
     fn sets_of_bytes_are_found() {
         for (expression, want) in [
             ("[;|&`].*x", vec![&b";|&`"[..], b"xX"]),
-            (r"a\(|b\(", vec![b"(", b"abAB"]),
+            (r"a\(|b\(", vec![b"("]),
             (r"a[^a]*[<>]", vec![b"<>", b"aA"]),
             ("a*", vec![]),
             ("[^a]", vec![]),
             ("a|b|", vec![]),
             ("[a-b]{2,}", vec![b"abAB"]),
-            ("[ab]c|[bc]d", vec![b"cdCD", b"abcABC"]),
+            ("[ab]c|[bc]d", vec![b"cdCD", b"abdABD"]),
         ] {
             let want: Vec<ByteSet> = want.into_iter().map(ByteSet::of).collect();
             assert_eq!(needs_of(&parsed(expression)).bytes, want, "{expression}");

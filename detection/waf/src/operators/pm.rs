@@ -81,7 +81,9 @@ fn hex_part(text: &[u8]) -> Option<(Vec<u8>, usize)> {
     let pairs = inner.get(..length)?.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty());
     let mut bytes = Vec::new();
     for pair in pairs {
-        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
+        let pair = std::str::from_utf8(pair)
+            .ok()
+            .filter(|pair| pair.len() == 2 && pair.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
         bytes.push(u8::from_str_radix(pair, 16).ok()?);
     }
     (!bytes.is_empty()).then_some((bytes, length + 2))

@@ -86,9 +86,11 @@ static CTLS: &[Row] = &[
     ignored("auditEngine"),
     ignored("auditLogParts"),
     ignored("debugLogLevel"),
+    ignored("forceResponseBodyVariable"),
     ignored("hashEnforcement"),
     ignored("hashEngine"),
     ignored("parseXmlIntoArgs"),
+    ignored("responseBodyProcessor"),
 ];
 
 /// `RULES;TARGETS`

@@ -251,8 +251,8 @@ pub static DIRECTIVES: &[DirectiveRow] = &[
     ignored("SecAuditLogStorageDir", "FOLDER", (1, 1)),
     ignored_choice(
         "SecAuditLogType",
-        "Serial|Concurrent|HTTPS|Syslog",
-        &["Serial", "Concurrent", "HTTPS", "Syslog"],
+        "Serial|Concurrent|Parallel|HTTPS|Syslog",
+        &["Serial", "Concurrent", "Parallel", "HTTPS", "Syslog"],
     ),
     ignored_switch("SecCacheTransformations"),
     ignored("SecChrootDir", "FOLDER", (1, 1)),
@@ -303,7 +303,6 @@ pub static DIRECTIVES: &[DirectiveRow] = &[
     refused("SecDataset", "NAME ITEMS"),
     refused("SecRemoteRules", "KEY URL"),
     refused("SecRuleScript", "FILE [ACTIONS]"),
-    refused("SecRuleUpdateOperatorById", "ID OPERATOR"),
 ];
 
 fn rule(words: &[Word]) -> Result<DirectiveKind, Vec<Fault>> {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::load::Files;
 
-/// The files of this machine: regular ones, and none larger than [`FILE_BYTES_MAX`](super::load::FILE_BYTES_MAX).
+/// The files of this machine: regular ones only, and of a larger one no more than shows that it is too large.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DiskFiles;
 

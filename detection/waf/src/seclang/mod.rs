@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `SecLang`: from the text of rule files to what it says.
 //!
-//! [`load()`] reads the files: [`lines`] makes words of their lines, [`directives`] knows what the words of each directive
+//! [`load()`] reads the files: `lines` makes words of their lines, `directives` knows what the words of each directive
 //! are, and `targets`, `operator`, `actions`, `ctl` and `template` read the small languages within them.
 
 mod actions;

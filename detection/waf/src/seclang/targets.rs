@@ -39,7 +39,8 @@ fn one(text: &str) -> Result<(Target, &str), String> {
         Some(text) => (Sense::Except, text),
         None => text.strip_prefix('&').map_or((Sense::Value, text), |text| (Sense::Count, text)),
     };
-    let (name, rest) = split_before(text, |c| c == ':' || is_end(c));
+    // `TX.name` is `TX:name`, as in ModSecurity 3.
+    let (name, rest) = split_before(text, |c| c == ':' || c == '.' || is_end(c));
     if name.is_empty() {
         return Err(match rest.chars().next() {
             None => "a variable is missing".to_owned(),
@@ -47,7 +48,7 @@ fn one(text: &str) -> Result<(Target, &str), String> {
         });
     }
     let variable = variable(name)?;
-    let (selector, rest) = match rest.strip_prefix(':') {
+    let (selector, rest) = match rest.strip_prefix([':', '.']) {
         Some(rest) => selector(variable, rest)?,
         None => (Selector::All, rest),
     };
@@ -112,8 +113,10 @@ fn is_end(c: char) -> bool {
 
 const SEPARATORS: [char; 2] = ['|', ','];
 
-/// Of ModSecurity, and of things that do not exist here: its host, its scripts, its own measurements.
+/// Of ModSecurity and Coraza, and of things that do not exist here: a host's scripts and users, their measurements.
 const NOT_SUPPORTED: &[&str] = &[
+    "ARGS_PATH",
+    "JSON",
     "MSC_PCRE_ERROR",
     "MSC_PCRE_LIMITS_EXCEEDED",
     "PERF_ALL",
@@ -130,6 +133,14 @@ const NOT_SUPPORTED: &[&str] = &[
     "PERF_SWRITE",
     "REMOTE_HOST",
     "REMOTE_USER",
+    "REQUEST_XML",
+    "RESPONSE_ARGS",
+    "RESPONSE_XML",
+    "RES_BODY_ERROR",
+    "RES_BODY_ERROR_MSG",
+    "RES_BODY_PROCESSOR",
+    "RES_BODY_PROCESSOR_ERROR",
+    "RES_BODY_PROCESSOR_ERROR_MSG",
     "SCRIPT_BASENAME",
     "SCRIPT_FILENAME",
     "SCRIPT_GID",
@@ -196,6 +207,7 @@ mod tests {
             ),
             ("REQUEST_HEADERS:X.File-Name", vec![named(RequestHeaders, "X.File-Name")]),
             ("ARGS:a:b.c[d][]|TX:1", vec![named(Args, "a:b.c[d][]"), named(Tx, "1")]),
+            ("TX.partial|ip.a.b", vec![named(Tx, "partial"), named(Variable::Ip, "a.b")]),
             (r"ARGS:'it\'s, a|b'", vec![named(Args, "it's, a|b")]),
         ] {
             assert_eq!(parse(from), Ok(want), "{from}");

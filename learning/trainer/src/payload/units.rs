@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use sunbeam_datasets::{BodyKind, Label, Record};
+use sunbeam_datasets::{BodyKind, Label, Record, bytes_key};
 use sunbeam_features::canonical::{self, UnitKind, UnitSource, each_unit};
 use sunbeam_features::payload::{Facts, each_piece, is_plain, read};
 
@@ -53,6 +53,8 @@ pub fn bag_of(record: &Record) -> Option<Bag> {
             each_piece(unit.value, &mut |piece| {
                 let mut facts = Facts::default();
                 read(piece, &mut facts);
+                // A log has millions of them.
+                facts.symbols.shrink_to_fit();
                 texts.push(Text { facts, kind: unit.kind });
             });
         }
@@ -85,12 +87,13 @@ const HARD_SOURCES: [&str; 3] = ["libinj_fp", "mgm", "own_benign"];
 
 /// All bags that weigh something, those of the same texts once: a hundred copies of an attack say no more than one.
 pub fn bags_of(records: impl Iterator<Item = Record>) -> Vec<Bag> {
-    let mut seen: HashSet<(bool, Vec<u8>)> = HashSet::new();
-    let mut bags = Vec::new();
+    let mut seen: HashSet<(bool, u128)> = HashSet::new();
+    let (mut bags, mut symbols) = (Vec::new(), Vec::new());
     for record in records {
         let Some(bag) = bag_of(&record).filter(|bag| bag.weight > 0.0) else { continue };
-        let key: Vec<u8> = bag.texts.iter().flat_map(|text| text.facts.symbols.iter().copied()).collect();
-        if key.is_empty() || seen.insert((bag.is_attack, key)) {
+        symbols.clear();
+        bag.texts.iter().for_each(|text| symbols.extend_from_slice(&text.facts.symbols));
+        if symbols.is_empty() || seen.insert((bag.is_attack, bytes_key(&symbols))) {
             bags.push(bag);
         }
     }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The boundary that a `Content-Type` names. ModSecurity's form is narrow: `multipart/form-data; boundary=x` and nothing
-//! else. What backends might make of more is tried, and told.
+//! The boundary that a `Content-Type` names. ModSecurity's form is narrow: `multipart/form-data; boundary=x` and no
+//! more. What backends might make of other forms is tried, and told.
 
 use super::MultipartError;
 

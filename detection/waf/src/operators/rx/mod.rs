@@ -120,7 +120,9 @@ impl Finder {
 
 fn captured(regex: &meta::Regex, value: &[u8]) -> Option<Captures> {
     let mut slots: [Option<NonMaxUsize>; 2 * CAPTURES_MAX] = [None; 2 * CAPTURES_MAX];
-    regex.search_slots(&Input::new(value), &mut slots)?;
+    // More slots than the expression has groups are more than the library's slowest matcher bears.
+    let used = slots.get_mut(..2 * regex.captures_len().min(CAPTURES_MAX))?;
+    regex.search_slots(&Input::new(value), used)?;
     let (pairs, _) = slots.as_chunks::<2>();
     let range = |[start, end]: &[Option<NonMaxUsize>; 2]| Some(start.as_ref()?.get()..end.as_ref()?.get());
     Some(Captures(pairs.iter().take(regex.captures_len()).map(range).collect()))
