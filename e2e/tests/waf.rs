@@ -125,7 +125,7 @@ fn innocent_bodies_arrive_as_they_were_sent() {
     let large: String = (0..500_000).map(|number| format!("{number:09},")).collect();
     let mut all = bodies("red shoes and a pair of 'socks'");
     all.push(("application/json", format!("[{}1]", large)));
-    all.push(("application/octet-stream", large.clone()));
+    all.push(("application/octet-stream", large));
     all.push(("text/plain", String::new()));
     let mut all: Vec<(&str, Vec<u8>)> =
         all.into_iter().map(|(kind, body)| (kind, body.into_bytes())).collect();

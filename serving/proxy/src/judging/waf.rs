@@ -161,6 +161,7 @@ fn options(section: &WafSection) -> Result<RuleOptions, Vec<RuleProblem>> {
         arguments_max: section.max_parameters,
         body_max: section.max_inspected_body_bytes,
         responses: section.inspect_responses,
+        ..RuleOptions::default()
     })
 }
 
