@@ -74,7 +74,20 @@ pub fn load(options: &RuleOptions) -> Result<RuleSet, Vec<RuleError>> {
 
 /// What is compiled in, by the names that rules' places are told with.
 const BASE: (&str, &str) = ("builtin:base.conf", include_str!("rules/base.conf"));
-const BUILT_IN: &[(&str, &str)] = &[];
+/// In the order of their reading: the scores first, the rule that looks at them last.
+const BUILT_IN: &[(&str, &str)] = &[
+    ("builtin:setup.conf", include_str!("rules/builtin/setup.conf")),
+    ("builtin:sql-injection.conf", include_str!("rules/builtin/sql-injection.conf")),
+    ("builtin:cross-site-scripting.conf", include_str!("rules/builtin/cross-site-scripting.conf")),
+    ("builtin:path-traversal.conf", include_str!("rules/builtin/path-traversal.conf")),
+    ("builtin:command-injection.conf", include_str!("rules/builtin/command-injection.conf")),
+    ("builtin:ldap-injection.conf", include_str!("rules/builtin/ldap-injection.conf")),
+    ("builtin:template-injection.conf", include_str!("rules/builtin/template-injection.conf")),
+    ("builtin:xml-external-entities.conf", include_str!("rules/builtin/xml-external-entities.conf")),
+    ("builtin:session-fixation.conf", include_str!("rules/builtin/session-fixation.conf")),
+    ("builtin:protocol.conf", include_str!("rules/builtin/protocol.conf")),
+    ("builtin:score.conf", include_str!("rules/builtin/score.conf")),
+];
 /// What the configuration says, as rules.
 const SETTINGS: &str = "builtin:configuration.conf";
 const LEFT_OUT: &str = "builtin:left-out.conf";

@@ -244,3 +244,14 @@ fn what_the_suite_sends_has_what_expressions_need() {
     ));
     assert!(matched > 1_000);
 }
+
+/// Expressions without groups, in values too long for the machines that are asked first.
+#[test]
+fn a_long_value_is_captured_without_groups() {
+    let value = [b"x".repeat(20_000), b"z".to_vec()].concat();
+    for expression in ["[a-y]{3000}z", "(?:[a-y]{3000})z|q", "([a-y]{3000})z"] {
+        let mut captures = Captures::default();
+        assert!(Expression::new(expression).unwrap().holds(&value, Some(&mut captures)), "{expression}");
+        assert_eq!(captures.0[0], Some(17_000..20_001), "{expression}");
+    }
+}

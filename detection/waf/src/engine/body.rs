@@ -27,6 +27,10 @@ impl Transaction {
             None if self.state.forces_request_body => Some(BodyProcessor::UrlEncoded),
             known => known,
         };
+        // Whatever reads it, too: rules look for what a processor leaves out, as that of XML does a document type.
+        if self.state.forces_request_body {
+            self.state.put(Variable::RequestBody, body);
+        }
         match processor {
             None => {}
             Some(BodyProcessor::UrlEncoded) => {

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The project's own rules: what they stop, what they let pass, and what each switch takes away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, LazyLock};
+
+use serde::Deserialize;
+use sunbeam_waf::compile::RuleSet;
+use sunbeam_waf::engine::{Ends, RequestHead, Transaction};
+use sunbeam_waf::rules::{RuleOptions, load};
+
+/// Attacks of one class and innocent requests that look a little like them.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Corpus {
+    /// The tag of the rules that must find them.
+    class: String,
+    attacks: Vec<Case>,
+    innocents: Vec<Case>,
+}
+
+/// A request, told by what is not as usual about it.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Case {
+    name: String,
+    path: Option<String>,
+    /// As it is sent.
+    query: Option<String>,
+    header: Option<(String, String)>,
+    /// A form, in which only `&`, `=`, `%` and `+` must be escaped.
+    form: Option<String>,
+    json: Option<String>,
+    xml: Option<String>,
+    /// XML in two bytes a letter.
+    utf16: Option<String>,
+    /// The field's name and the file's.
+    multipart: Option<(String, String)>,
+}
+
+impl Case {
+    fn body(&self) -> Option<(&'static str, Vec<u8>)> {
+        let text = |text: &String| text.clone().into_bytes();
+        let of = |kind, body: &Option<String>| body.as_ref().map(|body| (kind, text(body)));
+        of("application/x-www-form-urlencoded", &self.form)
+            .or_else(|| of("application/json", &self.json))
+            .or_else(|| of("application/xml", &self.xml))
+            .or_else(|| {
+                let units = self.utf16.as_ref()?.encode_utf16();
+                Some(("text/xml", [0xFF, 0xFE].into_iter().chain(units.flat_map(u16::to_le_bytes)).collect()))
+            })
+            .or_else(|| {
+                let (field, file) = self.multipart.as_ref()?;
+                let head = format!("Content-Disposition: form-data; name=\"{field}\"; filename=\"{file}\"");
+                let body = format!("--b\r\n{head}\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b--\r\n");
+                Some(("multipart/form-data; boundary=b", body.into_bytes()))
+            })
+    }
+}
+
+static CORPORA: LazyLock<Vec<Corpus>> = LazyLock::new(|| {
+    [
+        include_str!("corpus/sql-injection.toml"),
+        include_str!("corpus/cross-site-scripting.toml"),
+        include_str!("corpus/path-traversal.toml"),
+        include_str!("corpus/command-injection.toml"),
+        include_str!("corpus/ldap-injection.toml"),
+        include_str!("corpus/template-injection.toml"),
+        include_str!("corpus/xml-external-entities.toml"),
+        include_str!("corpus/session-fixation.toml"),
+        include_str!("corpus/protocol.toml"),
+    ]
+    .into_iter()
+    .map(|text| toml::from_str(text).expect("a corpus"))
+    .collect()
+});
+
+static RULES: LazyLock<Arc<RuleSet>> = LazyLock::new(|| rules(&RuleOptions::default()));
+
+fn rules(options: &RuleOptions) -> Arc<RuleSet> {
+    Arc::new(load(options).unwrap_or_else(|errors| panic!("{}", errors[0])))
+}
+
+/// What came of a request.
+struct Judged {
+    is_stopped: bool,
+    score: i64,
+    /// The tags of the rules that found something, save the one that adds up.
+    tags: BTreeSet<String>,
+    ids: Vec<u64>,
+}
+
+fn judge(rules: &Arc<RuleSet>, case: &Case) -> Judged {
+    judge_in(Transaction::new(Arc::clone(rules)), case)
+}
+
+fn judge_in(mut transaction: Transaction, case: &Case) -> Judged {
+    let body = case.body();
+    let mut headers: Vec<(&[u8], &[u8])> = vec![(b"Host", b"shop.example.org")];
+    if let Some((name, value)) = &case.header {
+        headers.push((name.as_bytes(), value.as_bytes()));
+    }
+    if let Some((kind, _)) = &body {
+        headers.push((b"Content-Type", kind.as_bytes()));
+    }
+    let mut target = case.path.clone().unwrap_or_else(|| "/shop".to_owned());
+    if let Some(query) = &case.query {
+        target = format!("{target}?{query}");
+    }
+    let [client, server] = [Ipv4Addr::new(203, 0, 113, 9), Ipv4Addr::new(192, 0, 2, 1)].map(IpAddr::V4);
+    transaction.connection(&Ends { client, client_port: 40_000, server, server_port: 443 });
+    transaction.request_head(&RequestHead {
+        method: if body.is_some() { b"POST" } else { b"GET" },
+        target: target.as_bytes(),
+        protocol: b"HTTP/1.1",
+        headers: &headers,
+        id: "1",
+    });
+    transaction.request_body(body.as_ref().map_or(&b""[..], |(_, body)| body), false);
+    let outcome = transaction.outcome();
+    let rules = transaction.rules();
+    let found = transaction.findings().iter().map(|finding| &rules.rules()[finding.rule as usize]);
+    let found: Vec<_> = found.filter(|rule| rule.id != SCORE).collect();
+    Judged {
+        is_stopped: outcome.is_interrupted,
+        score: outcome.score,
+        tags: found.iter().flat_map(|rule| rule.tags.iter().map(ToString::to_string)).collect(),
+        ids: found.iter().map(|rule| rule.id).collect(),
+    }
+}
+
+const SCORE: u64 = 7_390_110;
+const OWN: std::ops::Range<u64> = 7_310_000..7_400_000;
+
+#[test]
+fn they_load_and_say_what_they_are() {
+    assert_eq!(RULES.warnings().map(|(span, text)| format!("{span:?} {text}")).collect::<Vec<_>>(), [""; 0]);
+    let mut ids = BTreeSet::new();
+    let classes: BTreeSet<&str> = CORPORA.iter().map(|corpus| corpus.class.as_str()).collect();
+    for rule in RULES.rules().iter().filter(|rule| OWN.contains(&rule.id)) {
+        assert!(ids.insert(rule.id), "{} is there twice", rule.id);
+        if rule.logs && rule.id != SCORE {
+            assert!(!format!("{:?}", rule.msg).is_empty(), "{}", rule.id);
+            assert!(rule.severity.is_some(), "{}", rule.id);
+            assert_eq!(rule.tags.len(), 1, "{}", rule.id);
+            assert!(classes.contains(&*rule.tags[0]), "{}", rule.id);
+        }
+    }
+}
+
+#[test]
+fn there_are_as_many_as_promised() {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for rule in RULES.rules().iter().filter(|rule| OWN.contains(&rule.id)) {
+        for tag in &rule.tags {
+            *counts.entry(tag).or_default() += 1;
+        }
+    }
+    for (class, least) in [
+        ("attack-sqli", 30),
+        ("attack-xss", 35),
+        ("attack-lfi", 21),
+        ("attack-rce", 20),
+        ("attack-ldap", 5),
+        ("attack-xxe", 5),
+        ("attack-fixation", 5),
+        ("attack-injection-template", 5),
+        ("attack-protocol", 5),
+    ] {
+        assert!(counts.get(class).is_some_and(|count| *count >= least), "{class}: {counts:?}");
+    }
+}
+
+#[test]
+fn attacks_are_stopped() {
+    let mut missed = Vec::new();
+    for corpus in &*CORPORA {
+        assert!(corpus.attacks.len() >= 10, "{}", corpus.class);
+        for case in &corpus.attacks {
+            let judged = judge(&RULES, case);
+            if !judged.is_stopped || !judged.tags.contains(&corpus.class) {
+                missed.push(format!("{}: {}: {:?}", corpus.class, case.name, judged.ids));
+            }
+        }
+    }
+    assert_eq!(missed, [""; 0]);
+}
+
+#[test]
+fn innocents_pass() {
+    let mut stopped = Vec::new();
+    for corpus in &*CORPORA {
+        assert!(corpus.innocents.len() >= 10, "{}", corpus.class);
+        for case in &corpus.innocents {
+            let judged = judge(&RULES, case);
+            if judged.is_stopped {
+                stopped.push(format!("{}: {}: {:?}", corpus.class, case.name, judged.ids));
+            }
+        }
+    }
+    assert_eq!(stopped, [""; 0]);
+}
+
+#[test]
+fn a_switch_takes_away_its_class_and_no_other() {
+    for switched in &*CORPORA {
+        let class: &'static str = switched.class.clone().leak();
+        let reduced = rules(&RuleOptions { left_out: vec![class], ..RuleOptions::default() });
+        let mut passed = 0;
+        for corpus in &*CORPORA {
+            for case in &corpus.attacks {
+                let (with, without) = (judge(&RULES, case), judge(&reduced, case));
+                let expected: BTreeSet<String> = with.tags.into_iter().filter(|tag| tag != class).collect();
+                assert_eq!(without.tags, expected, "without {class}: {}: {}", corpus.class, case.name);
+                assert_eq!(
+                    without.is_stopped,
+                    !expected.is_empty(),
+                    "without {class}: {}: {}",
+                    corpus.class,
+                    case.name
+                );
+                passed += usize::from(!without.is_stopped);
+            }
+        }
+        assert!(passed >= 2, "without {class} only {passed} attacks pass");
+    }
+}
+
+#[test]
+fn the_filter_changes_nothing() {
+    for corpus in &*CORPORA {
+        for case in corpus.attacks.iter().chain(&corpus.innocents) {
+            let mut transaction = Transaction::new(Arc::clone(&RULES));
+            transaction.without_filter();
+            let (with, without) = (judge(&RULES, case), judge_in(transaction, case));
+            assert_eq!(with.ids, without.ids, "{}: {}", corpus.class, case.name);
+            assert_eq!(with.score, without.score, "{}: {}", corpus.class, case.name);
+        }
+    }
+}
+
+#[test]
+fn a_second_level_sees_more() {
+    let strict = rules(&RuleOptions { paranoia_level: 2, ..RuleOptions::default() });
+    let case = Case { query: Some("q=%3Cb%3Ehello%3C/b%3E".to_owned()), ..Case::default() };
+    assert!(!judge(&RULES, &case).is_stopped);
+    assert!(judge(&strict, &case).is_stopped);
+}
+
+#[test]
+fn the_threshold_decides() {
+    let case = Case { query: Some("q=%3Cscript%3E".to_owned()), ..Case::default() };
+    let score = judge(&RULES, &case).score;
+    assert!(score >= 5);
+    let above = u32::try_from(score).unwrap() + 1;
+    let lenient = rules(&RuleOptions { inbound_threshold: above, ..RuleOptions::default() });
+    assert!(!judge(&lenient, &case).is_stopped);
+}
+
+#[test]
+fn a_body_without_a_known_kind_is_read() {
+    let mut transaction = Transaction::new(Arc::clone(&RULES));
+    for (kind, want) in [(Some("text/plain"), true), (None, true), (Some("image/png"), false)] {
+        transaction.begin(&RULES);
+        let kind = kind.map(|kind| (&b"Content-Type"[..], kind.as_bytes()));
+        let headers: Vec<(&[u8], &[u8])> = kind.into_iter().collect();
+        let (method, target, protocol) = (&b"POST"[..], &b"/"[..], &b"HTTP/1.1"[..]);
+        transaction.request_head(&RequestHead { method, target, protocol, headers: &headers, id: "1" });
+        transaction.request_body(b"{\"q\": \"<script>alert(1)</script>\"}", false);
+        assert_eq!(transaction.outcome().is_interrupted, want, "{headers:?}");
+    }
+}
