@@ -11,6 +11,7 @@ use super::program::{
 };
 use super::{Link, ResourcesOf, link};
 use crate::byte_set::ByteSet;
+use crate::engine::statistics::Statistics;
 use crate::filter::index::{Index, set};
 use crate::operators::{Needs, Operator};
 use crate::seclang::RuleError;
@@ -162,6 +163,7 @@ impl<'a> Builder<'a> {
             return Err(self.errors);
         }
         Ok(RuleSet {
+            statistics: Statistics::new(rules.len()),
             rules,
             phases,
             sources: self.sources,
@@ -683,6 +685,7 @@ impl Link {
             exclusions: Vec::new(),
             node: 0,
             steps: Vec::new(),
+            operator: "",
             test: super::Test::Always,
             feeds: Vec::new(),
             captures: false,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use regex::bytes::Regex;
 
+use crate::engine::statistics::Statistics;
 use crate::filter::index::Index;
 use crate::operators::{Operator, OperatorKind};
 use crate::seclang::ast::{Allow, BodyProcessor, EngineMode, Span, Template, Variable};
@@ -29,6 +30,7 @@ pub struct RuleSet {
     pub(crate) transformations: transformations::Settings,
     /// What loaded and does not do all that it says.
     pub(crate) warnings: Vec<(Span, String)>,
+    pub(crate) statistics: Statistics,
 }
 
 /// A rule with its chain.
@@ -79,6 +81,8 @@ pub(crate) struct Link {
     pub(crate) node: u32,
     /// With `multiMatch`: every step, the untransformed value first.
     pub(crate) steps: Vec<u32>,
+    /// The name of its operator; empty where there is none.
+    pub(crate) operator: &'static str,
     pub(crate) test: Test,
     /// One of these must name the operator, or nothing can match. Empty: nothing is known.
     pub(crate) feeds: Vec<u32>,

@@ -2,6 +2,7 @@
 //! The rules of a phase, in order.
 
 use super::state::{Finding, Interruption, InterruptionKind, Item, Scalar, State, number, written};
+use super::statistics::Sampling;
 use super::texts::{NONE, TextId};
 use crate::compile::{
     Disruption, Except, Link, LinkTarget, Number, Picks, PieceOf, Pieces, Rule, RuleSet, Source, Test,
@@ -24,6 +25,7 @@ pub(crate) type Budget<'a> = &'a dyn Fn() -> bool;
 pub(crate) struct Run<'a> {
     pub(crate) rules: &'a RuleSet,
     pub(crate) budget: Option<Budget<'a>>,
+    pub(crate) sampling: Option<Sampling>,
     /// Whether the filter is used: without it every rule looks at every value.
     pub(crate) filters: bool,
 }
@@ -45,7 +47,7 @@ impl State {
         while let Some(number) = numbers.get(at).copied() {
             at += 1;
             let Some(rule) = run.rules.rules.get(number as usize) else { continue };
-            if is_set(&self.removed, number) || !self.rule(run, number, rule) {
+            if is_set(&self.removed, number) || !self.counted(run, number, rule) {
                 if self.is_spent {
                     return;
                 }
@@ -66,6 +68,20 @@ impl State {
         if self.allowed == Some(0) {
             self.allowed = None;
         }
+    }
+
+    /// As [`Self::rule`], where this transaction is a sample with a note of what it took.
+    fn counted(&mut self, run: Run<'_>, number: u32, rule: &Rule) -> bool {
+        let Some(sampling) = run.sampling else { return self.rule(run, number, rule) };
+        self.has_looked = false;
+        let begun = sampling.clock.map(|clock| clock());
+        let matched = self.rule(run, number, rule);
+        if self.has_looked {
+            let ended = sampling.clock.map(|clock| clock());
+            let took = ended.zip(begun).map_or(0, |(ended, begun)| ended.saturating_sub(begun));
+            run.rules.statistics.ran(number, matched, took);
+        }
+        matched
     }
 
     /// Whether a rule matched with its whole chain; then it has done what it does.
@@ -125,11 +141,16 @@ impl State {
         let mut data = self.filled(rules, &rule.logdata);
         data.truncate(4 * TOLD_BYTES_MAX);
         let data = String::from_utf8_lossy(&data).into_owned();
+        // A rule may match several values, one after another.
+        if self.findings_more == 0 && self.findings.last().is_none_or(|last| last.rule != number) {
+            rules.statistics.hit(number);
+        }
         self.find(Finding { rule: number, target, value, message, data });
     }
 
     fn link(&mut self, run: Run<'_>, number: u32, rule: &Rule, link: &Link) -> bool {
         if matches!(link.test, Test::Always) {
+            self.has_looked = true;
             self.last_matched = None;
             self.set_variables(run.rules, &link.on_match);
             if rule.logs && rule.links.len() == 1 {
@@ -140,6 +161,7 @@ impl State {
         if run.filters && !link.feeds.is_empty() && !self.may_match(run, link) {
             return false;
         }
+        self.has_looked = true;
         if let Some(holds) = self.quick(run.rules, link)
             && !holds
         {

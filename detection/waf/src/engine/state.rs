@@ -99,6 +99,8 @@ pub(crate) struct State {
     pub(crate) allowed: Option<u8>,
     pub(crate) highest_severity: u8,
     pub(crate) is_spent: bool,
+    /// Whether the rule at hand got past the filter.
+    pub(crate) has_looked: bool,
     pub(crate) has_too_many: bool,
     /// Bytes that operators looked at, a fixed share for each run on top.
     pub(crate) work: u64,
@@ -131,6 +133,7 @@ impl State {
             allowed: None,
             highest_severity: u8::MAX,
             is_spent: false,
+            has_looked: false,
             has_too_many: false,
             work: 0,
         };
