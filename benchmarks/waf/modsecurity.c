@@ -120,9 +120,16 @@ int main(int count, char **words) {
     for (at += 2; at < count; at++) {
         struct request request = load(words[at]);
         int status = run(engine, rules, &request);
-        double start = cpu_ns();
-        for (long number = 0; number < runs; number++) run(engine, rules, &request);
-        printf("%s %.0f %d\n", words[at], (cpu_ns() - start) / (double)runs, status);
+        // The quickest of ten rounds: whatever else the machine does only makes it slower.
+        double quickest = 0;
+        long each = (runs + 9) / 10;
+        for (int round = 0; round < 10; round++) {
+            double start = cpu_ns();
+            for (long number = 0; number < each; number++) run(engine, rules, &request);
+            double took = (cpu_ns() - start) / (double)each;
+            if (round == 0 || took < quickest) quickest = took;
+        }
+        printf("%s %.0f %d\n", words[at], quickest, status);
         free(request.bytes);
     }
     return 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The crate's integration tests, one module a subject.
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
 
 mod core_rule_set;
-
 mod engine;

@@ -37,11 +37,21 @@ impl ByteSet {
 
     /// The bytes of a text.
     pub fn present(text: &[u8]) -> Self {
-        let mut set = Self::EMPTY;
-        for byte in text {
-            set.insert(*byte);
+        if text.len() < 64 {
+            return Self::of(text);
         }
-        set
+        // Stores that do not wait for each other.
+        let mut seen = [0_u8; 256];
+        for byte in text {
+            seen[usize::from(*byte)] = 1;
+        }
+        let mut set = [0; 4];
+        for (word, seen) in set.iter_mut().zip(seen.as_chunks::<64>().0) {
+            for (bit, seen) in seen.iter().enumerate() {
+                *word |= u64::from(*seen) << bit;
+            }
+        }
+        Self(set)
     }
 
     /// With one more.
@@ -93,7 +103,17 @@ impl ByteSet {
 
     /// In order.
     pub fn bytes(self) -> impl Iterator<Item = u8> {
-        (0..=u8::MAX).filter(move |byte| self.contains(*byte))
+        let mut word = 0;
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            while left.get(word).is_some_and(|bits| *bits == 0) {
+                word += 1;
+            }
+            let bits = left.get_mut(word)?;
+            let bit = bits.trailing_zeros();
+            *bits &= *bits - 1;
+            u8::try_from(word * 64 + bit as usize).ok()
+        })
     }
 }
 

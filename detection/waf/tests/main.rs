@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The crate's integration tests, one module a subject.
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
 
+mod injection;
 mod operators;
 mod seclang;
 mod transformations;

@@ -4,15 +4,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use regex::bytes::Regex;
-
 use super::program::{
-    Disruption, EngineSettings, Feed, Node, PHASES, Picks, PieceOf, Pieces, Rule, RuleSet, Slots, Source,
+    Amount, Changed, Disruption, EngineSettings, Feed, Name, Node, PHASES, Picks, PieceOf, Pieces, Rule,
+    RuleSet, SetVariable, Side, Slots, Source, Test,
 };
 use super::{Link, ResourcesOf, link};
 use crate::byte_set::ByteSet;
 use crate::engine::statistics::Statistics;
-use crate::filter::index::{Index, set};
+use crate::filter::index::{Index, is_set, set};
+use crate::operators::rx::Expression;
 use crate::operators::{Needs, Operator};
 use crate::seclang::RuleError;
 use crate::seclang::ast::{
@@ -29,11 +29,14 @@ struct PhaseDefault {
     actions: Vec<Action>,
 }
 
+/// A condition of it: where it stands, what it looks at and how, and what it does.
+type DraftLink = (Span, Option<(Vec<Target>, ast::Operator)>, Vec<Action>);
+
 /// A rule while the directives behind it may still change it.
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
     pub(super) span: Span,
-    pub(super) links: Vec<(Span, Option<(Vec<Target>, ast::Operator)>, Vec<Action>)>,
+    pub(super) links: Vec<DraftLink>,
     defaults: Vec<Action>,
     /// Markers and rules before it, for its jump.
     place: usize,
@@ -58,12 +61,12 @@ impl Draft {
         self.head().any(|action| matches!(action, Action::Tag(known) if known == tag))
     }
 
-    fn matches_tag(&self, expression: &Regex) -> bool {
+    fn matches_tag(&self, expression: &Expression) -> bool {
         self.head()
             .any(|action| matches!(action, Action::Tag(known) if expression.is_match(known.as_bytes())))
     }
 
-    fn matches_msg(&self, expression: &Regex) -> bool {
+    fn matches_msg(&self, expression: &Expression) -> bool {
         self.head()
             .any(|action| matches!(action, Action::Msg(msg) if expression.is_match(written(msg).as_bytes())))
     }
@@ -151,18 +154,7 @@ impl<'a> Builder<'a> {
             }
         }
         self.jumps(&mut rules, &phases, &places);
-        let index = match Index::new(&self.needs) {
-            Ok(index) => index,
-            Err(message) => {
-                let span = Span { file: "".into(), line: 0, end_line: 0 };
-                self.error(RuleError { span, message });
-                Index::default()
-            }
-        };
-        if !self.errors.is_empty() {
-            return Err(self.errors);
-        }
-        Ok(RuleSet {
+        let mut rules = RuleSet {
             statistics: Statistics::new(rules.len()),
             rules,
             phases,
@@ -170,12 +162,17 @@ impl<'a> Builder<'a> {
             feeds: self.feeds,
             nodes: self.nodes,
             matchers: self.matchers,
-            index,
+            indexes: [Index::default(), Index::default()],
             slots: self.slots,
             settings: self.settings,
             transformations: self.transformations,
             warnings: self.warnings,
-        })
+        };
+        if self.errors.is_empty() {
+            super::constant::fold(&mut rules);
+            rules.indexes = indexes(&rules, &self.needs);
+        }
+        if self.errors.is_empty() { Ok(rules) } else { Err(self.errors) }
     }
 
     fn error(&mut self, error: RuleError) {
@@ -435,6 +432,7 @@ impl<'a> Builder<'a> {
             version: facts.version,
             severity: facts.severity,
             logs: facts.logs,
+            is_plain: !facts.logs && is_plain(&links),
             links,
             disruption,
             jump: None,
@@ -489,12 +487,14 @@ impl<'a> Builder<'a> {
         Ok(number)
     }
 
-    pub(super) fn feed(&mut self, source: u32, node: u32) -> u32 {
-        let feed = Feed { source, node };
-        *self.feed_numbers.entry(feed).or_insert_with(|| {
-            self.feeds.push(feed);
-            index_of(self.feeds.len() - 1)
-        })
+    pub(super) fn feed(&mut self, feed: Feed) -> u32 {
+        if let Some(number) = self.feed_numbers.get(&feed) {
+            return *number;
+        }
+        let number = index_of(self.feeds.len());
+        self.feeds.push(feed.clone());
+        self.feed_numbers.insert(feed, number);
+        number
     }
 
     /// The node after one more step.
@@ -518,6 +518,24 @@ impl<'a> Builder<'a> {
         }
         bits.into_boxed_slice()
     }
+}
+
+/// Of the operators that look at requests, and of those that look at answers.
+fn indexes(rules: &RuleSet, needs: &[Needs]) -> [Index; 2] {
+    let of = |side: Side| {
+        let mut used = vec![0; needs.len().div_ceil(64)];
+        for (phase, numbers) in (1..).zip(&rules.phases) {
+            let numbers = numbers.iter().filter(|_| Side::of(phase) == side);
+            let live = numbers.filter_map(|number| rules.rules.get(*number as usize));
+            for link in live.flat_map(|rule| &rule.links) {
+                if let Test::Fixed { matcher, .. } = link.test {
+                    set(&mut used, matcher);
+                }
+            }
+        }
+        Index::new(needs, |number| is_set(&used, number))
+    };
+    [of(Side::Request), of(Side::Response)]
 }
 
 /// What the actions of a rule say together.
@@ -602,6 +620,22 @@ impl Facts {
     }
 }
 
+/// Whether nothing that is done asks what was matched.
+fn is_plain(links: &[Link]) -> bool {
+    let asks = |pieces: &Pieces| pieces.iter().any(|piece| !matches!(piece, PieceOf::Text(_)));
+    let [link] = links else { return false };
+    let is_plain = |set: &SetVariable| {
+        let name = matches!(&set.name, Name::Slot(_));
+        name && match &set.change {
+            Changed::Text(pieces)
+            | Changed::Add(Amount::Text(pieces))
+            | Changed::Subtract(Amount::Text(pieces)) => !asks(pieces),
+            _ => true,
+        }
+    };
+    !link.captures && link.on_match.iter().all(is_plain)
+}
+
 /// `SecRuleUpdateActionById`: what may be said once replaces, the rest is added.
 fn update_actions(head: &mut Vec<Action>, actions: &[Action]) {
     for action in actions {
@@ -650,22 +684,14 @@ pub(super) fn in_ranges(ranges: &[(u64, u64)], id: u64) -> bool {
     id != 0 && ranges.iter().any(|(first, last)| (*first..=*last).contains(&id))
 }
 
-fn expression(text: &str) -> Result<Regex, String> {
-    regex::bytes::RegexBuilder::new(text)
-        .unicode(false)
-        .dot_matches_new_line(true)
-        .build()
-        .map_err(|error| format!("`{text}` is no expression: {error}"))
+fn expression(text: &str) -> Result<Expression, String> {
+    Expression::new(text).map_err(|error| format!("`{text}` is no expression: {error}"))
 }
 
 /// Names stand in whatever case.
-fn expression_of_names(text: &str) -> Result<Regex, String> {
-    regex::bytes::RegexBuilder::new(text)
-        .unicode(false)
-        .dot_matches_new_line(true)
-        .case_insensitive(true)
-        .build()
-        .map_err(|error| format!("`{text}` is no expression: {error}"))
+fn expression_of_names(text: &str) -> Result<Arc<Expression>, String> {
+    let folded = Expression::new(&format!("(?i){text}"));
+    folded.map(Arc::new).map_err(|error| format!("`{text}` is no expression: {error}"))
 }
 
 fn size(number: u64) -> usize {
@@ -686,8 +712,8 @@ impl Link {
             node: 0,
             steps: Vec::new(),
             operator: "",
-            test: super::Test::Always,
-            feeds: Vec::new(),
+            test: Test::Always,
+            feed: None,
             captures: false,
             on_match: Vec::new(),
             effects: Vec::new(),

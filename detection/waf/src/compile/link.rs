@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::builder::{Builder, Draft, in_ranges, written};
 use super::program::{
-    Amount, Changed, Comparison, Effect, Except, Exception, Link, LinkTarget, Name, Number, SetVariable, Test,
+    Amount, Changed, Comparison, Effect, Except, Exception, Feed, Link, LinkTarget, Name, Number,
+    SetVariable, Test,
 };
 use crate::operators::Needs;
 use crate::seclang::RuleError;
@@ -30,7 +31,7 @@ pub(super) fn link(
         }
         link.operator = operator.kind.name;
         link.test = test(builder, span, operator).map_err(wrong)?;
-        feeds(builder, &mut link, multi_match);
+        feed(builder, &mut link, multi_match);
     }
     if !multi_match {
         link.steps.clear();
@@ -110,24 +111,24 @@ fn test(builder: &mut Builder<'_>, span: &Span, operator: &Operator) -> Result<T
 
 /// What is asked before the values themselves are looked at. Not for a negation, which holds where nothing is found,
 /// nor for what changes while rules run.
-fn feeds(builder: &mut Builder<'_>, link: &mut Link, multi_match: bool) {
+fn feed(builder: &mut Builder<'_>, link: &mut Link, multi_match: bool) {
     let Test::Fixed { matcher, is_negated: false } = link.test else { return };
     if builder.needs.get(matcher as usize).is_none_or(|needs| *needs == Needs::default()) {
         return;
     }
-    let mut feeds = Vec::new();
-    let nodes = if multi_match { link.steps.clone() } else { vec![link.node] };
+    let mut sources = Vec::new();
     for target in &link.targets {
         let LinkTarget::Values(source) = target else { return };
         let Some(known) = builder.sources.get(*source as usize) else { return };
         if is_volatile(known.variable) {
             return;
         }
-        for node in &nodes {
-            feeds.push((*source, *node));
-        }
+        sources.push(*source);
     }
-    link.feeds = feeds.into_iter().map(|(source, node)| builder.feed(source, node)).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    let nodes = if multi_match { link.steps.clone() } else { vec![link.node] };
+    link.feed = Some(builder.feed(Feed { sources: sources.into(), nodes: nodes.into() }));
 }
 
 /// Whether a rule may change what stands there.

@@ -2,6 +2,7 @@
 //! From what rule files say to what runs: defaults, markers, removals and updates are resolved here, once.
 
 mod builder;
+mod constant;
 mod link;
 mod program;
 
@@ -12,7 +13,7 @@ use crate::seclang::ast::Directive;
 
 pub(crate) use program::{
     Amount, Changed, Disruption, Effect, Except, Exception, Link, LinkTarget, Name, Number, Picks, PieceOf,
-    Pieces, SetVariable, Source, Test,
+    Pieces, SetVariable, Side, Source, Test,
 };
 pub use program::{EngineSettings, PHASES, Rule, RuleSet};
 
@@ -33,6 +34,11 @@ impl RuleSet {
     /// The directives beside them.
     pub const fn settings(&self) -> &EngineSettings {
         &self.settings
+    }
+
+    /// Whether a rule is asked at all: those above the level of paranoia are not.
+    pub fn can_run(&self, rule: u32) -> bool {
+        self.phases.iter().any(|numbers| numbers.binary_search(&rule).is_ok())
     }
 
     /// What the rules did so far.

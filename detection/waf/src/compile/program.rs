@@ -3,10 +3,9 @@
 
 use std::sync::Arc;
 
-use regex::bytes::Regex;
-
 use crate::engine::statistics::Statistics;
 use crate::filter::index::Index;
+use crate::operators::rx::Expression;
 use crate::operators::{Operator, OperatorKind};
 use crate::seclang::ast::{Allow, BodyProcessor, EngineMode, Span, Template, Variable};
 use crate::transformations::{self, Transformation};
@@ -24,13 +23,33 @@ pub struct RuleSet {
     pub(crate) feeds: Vec<Feed>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) matchers: Vec<Box<dyn Operator>>,
-    pub(crate) index: Index,
+    /// Of requests and of answers.
+    pub(crate) indexes: [Index; 2],
     pub(crate) slots: Slots,
     pub(crate) settings: EngineSettings,
     pub(crate) transformations: transformations::Settings,
     /// What loaded and does not do all that it says.
     pub(crate) warnings: Vec<(Span, String)>,
     pub(crate) statistics: Statistics,
+}
+
+impl RuleSet {
+    pub(crate) const fn index(&self, side: Side) -> &Index {
+        &self.indexes[side as usize]
+    }
+}
+
+/// What rules look at: most words are those that errors in answers are known by, and no request is to pay for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    Request = 0,
+    Response = 1,
+}
+
+impl Side {
+    pub(crate) const fn of(phase: u8) -> Self {
+        if phase <= 2 { Self::Request } else { Self::Response }
+    }
 }
 
 /// A rule with its chain.
@@ -55,6 +74,8 @@ pub struct Rule {
     /// Whether a match is told.
     pub logs: bool,
     pub(crate) links: Vec<Link>,
+    /// One condition, and nobody asks what it matched.
+    pub(crate) is_plain: bool,
     pub(crate) disruption: Disruption,
     /// After a match: to this place of the phase.
     pub(crate) jump: Option<u32>,
@@ -84,8 +105,8 @@ pub(crate) struct Link {
     /// The name of its operator; empty where there is none.
     pub(crate) operator: &'static str,
     pub(crate) test: Test,
-    /// One of these must name the operator, or nothing can match. Empty: nothing is known.
-    pub(crate) feeds: Vec<u32>,
+    /// It must name the operator, or nothing can match. `None`: nothing is known.
+    pub(crate) feed: Option<u32>,
     pub(crate) captures: bool,
     pub(crate) on_match: Vec<SetVariable>,
     pub(crate) effects: Vec<Effect>,
@@ -180,7 +201,7 @@ pub(crate) enum Picks {
     Named(Box<[u8]>),
     /// Of TX: by its number.
     Slot(u32),
-    Matching(Regex),
+    Matching(Arc<Expression>),
 }
 
 impl Picks {
@@ -195,11 +216,11 @@ impl Picks {
     }
 }
 
-/// A source after a transformation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What an operator looks at, all in all: these sources, in each of these forms.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Feed {
-    pub(crate) source: u32,
-    pub(crate) node: u32,
+    pub(crate) sources: Box<[u32]>,
+    pub(crate) nodes: Box<[u32]>,
 }
 
 /// A step of a chain of transformations. The first is none.

@@ -5,7 +5,7 @@ use super::state::{Finding, Interruption, InterruptionKind, Item, Scalar, State,
 use super::statistics::Sampling;
 use super::texts::{NONE, TextId};
 use crate::compile::{
-    Disruption, Except, Link, LinkTarget, Number, Picks, PieceOf, Pieces, Rule, RuleSet, Source, Test,
+    Disruption, Except, Link, LinkTarget, Number, Picks, PieceOf, Pieces, Rule, RuleSet, Side, Source, Test,
 };
 use crate::filter::index::is_set;
 use crate::operators::Captures;
@@ -24,6 +24,7 @@ pub(crate) type Budget<'a> = &'a dyn Fn() -> bool;
 #[derive(Clone, Copy)]
 pub(crate) struct Run<'a> {
     pub(crate) rules: &'a RuleSet,
+    pub(crate) side: Side,
     pub(crate) budget: Option<Budget<'a>>,
     pub(crate) sampling: Option<Sampling>,
     /// Whether the filter is used: without it every rule looks at every value.
@@ -158,14 +159,21 @@ impl State {
             }
             return true;
         }
-        if run.filters && !link.feeds.is_empty() && !self.may_match(run, link) {
+        if run.filters
+            && let Some(feed) = link.feed
+            && !self.may_match(run, link, feed)
+        {
             return false;
         }
         self.has_looked = true;
-        if let Some(holds) = self.quick(run.rules, link)
-            && !holds
-        {
-            return false;
+        match self.quick(run.rules, link) {
+            Some(false) => return false,
+            Some(true) if rule.is_plain => {
+                self.last_matched = None;
+                self.set_variables(run.rules, &link.on_match);
+                return true;
+            }
+            _ => {}
         }
         let mut any = false;
         for target in &link.targets {
@@ -197,39 +205,37 @@ impl State {
     }
 
     /// Whether the operator may hold for any of the values.
-    fn may_match(&mut self, run: Run<'_>, link: &Link) -> bool {
+    fn may_match(&mut self, run: Run<'_>, link: &Link, feed: u32) -> bool {
         let Test::Fixed { matcher, .. } = link.test else { return true };
-        link.feeds.iter().any(|feed| {
-            let start = self.feed(run, *feed);
-            self.feed_bits.get(start..).is_some_and(|bits| is_set(bits, matcher))
-        })
+        let start = match self.feeds.get(feed as usize) {
+            Some(known) if *known != UNKNOWN => *known as usize,
+            _ => self.read_feed(run, feed),
+        };
+        self.feed_bits.get(start..).is_some_and(|bits| is_set(bits, matcher))
     }
 
     /// The operators that may hold for any value of a feed: where their set begins.
-    fn feed(&mut self, run: Run<'_>, number: u32) -> usize {
-        if let Some(known) = self.feeds.get(number as usize)
-            && *known != UNKNOWN
-        {
-            return *known as usize;
-        }
-        let (start, words) = (self.feed_bits.len(), run.rules.index.words());
+    fn read_feed(&mut self, run: Run<'_>, number: u32) -> usize {
+        let (start, words) = (self.feed_bits.len(), run.rules.index(run.side).words());
         self.feed_bits.resize(start + words, 0);
-        let feed = run.rules.feeds.get(number as usize);
-        if let Some(feed) = feed
-            && let Some(source) = run.rules.sources.get(feed.source as usize)
-        {
-            let mut items = std::mem::take(&mut self.items);
-            items.clear();
-            self.gather(run.rules, source, &mut items);
-            for item in &items {
-                let text = self.texts.changed(run.rules, item.value, feed.node);
-                let found = self.texts.candidates(run.rules, text);
+        let Some(feed) = run.rules.feeds.get(number as usize) else { return start };
+        let mut items = std::mem::take(&mut self.items);
+        items.clear();
+        for source in &feed.sources {
+            if let Some(source) = run.rules.sources.get(*source as usize) {
+                self.gather(run.rules, source, &mut items);
+            }
+        }
+        for item in &items {
+            for node in &feed.nodes {
+                let text = self.texts.changed(run.rules, item.value, *node);
+                let found = self.texts.candidates(run.rules, run.side, text);
                 for (all, one) in self.feed_bits.iter_mut().skip(start).zip(found) {
                     *all |= one;
                 }
             }
-            self.items = items;
         }
+        self.items = items;
         if let Some(place) = self.feeds.get_mut(number as usize) {
             *place = u32::try_from(start).unwrap_or(UNKNOWN);
         }
@@ -315,11 +321,11 @@ impl State {
                 comparison.holds(number(self.texts.get(value)), with) != *is_negated
             }
             Test::Fixed { matcher, is_negated } => {
-                if run.filters && !link.feeds.is_empty() {
-                    if !is_set(self.texts.candidates(run.rules, value), *matcher) {
+                if run.filters && link.feed.is_some() {
+                    if !is_set(self.texts.candidates(run.rules, run.side, value), *matcher) {
                         return None;
                     }
-                    if !link.captures && run.rules.index.is_exact(*matcher) {
+                    if !link.captures && run.rules.index(run.side).is_exact(*matcher) {
                         return Some(captures);
                     }
                 }

@@ -11,7 +11,7 @@ mod texts;
 
 use std::sync::Arc;
 
-use crate::compile::RuleSet;
+use crate::compile::{RuleSet, Side};
 use crate::seclang::ast::EngineMode;
 use evaluate::Run;
 use state::State;
@@ -149,7 +149,13 @@ impl Transaction {
             self.sampling = self.rules.statistics.begin(self.clock);
         }
         let budget = self.budget.as_deref().map(|budget| budget as &dyn Fn() -> bool);
-        let run = Run { rules: &self.rules, budget, sampling: self.sampling, filters: self.filters };
+        let run = Run {
+            rules: &self.rules,
+            side: Side::of(phase),
+            budget,
+            sampling: self.sampling,
+            filters: self.filters,
+        };
         self.state.phase(run, phase);
         self.state.interruption.as_ref()
     }

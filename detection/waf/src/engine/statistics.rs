@@ -149,10 +149,13 @@ mod tests {
 
     const RULES: Text = Text(
         "SecAction \"id:1,phase:1,pass,nolog,setvar:tx.level=1\"\n\
-         SecRule TX:level \"@lt 2\" \"id:2,phase:1,pass,nolog,skipAfter:END\"\n\
+         SecRule &ARGS \"@gt 0\" \"id:2,phase:1,pass,nolog,skipAfter:END\"\n\
          SecRule ARGS \"@rx a\" \"id:3,phase:1,pass,log\"\n\
          SecMarker END\n\
-         SecRule ARGS \"@rx evil[0-9]\" \"id:4,phase:1,pass,log,msg:'evil'\"\n",
+         SecRule ARGS \"@rx evil[0-9]\" \"id:4,phase:1,pass,log,msg:'evil'\"\n\
+         SecRule TX:level \"@lt 2\" \"id:5,phase:1,pass,nolog,skipAfter:LEVEL\"\n\
+         SecRule ARGS \"@rx a\" \"id:6,phase:1,pass,log\"\n\
+         SecMarker LEVEL\n",
     );
 
     fn ask(transaction: &mut Transaction, rules: &Arc<RuleSet>, target: &[u8]) {
@@ -192,6 +195,9 @@ mod tests {
             assert_eq!((counts.hits, counts.runs, counts.matches), (hits, runs, matches), "{id}");
             assert_eq!(counts.nanoseconds, 10 * runs, "{id}");
         }
+        // What is above the level is not asked at all.
+        let can_run: Vec<bool> = (0..6).map(|place| rules.can_run(place)).collect();
+        assert_eq!(can_run, [true, true, true, true, false, false]);
         assert_eq!(statistics.of(usize::MAX), RuleCounts::default());
     }
 

@@ -6,7 +6,7 @@ use std::hash::BuildHasher as _;
 use hashbrown::HashTable;
 
 use crate::byte_set::ByteSet;
-use crate::compile::RuleSet;
+use crate::compile::{RuleSet, Side};
 use crate::filter::index::Bits;
 
 /// Names a text.
@@ -29,7 +29,7 @@ struct Text {
     end: u32,
     present: ByteSet,
     /// Where its set of candidates begins.
-    hits: u32,
+    hits: [u32; 2],
     /// Where the row of its changed forms begins.
     row: u32,
 }
@@ -43,6 +43,7 @@ pub(crate) struct Texts {
     hasher: foldhash::fast::RandomState,
     rows: Vec<TextId>,
     hits: Vec<u64>,
+    lowered: Vec<u8>,
     is_full: bool,
 }
 
@@ -77,7 +78,8 @@ impl Texts {
     /// Names a text.
     pub(crate) fn intern(&mut self, bytes: &[u8]) -> TextId {
         let start = self.bytes.len();
-        if let Some(known) = self.known(bytes) {
+        let hash = self.hasher.hash_one(bytes);
+        if let Some(known) = self.known(hash, bytes) {
             return known;
         }
         if start + bytes.len() > BYTES_MAX {
@@ -85,24 +87,23 @@ impl Texts {
             return EMPTY;
         }
         self.bytes.extend_from_slice(bytes);
-        self.add(start)
+        self.add(hash, start)
     }
 
-    fn known(&self, bytes: &[u8]) -> Option<TextId> {
-        let hash = self.hasher.hash_one(bytes);
+    fn known(&self, hash: u64, bytes: &[u8]) -> Option<TextId> {
         self.table.find(hash, |known| self.get(*known) == bytes).copied()
     }
 
     /// Names what stands at the end of the bytes, from `start` on.
-    fn add(&mut self, start: usize) -> TextId {
+    fn add(&mut self, hash: u64, start: usize) -> TextId {
         let added = self.bytes.get(start..).unwrap_or_default();
-        let (hash, present) = (self.hasher.hash_one(added), ByteSet::present(added));
+        let present = ByteSet::present(added);
         let id = place(self.texts.len());
         self.texts.push(Text {
             start: place(start),
             end: place(self.bytes.len()),
             present,
-            hits: UNKNOWN,
+            hits: [UNKNOWN; 2],
             row: UNKNOWN,
         });
         let (texts, bytes, hasher) = (&self.texts, &self.bytes, &self.hasher);
@@ -172,27 +173,30 @@ impl Texts {
             return text;
         }
         let added = self.bytes.get(start..).unwrap_or_default();
-        if let Some(known) = self.known(added) {
+        let hash = self.hasher.hash_one(added);
+        if let Some(known) = self.known(hash, added) {
             self.bytes.truncate(start);
             return known;
         }
-        self.add(start)
+        self.add(hash, start)
     }
 
-    /// The operators that may hold for a text.
-    pub(crate) fn candidates(&mut self, rules: &RuleSet, id: TextId) -> &Bits {
-        let words = rules.index.words();
+    /// The operators that may hold for a text, of those that look at requests or at answers.
+    pub(crate) fn candidates(&mut self, rules: &RuleSet, side: Side, id: TextId) -> &Bits {
+        let index = rules.index(side);
+        let words = index.words();
         let Some(text) = self.texts.get_mut(id as usize) else { return &[] };
-        if text.hits == UNKNOWN {
-            text.hits = place(self.hits.len());
+        let place_of = &mut text.hits[side as usize];
+        if *place_of == UNKNOWN {
+            *place_of = place(self.hits.len());
             let start = self.hits.len();
             self.hits.resize(start + words, 0);
             let bytes = self.bytes.get(text.start as usize..text.end as usize).unwrap_or_default();
             if let Some(found) = self.hits.get_mut(start..) {
-                rules.index.candidates(bytes, &text.present, found);
+                index.candidates(bytes, &text.present, &mut self.lowered, found);
             }
         }
-        let start = text.hits as usize;
+        let start = text.hits[side as usize] as usize;
         self.hits.get(start..start + words).unwrap_or_default()
     }
 }

@@ -3,3 +3,4 @@
 
 pub(crate) mod index;
 pub(crate) mod needs;
+mod words;

