@@ -254,7 +254,29 @@ pub(crate) struct Explanation {
     pub(crate) features: Vec<ExplainedFeature>,
     /// Nothing where no route names the host.
     pub(crate) models: Option<ExplainedModels>,
+    /// Nothing where rules are not asked.
+    pub(crate) waf: Option<ExplainedRules>,
     pub(crate) microseconds: f64,
+}
+
+/// What rules find.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedRules {
+    pub(crate) score: i64,
+    pub(crate) threshold: i64,
+    pub(crate) rules: Vec<ExplainedRule>,
+}
+
+/// A rule that matched.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExplainedRule {
+    pub(crate) rule: u64,
+    pub(crate) message: String,
+    pub(crate) target: String,
+    pub(crate) value: String,
+    pub(crate) at: String,
 }
 
 /// What models say.

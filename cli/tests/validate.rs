@@ -63,7 +63,12 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
             "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n[[routes.rate_limits]]\nmethods = [\"post\"]\n",
             "`routes[0].rate_limits[0].methods`: `post` is not a method in capitals",
         ),
-        ("[waf]\nenabled = true\n", "c.toml:1:2: `waf`: not supported yet"),
+        ("[l4]\nenabled = \"on\"\n", "c.toml:1:2: `l4`: not supported yet"),
+        ("[waf]\nwasm_dir = \"x\"\n", "c.toml:2:1: `waf.wasm_dir`: not supported yet"),
+        (
+            "[waf]\nrules_dir = \"/nonexistent\"\n",
+            "c.toml:2:1: `waf.rules_dir`: `/nonexistent` is not a folder",
+        ),
         ("[platform]\nmode = \"syn\"\n", "`platform.mode`: `syn` is not one of `auto`, `l7`"),
         ("[tls]\ncert_path = \"x\"\n", "`tls.cert_path`: `cert_path` and `key_path` belong together"),
         ("[tls]\nmin_version = \"1.1\"\n", "`tls.min_version`: `1.1` is not one of `1.2`, `1.3`"),
@@ -90,8 +95,8 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
         ("[[routes]]\nhost = \"a\"\nbackend = \"x:80\"\n", "must begin with `http://` or `https://`"),
         ("[[routes]]\nhost = \"a\"\nbackend = [\"http://x\", \"http://x\"]\n", "stands in this list already"),
         (
-            "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\nprotect = { waf = \"off\" }\n",
-            "`routes[0].protect.waf`: not supported yet",
+            "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\nprotect = { challenge = \"off\" }\n",
+            "`routes[0].protect.challenge`: not supported yet",
         ),
         (
             "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n[routes.cache]\n",

@@ -23,4 +23,5 @@ mod routing;
 mod sight;
 mod tls;
 mod uploads;
+mod waf;
 mod websocket;

@@ -114,8 +114,10 @@ fn a_body_that_turns_out_bad_ends_an_answer_that_has_begun() {
             let proxy = &proxy;
             scope.spawn(move || {
                 let mut stream = connect(proxy);
+                // Of a type that the WAF does not wait for.
                 let head = format!(
-                    "POST /{name} HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+                    "POST /{name} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: image/png\r\n\
+                     Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
                 );
                 stream.write_all(head.as_bytes()).unwrap();
                 let begun = read_until(&mut stream, "the first half");

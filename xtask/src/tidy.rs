@@ -71,6 +71,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sunbeam-static-files",
             "sunbeam-tables",
             "sunbeam-traffic",
+            "sunbeam-waf",
             "sunbeam-wire",
         ],
     ),

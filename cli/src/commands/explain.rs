@@ -11,7 +11,8 @@ use sunbeam_proxy::ExplainRequest;
 
 use super::Run;
 use crate::api::{
-    ExplainedDecision, ExplainedFeature, ExplainedLayer, ExplainedModels, ExplainedScore, Explanation, plain,
+    ExplainedDecision, ExplainedFeature, ExplainedLayer, ExplainedModels, ExplainedRule, ExplainedScore,
+    Explanation, plain,
 };
 use crate::cli::GlobalArgs;
 use crate::client::{Client, typed};
@@ -153,6 +154,13 @@ fn print(printer: Printer, request: &ExplainRequest, explanation: &Explanation) 
         printer.line("")?;
         printer.pairs(&scores(&models))?;
     }
+    if let Some(found) = &explanation.waf {
+        printer.line("")?;
+        printer.pairs(&[("score of the rules", format!("{} of {}", found.score, found.threshold))])?;
+        if !found.rules.is_empty() {
+            printer.table(&["RULE", "SAYS", "OF", "WHICH IS", "STANDS IN"], &rules(&found.rules))?;
+        }
+    }
     printer.line("")?;
     printer.line(format_args!("judged in {:.1} microseconds", explanation.microseconds))
 }
@@ -216,6 +224,24 @@ fn features(features: &[ExplainedFeature]) -> Vec<Vec<String>> {
         vec![escape(&feature.name), plain(&feature.value), format!("{:+.2}", feature.share)]
     };
     features.iter().map(row).collect()
+}
+
+fn rules(matches: &[ExplainedRule]) -> Vec<Vec<String>> {
+    const SHOWN: usize = 60;
+    let cut = |text: &str| match text.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", escape(text.get(..at).unwrap_or_default())),
+        None => escape(text),
+    };
+    let row = |found: &ExplainedRule| {
+        vec![
+            found.rule.to_string(),
+            escape(&found.message),
+            escape(&found.target),
+            cut(&found.value),
+            escape(&found.at),
+        ]
+    };
+    matches.iter().map(row).collect()
 }
 
 /// One half is where doubt begins; for windows it is `ddos.threshold`.

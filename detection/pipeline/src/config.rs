@@ -74,8 +74,10 @@ section! {
         scanner: Option<LayerOverride> = None,
         /// Limits.
         rate_limit: Option<LayerOverride> = None,
+        /// Rules over the request and its body.
+        waf: Option<LayerOverride> = None,
     }
-    later { waf, challenge }
+    later { challenge }
 }
 
 section! {

@@ -26,6 +26,7 @@ mod sight;
 mod stage;
 mod stages;
 mod subject;
+mod waf;
 mod weighed;
 
 pub use config::{
@@ -39,9 +40,12 @@ pub use models::Models;
 pub use pipeline::{Answer, Decision, Judged, Opinion, Pipeline};
 pub use probation::first_let_go;
 pub use proxies::is_likely_proxy;
-pub use rules::{RouteRules, Rules};
+pub use rules::{RouteRules, Rules, Sections};
 pub use sight::{Agreement, Challenger, Sight, Worse};
 pub use stage::{Judgement, Stage};
 pub use stages::STAGES;
-pub use subject::{Offender, Scores, Scratch, Subject};
+pub use subject::{Offender, RulesScore, Scores, Scratch, Subject};
+pub use waf::{
+    Category, Interrupted, OnBudget, OnOversizedBody, RulesFound, Tally, WafRuleset, WafSection, WafVerdict,
+};
 pub use weighed::{OddestPart, Weighed, Weight, WorstUnit};

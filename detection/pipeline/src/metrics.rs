@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What judging counts.
 
+use std::time::Duration;
+
 use sunbeam_ensemble::EnsemblePath;
-use sunbeam_metrics::{IntCounter, Registry, declare_metrics};
+use sunbeam_metrics::{Histogram, IntCounter, LOOK_SECONDS, Registry, declare_metrics};
 use sunbeam_traffic::Layer;
 
 use crate::pipeline::Decision;
 use crate::subject::Scores;
+use crate::waf::Category;
 
 declare_metrics! {
     /// Decisions of each layer.
@@ -28,6 +31,12 @@ declare_metrics! {
         drift_index: FloatGauge["sunbeam_drift_index", detector, feature],
         /// Decisions about how much an identity asks for.
         rate_limit_decisions: Counter["sunbeam_rate_limit_decisions_total", decision],
+        /// Decisions about what rules find: pass, observe, block; category is the kind of attack (sqli, xss, lfi, rfi, rce,
+        /// php, java, ssti, ssrf, ldap, xxe, fixation, injection, protocol, scanner, disclosure, other), none where no
+        /// rule matched and for a pass.
+        waf_decisions: Counter["sunbeam_waf_decisions_total", decision, category],
+        /// Time that rules and model took over one request, waiting for its body excluded; result is the decision.
+        waf_seconds: Histogram["sunbeam_waf_inspection_duration_seconds", result, category; LOOK_SECONDS],
         /// Requests that judging answered, by layer.
         blocked_requests: Counter["sunbeam_blocked_requests_total", layer],
         /// Requests of listed addresses, by list: block, allow, operator.
@@ -63,6 +72,8 @@ pub struct DetectionMetrics {
     ddos_paths: [IntCounter; EnsemblePath::ALL.len()],
     plain_pass: IntCounter,
     browser_pass: IntCounter,
+    waf_pass: IntCounter,
+    waf_pass_seconds: Histogram,
 }
 
 impl DetectionMetrics {
@@ -81,6 +92,8 @@ impl DetectionMetrics {
             ddos_paths: EnsemblePath::ALL.map(|path| layers.ddos_ensemble_path(path.as_str())),
             plain_pass: layers.scanner_decisions("pass", "none"),
             browser_pass: layers.scanner_decisions("pass", "browser"),
+            waf_pass: layers.waf_decisions("pass", "none"),
+            waf_pass_seconds: layers.waf_seconds("pass", "none"),
             layers,
         }
     }
@@ -95,6 +108,22 @@ impl DetectionMetrics {
                 handle.inc();
             }
         }
+    }
+
+    /// What a look at a request came to.
+    pub(crate) fn count_inspected(&self, decision: Decision, category: Category, took: Duration) {
+        let secs = took.as_secs_f64();
+        if decision == Decision::Passed {
+            self.waf_pass.inc();
+            return self.waf_pass_seconds.observe(secs);
+        }
+        if decision == Decision::Blocked
+            && let Some(blocked) = self.blocked.get(Layer::Waf as usize)
+        {
+            blocked.inc();
+        }
+        self.layers.waf_decisions(decision.as_str(), category.as_str()).inc();
+        self.layers.waf_seconds(decision.as_str(), category.as_str()).observe(secs);
     }
 
     pub(crate) fn count(&self, layer: Layer, decision: Decision, reason: &'static str) {
@@ -114,6 +143,8 @@ impl DetectionMetrics {
             (Layer::Scanner, Decision::Passed, "") => self.plain_pass.inc(),
             (Layer::Scanner, Decision::Passed, "browser") => self.browser_pass.inc(),
             (Layer::Scanner, ..) => self.layers.scanner_decisions(decision.as_str(), reason).inc(),
+            // It is no stage: see `count_inspected`.
+            (Layer::Waf, ..) => {}
             (Layer::Lists, Decision::Passed, "") => {}
             (Layer::Lists, Decision::Passed, "operator") => self.layers.listed_requests("operator").inc(),
             (Layer::Lists, Decision::Passed, _) => self.layers.listed_requests("allow").inc(),

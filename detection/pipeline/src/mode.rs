@@ -4,6 +4,7 @@
 use sunbeam_traffic::{Layer, LayerMode};
 
 use crate::config::{DdosSection, DetectionSection, ProtectSection, ScannerSection};
+use crate::waf::WafSection;
 
 /// What each layer may do on one route.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,6 +12,7 @@ pub struct Modes {
     ddos: LayerMode,
     scanner: LayerMode,
     rate_limit: LayerMode,
+    waf: LayerMode,
 }
 
 /// The sections that decide about it.
@@ -24,6 +26,8 @@ pub struct Protection<'a> {
     pub scanner: &'a ScannerSection,
     /// `rate_limit.enabled`
     pub is_rate_limited: bool,
+    /// The layer's own.
+    pub waf: &'a WafSection,
 }
 
 impl Modes {
@@ -42,6 +46,7 @@ impl Modes {
             ddos: mode(protection.ddos.enabled, protection.ddos.observe_only, protect.ddos),
             scanner: mode(protection.scanner.enabled, protection.scanner.observe_only, protect.scanner),
             rate_limit: mode(protection.is_rate_limited, false, protect.rate_limit),
+            waf: mode(protection.waf.enabled, false, protect.waf.or(protection.waf.mode)),
         }
     }
 
@@ -52,6 +57,7 @@ impl Modes {
             Layer::Ddos => self.ddos,
             Layer::Scanner => self.scanner,
             Layer::RateLimit => self.rate_limit,
+            Layer::Waf => self.waf,
         }
     }
 }
@@ -89,10 +95,34 @@ mod tests {
                 ddos: &ddos,
                 scanner: &ScannerSection::default(),
                 is_rate_limited: true,
+                waf: &WafSection::default(),
             };
             let modes = Modes::new(&protection, &ProtectSection { ddos: own, ..ProtectSection::default() });
             assert_eq!(modes.of(Layer::Ddos), want, "{name}");
             assert_eq!(modes.of(Layer::Lists), LayerMode::Enforce, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_waf_has_a_mode_of_its_own_between_the_route_s_and_the_node_s() {
+        let (observe, enforce, off) = (LayerOverride::Observe, LayerOverride::Enforce, LayerOverride::Off);
+        for (name, enabled, mode, own, want) in [
+            ("default", true, None, None, LayerMode::Auto),
+            ("its own", true, Some(observe), None, LayerMode::Observe),
+            ("the route's", true, Some(observe), Some(enforce), LayerMode::Enforce),
+            ("off everywhere but here", true, Some(off), Some(enforce), LayerMode::Enforce),
+            ("off here", true, Some(enforce), Some(off), LayerMode::Off),
+            ("off", false, Some(enforce), Some(enforce), LayerMode::Off),
+        ] {
+            let protection = Protection {
+                detection: &DetectionSection::default(),
+                ddos: &DdosSection::default(),
+                scanner: &ScannerSection::default(),
+                is_rate_limited: true,
+                waf: &WafSection { enabled, mode, ..WafSection::default() },
+            };
+            let modes = Modes::new(&protection, &ProtectSection { waf: own, ..ProtectSection::default() });
+            assert_eq!(modes.of(Layer::Waf), want, "{name}");
         }
     }
 }

@@ -18,10 +18,10 @@ use crate::proxies::is_likely_proxy;
 use crate::rules::Rules;
 use crate::stage::Judgement;
 use crate::stages::STAGES;
-use crate::subject::{Scores, Scratch, Subject};
+use crate::subject::{Scores, Scratch, Subject, Texts};
 
 /// What became of a request.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Decision {
     /// It goes on.
     #[default]
@@ -70,9 +70,11 @@ pub struct Judged {
     page: u64,
     bare_page: u64,
     client: IpAddr,
-    route: usize,
+    pub(crate) route: usize,
     /// A list says that nobody is to look at it.
-    is_unjudged: bool,
+    pub(crate) is_unjudged: bool,
+    /// What the model of texts has read.
+    pub(crate) texts: Option<Texts>,
     /// It speaks for others, or may do what it likes: what it does is not held against its address.
     is_trusted: bool,
 }
@@ -127,6 +129,10 @@ impl Pipeline {
         &self.rules
     }
 
+    pub(crate) const fn metrics(&self) -> &DetectionMetrics {
+        &self.metrics
+    }
+
     /// What is remembered.
     pub const fn memory(&self) -> &Arc<Memory> {
         &self.memory
@@ -174,6 +180,7 @@ impl Pipeline {
         }
         judged.charges = subject.charges;
         judged.scores = subject.scores;
+        judged.texts = subject.texts;
         self.metrics.count_paths(&subject.scores);
         // In shadow nobody is told of a limit that does not hold.
         let holds = self.rules.mode(facts.route, Layer::RateLimit) > LayerMode::Observe;
@@ -208,6 +215,7 @@ impl Pipeline {
         }
         judged.quota = subject.quota;
         judged.scores = subject.scores;
+        judged.texts = subject.texts;
         let mut window = self.memory.windows.peek(subject.identity.key).unwrap_or_default();
         (judged, opinions, window.features(now, &self.rules.shape))
     }
@@ -276,6 +284,7 @@ impl Pipeline {
             client: facts.client,
             route: facts.route,
             is_unjudged: false,
+            texts: None,
             is_trusted: subject.is_trusted(&self.rules),
         }
     }
@@ -301,7 +310,7 @@ impl Pipeline {
     }
 }
 
-fn decide(judgement: &Judgement, mode: LayerMode) -> Decision {
+pub(crate) fn decide(judgement: &Judgement, mode: LayerMode) -> Decision {
     if judgement.verdict == Verdict::Pass || mode == LayerMode::Off {
         Decision::Passed
     } else if mode.acts_on(judgement.verdict) {
@@ -312,7 +321,7 @@ fn decide(judgement: &Judgement, mode: LayerMode) -> Decision {
 }
 
 /// The first that is acted on counts, else the first that would have been, else the first reason to pass.
-fn note(judged: &mut Judged, layer: Layer, decision: Decision, judgement: &Judgement) {
+pub(crate) fn note(judged: &mut Judged, layer: Layer, decision: Decision, judgement: &Judgement) {
     let is_stronger = match decision {
         Decision::Blocked => judged.decision != Decision::Blocked,
         Decision::Observed => judged.decision == Decision::Passed,

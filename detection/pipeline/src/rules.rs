@@ -11,6 +11,7 @@ use sunbeam_traffic::{Layer, LayerMode};
 use crate::config::{DdosSection, DetectionSection, ProtectSection, ScannerSection};
 use crate::mode::{Modes, Protection};
 use crate::models::Models;
+use crate::waf::{WafRules, WafSection};
 
 /// Of names that are no secret.
 const KEY: HashKey = HashKey::fixed(0x0007_0075);
@@ -26,6 +27,23 @@ pub struct RouteRules<'a> {
     pub rate_limits: &'a [RouteLimitSection],
 }
 
+/// The sections that judging reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Sections<'a> {
+    /// Of all layers.
+    pub detection: &'a DetectionSection,
+    /// What clients have been doing.
+    pub ddos: &'a DdosSection,
+    /// What a request looks like.
+    pub scanner: &'a ScannerSection,
+    /// How much an identity may ask for.
+    pub rate_limit: &'a RateLimitSection,
+    /// Crawlers.
+    pub bots: &'a BotsSection,
+    /// What rules find.
+    pub waf: &'a WafSection,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Rules {
@@ -39,6 +57,7 @@ pub struct Rules {
     /// From which on a request is doubtful, in 1/256 of a logit.
     pub(crate) scanner_threshold: i32,
     pub(crate) models: Models,
+    pub(crate) waf: WafRules,
     pub(crate) bans: BanRules,
     pub(crate) limits: sunbeam_rate_limit::Rules,
     pub(crate) session_cookies: Vec<String>,
@@ -65,16 +84,9 @@ pub struct Rules {
 
 impl Rules {
     /// From the sections; `routes` in the order of the table.
-    pub fn new(
-        detection: &DetectionSection,
-        ddos: &DdosSection,
-        scanner: &ScannerSection,
-        rate_limit: &RateLimitSection,
-        bots: &BotsSection,
-        routes: &[RouteRules<'_>],
-        models: Models,
-    ) -> Self {
-        let protection = Protection { detection, ddos, scanner, is_rate_limited: rate_limit.enabled };
+    pub fn new(sections: &Sections<'_>, routes: &[RouteRules<'_>], models: Models) -> Self {
+        let Sections { detection, ddos, scanner, rate_limit, bots, waf } = *sections;
+        let protection = Protection { detection, ddos, scanner, is_rate_limited: rate_limit.enabled, waf };
         let limits = |route: &RouteRules<'_>| {
             route.rate_limits.iter().filter_map(|limit| RouteLimit::new(route.name, limit)).collect()
         };
@@ -90,6 +102,7 @@ impl Rules {
             ddos_threshold: threshold_logit(ddos.threshold),
             scanner_threshold: threshold_logit(scanner.threshold),
             models,
+            waf: WafRules::from(waf),
             bans: BanRules {
                 secs: ddos.block_secs,
                 escalation: ddos.escalation,
@@ -133,6 +146,12 @@ impl Rules {
     /// What a layer may do on a route.
     pub fn mode(&self, route: usize, layer: Layer) -> LayerMode {
         self.modes.get(route).unwrap_or(&self.elsewhere).of(layer)
+    }
+
+    /// Whether a layer is asked anywhere.
+    pub fn is_asked(&self, layer: Layer) -> bool {
+        let mut modes = self.modes.iter().chain([&self.elsewhere]);
+        modes.any(|modes| modes.of(layer) != LayerMode::Off)
     }
 
     /// Session cookies, by name.

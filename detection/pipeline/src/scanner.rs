@@ -13,7 +13,7 @@ use crate::memory::Memory;
 use crate::payload::{self, Worst};
 use crate::rules::Rules;
 use crate::stage::{Judgement, Stage};
-use crate::subject::Subject;
+use crate::subject::{Subject, Texts};
 
 /// 403 for who only says that it is a crawler, for kinds of crawlers that are not wanted, and for probes and exploits;
 /// 429 for crawlers that are to come slowly. Everybody may read robots.txt.
@@ -64,6 +64,7 @@ fn by_models(subject: &mut Subject<'_>, rules: &Rules, passes: Judgement) -> Jud
     let found = ask(subject, &models.scanner, rules.scanner_threshold);
     let scores = &mut subject.scores;
     (scores.scanner, scores.payload, scores.application) = (Some(found.said), Some(found.payload), found.odd);
+    subject.texts = Some(found.texts);
     if !subject.is_trial {
         if subject.is_sampled {
             models.scanner_sight.note(&models.scanner.inputs(&found.features), found.said);
@@ -88,6 +89,8 @@ struct Found {
     payload: i32,
     /// How odd it is for this application, the same way.
     odd: Option<i32>,
+    /// What the WAF need not read again.
+    texts: Texts,
     judgement: Judgement,
 }
 
@@ -102,7 +105,9 @@ fn ask(subject: &mut Subject<'_>, model: &ScannerModel, threshold: i32) -> Found
     let said = model.judge(&features, worst.logit, threshold);
     let judgement = judgement(subject, model, &worst, said, threshold);
     let payload = worst.logit.saturating_sub(model.payload.doubtful);
-    Found { features, said, payload, odd: worst.odd, judgement }
+    // The WAF has its own word about too many parameters of an application.
+    let texts = Texts { logit: worst.logit, with_sign: worst.with_sign, is_truncated: worst.is_truncated };
+    Found { features, said, payload, odd: worst.odd, texts, judgement }
 }
 
 fn judgement(

@@ -18,8 +18,8 @@ use crate::sight::SAMPLE_EVERY;
 /// Buffers of a thread: nothing is allocated once they are large enough.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    canonical: Vec<u8>,
-    buffers: Buffers,
+    pub(crate) canonical: Vec<u8>,
+    pub(crate) buffers: Buffers,
     /// Requests so far, round and round.
     turn: u8,
 }
@@ -43,6 +43,56 @@ pub struct Scores {
     pub payload: Option<i32>,
     /// How odd it is for this application, the same way; nothing where no model knows it.
     pub application: Option<i32>,
+    /// What the WAF's rules that matched add up to.
+    pub rules: Option<RulesScore>,
+}
+
+/// A sum, and from where on it is too much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RulesScore {
+    /// The sum.
+    pub score: i64,
+    /// From where on.
+    pub threshold: i64,
+}
+
+impl RulesScore {
+    /// As a share of what is certain, twice the threshold, in thousandths, 1,000 at most.
+    pub fn thousandths(&self) -> u16 {
+        let certain = self.threshold.max(1).saturating_mul(2);
+        let share = self.score.max(0).saturating_mul(1_000) / certain;
+        u16::try_from(share.min(1_000)).unwrap_or(1_000)
+    }
+}
+
+/// What was read of texts so far: the worst of them, in 1/256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Texts {
+    pub(crate) logit: i32,
+    /// The worst of those with a sign.
+    pub(crate) with_sign: i32,
+    pub(crate) is_truncated: bool,
+}
+
+impl Texts {
+    pub(crate) const fn nothing(floor: i32) -> Self {
+        Self { logit: floor, with_sign: floor, is_truncated: false }
+    }
+
+    pub(crate) fn note(&mut self, logit: i32, has_sign: bool) {
+        self.logit = self.logit.max(logit);
+        if has_sign {
+            self.with_sign = self.with_sign.max(logit);
+        }
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self {
+            logit: self.logit.max(other.logit),
+            with_sign: self.with_sign.max(other.with_sign),
+            is_truncated: self.is_truncated | other.is_truncated,
+        }
+    }
 }
 
 /// For whom a block would be made.
@@ -87,8 +137,10 @@ pub struct Subject<'a> {
     pub charges: Charges,
     /// what the client may be told of its limit,
     pub quota: Option<Quota>,
-    /// and what models said.
+    /// what models said,
     pub scores: Scores,
+    /// and what the one of texts has read.
+    pub(crate) texts: Option<Texts>,
     is_bypassed: bool,
     /// The client chooses what follows the first label of the host.
     is_by_label: bool,
@@ -137,6 +189,7 @@ impl<'a> Subject<'a> {
             charges: Charges::default(),
             quota: None,
             scores: Scores::default(),
+            texts: None,
             is_bypassed: rules.limits.is_bypassed(facts.client),
             is_by_label: rules.is_by_label(facts.route),
         }

@@ -49,6 +49,7 @@ fn records() -> impl Strategy<Value = AuditRecord> {
             layer: String::new(),
             reason: String::new(),
             scores: AuditScores::default(),
+            rules: Vec::new(),
             added_us: 0,
             upstream_us: 0,
         }

@@ -8,7 +8,7 @@ use sunbeam_features::Finished;
 use sunbeam_metrics::Registry;
 use sunbeam_pipeline::{
     Answer, DdosSection, Decision, DetectionMetrics, DetectionSection, Judged, Memory, MemoryOptions, Models,
-    Pipeline, ProtectSection, RouteRules, Rules, ScannerSection, Scratch,
+    Pipeline, ProtectSection, RouteRules, Rules, ScannerSection, Scratch, Sections, WafSection,
 };
 use sunbeam_rate_limit::{RateLimitSection, cookie_claim};
 use sunbeam_reputation::BotsSection;
@@ -47,15 +47,15 @@ impl World {
         });
         let protect = ProtectSection::default();
         let routes = [RouteRules { name: "shop", protect: &protect, rate_limits: &[] }];
-        let rules = Rules::new(
-            &DetectionSection::default(),
+        let sections = Sections {
+            detection: &DetectionSection::default(),
             ddos,
-            &ScannerSection::default(),
+            scanner: &ScannerSection::default(),
             rate_limit,
-            &BotsSection::default(),
-            &routes,
-            Models::default(),
-        );
+            bots: &BotsSection::default(),
+            waf: &WafSection::default(),
+        };
+        let rules = Rules::new(&sections, &routes, Models::default());
         let metrics = DetectionMetrics::register(&Registry::new());
         Self {
             pipeline: Pipeline::new(rules, Arc::new(memory), metrics),

@@ -3,7 +3,7 @@
 
 use prometheus::proto::{Counter, Gauge, Metric, MetricFamily, MetricType};
 
-/// A name that shows the sum of some of our series.
+/// A name that shows the sum of some of our series; of a histogram, its series as they are.
 #[derive(Clone, Copy, Debug)]
 pub struct Alias {
     /// The name that is served.
@@ -27,6 +27,16 @@ pub const ALIASES: &[Alias] = &[
         of: "sunbeam_blocked_requests_total",
         labels: &[("layer", "ddos")],
     },
+    Alias {
+        name: "waf_events_blocked_total",
+        of: "sunbeam_blocked_requests_total",
+        labels: &[("layer", "waf")],
+    },
+    Alias {
+        name: "waf_inspection_duration_seconds",
+        of: "sunbeam_waf_inspection_duration_seconds",
+        labels: &[],
+    },
     Alias { name: "requests_proxied", of: "sunbeam_upstream_requests_total", labels: &[] },
     Alias { name: "active_connections", of: "sunbeam_active_connections", labels: &[] },
     Alias {
@@ -39,6 +49,11 @@ pub const ALIASES: &[Alias] = &[
 impl Alias {
     pub(crate) fn apply(&self, families: &[MetricFamily]) -> Option<MetricFamily> {
         let source = families.iter().find(|family| family.name() == self.of)?;
+        if source.get_field_type() == MetricType::HISTOGRAM {
+            let mut family = source.clone();
+            family.set_name(self.name.to_owned());
+            return Some(family);
+        }
         let value = sum(families, self.of, self.labels)?;
         let mut metric = Metric::default();
         match source.get_field_type() {
@@ -90,6 +105,8 @@ mod tests {
             handshakes: Counter["sunbeam_tls_handshakes_total", result],
             /// Connections.
             connections: Gauge["sunbeam_active_connections"],
+            /// Inspections.
+            inspections: Histogram["sunbeam_waf_inspection_duration_seconds", result, category; &[1e-6, 1e-3]],
         }
     }
 
@@ -100,12 +117,16 @@ mod tests {
         metrics.handshakes("ok").inc_by(3);
         metrics.handshakes("failed").inc();
         metrics.connections().set(7);
+        metrics.inspections("block", "sqli").observe(0.000_2);
         let page = registry.render(true);
         assert!(page.contains("\ntls_handshakes_completed 3\n"), "{page}");
         assert!(page.contains("\nactive_connections 7\n"), "{page}");
         assert!(!page.contains("requests_proxied"), "{page}");
+        let of_histogram =
+            "waf_inspection_duration_seconds_bucket{category=\"sqli\",result=\"block\",le=\"0.001\"} 1";
+        assert!(page.contains(&format!("\n{of_histogram}")), "{page}");
         assert!(!registry.render(false).contains("tls_handshakes_completed"));
-        assert_eq!(TestMetrics::TABLE.len(), 2);
+        assert_eq!(TestMetrics::TABLE.len(), 3);
         assert!(registry.sum("sunbeam_tls_handshakes_total", &[]) > 3.5);
     }
 }

@@ -72,7 +72,7 @@ pub struct AuditRecord<S = String> {
     /// `pass`, `observe` (a layer would have blocked it), `block`; empty when it was not judged.
     #[serde(default)]
     pub decision: S,
-    /// The layer that says so: `lists`, `ddos`, `scanner`, `rate_limit`; empty for a plain pass.
+    /// The layer that says so: `lists`, `ddos`, `scanner`, `rate_limit`, `waf`; empty for a plain pass.
     #[serde(default)]
     pub layer: S,
     /// Why, in a fixed word; empty for a plain pass.
@@ -81,11 +81,17 @@ pub struct AuditRecord<S = String> {
     /// What models said of it.
     #[serde(default)]
     pub scores: AuditScores,
+    /// The numbers of the WAF's rules that matched, each once, in order; the first [`RULES_MAX`] of them.
+    #[serde(default)]
+    pub rules: Vec<u64>,
     /// Our own time, the backend's excluded.
     pub added_us: u64,
     /// From asking the backend to its answer's head.
     pub upstream_us: u64,
 }
+
+/// Rules that a record names.
+pub const RULES_MAX: usize = 32;
 
 /// Scores of models, each from 0 to 1 in thousandths; nothing of one that was not asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +102,10 @@ pub struct AuditScores {
     pub scanner: Option<Thousandths>,
     /// Of the worst text; doubt begins at 0.5.
     pub payload: Option<Thousandths>,
+    /// What the WAF's rules that matched add up to, as a share of twice their threshold: they are too much from 0.5
+    /// on, and certain from 1 on.
+    #[serde(default)]
+    pub waf: Option<Thousandths>,
     /// Of how odd it is for this application; doubt begins at 0.5. Left out where no model knows the application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application: Option<Thousandths>,
@@ -193,6 +203,7 @@ impl<S: AsRef<str>> AuditRecord<S> {
         text(line, ",\"layer\":", self.layer.as_ref());
         text(line, ",\"reason\":", self.reason.as_ref());
         scores(line, &self.scores);
+        numbers(line, ",\"rules\":[", &self.rules);
         number(line, ",\"added_us\":", self.added_us);
         number(line, ",\"upstream_us\":", self.upstream_us);
         line.extend_from_slice(b"}\n");
@@ -236,9 +247,12 @@ fn optional(line: &mut Vec<u8>, key: &str, value: Option<&str>) {
 
 fn scores(line: &mut Vec<u8>, scores: &AuditScores) {
     let mut key = ",\"scores\":{\"ddos\":";
-    for (score, next) in
-        [(scores.ddos, ",\"scanner\":"), (scores.scanner, ",\"payload\":"), (scores.payload, "")]
-    {
+    for (score, next) in [
+        (scores.ddos, ",\"scanner\":"),
+        (scores.scanner, ",\"payload\":"),
+        (scores.payload, ",\"waf\":"),
+        (scores.waf, ""),
+    ] {
         line.extend_from_slice(key.as_bytes());
         match score {
             Some(score) => score.write(line),
@@ -251,6 +265,14 @@ fn scores(line: &mut Vec<u8>, scores: &AuditScores) {
         score.write(line);
     }
     line.push(b'}');
+}
+
+fn numbers(line: &mut Vec<u8>, key: &str, values: &[u64]) {
+    line.extend_from_slice(key.as_bytes());
+    for (index, value) in values.iter().enumerate() {
+        number(line, if index == 0 { "" } else { "," }, *value);
+    }
+    line.push(b']');
 }
 
 fn number(line: &mut Vec<u8>, key: &str, mut value: u64) {
@@ -329,8 +351,12 @@ mod tests {
                     ddos: Some(Thousandths(status % 1001)),
                     scanner: has_cookies.then_some(Thousandths(1000 - status % 1001)),
                     payload: None,
+                    waf: has_cookies.then_some(Thousandths(status % 1001)),
                     application: (header_count > 20).then_some(Thousandths(status % 1000)),
                 },
+                rules: (0..u64::from(header_count % 4))
+                    .map(|index| 942_100 + index * (number % 1_000_000))
+                    .collect(),
                 added_us: number / 11,
                 upstream_us: number / 13,
             }
@@ -360,5 +386,18 @@ mod tests {
         let text = String::from_utf8(line).unwrap();
         assert!(text.contains("\"timestamp\":\"2023-11-14T22:13:20.000000Z\""), "{text}");
         assert!(AuditRecord::read_line(&text.replacen('{', "{\"x\":1,", 1)).is_err());
+    }
+
+    #[test]
+    fn a_line_of_before_there_was_a_waf_is_read() {
+        let record =
+            records().new_tree(&mut proptest::test_runner::TestRunner::deterministic()).unwrap().current();
+        let record =
+            AuditRecord { rules: Vec::new(), scores: AuditScores { waf: None, ..record.scores }, ..record };
+        let mut line = Vec::new();
+        record.write_line(&mut line);
+        let text = String::from_utf8(line).unwrap();
+        let before = text.replace(",\"rules\":[]", "").replace(",\"waf\":null", "");
+        assert_eq!((before.len() + 22, AuditRecord::read_line(&before).unwrap()), (text.len(), record));
     }
 }

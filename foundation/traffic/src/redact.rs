@@ -66,7 +66,8 @@ impl Redaction {
         Cow::Owned(result)
     }
 
-    fn hides(&self, key: &str) -> bool {
+    /// Whether what stands under this key is a secret.
+    pub fn hides(&self, key: &str) -> bool {
         if key.contains(['%', '+']) { self.hides_decoded(&decoded(key)) } else { self.hides_decoded(key) }
     }
 

@@ -14,11 +14,13 @@ pub enum Layer {
     Scanner,
     /// How much an identity may ask for.
     RateLimit,
+    /// What rules, and models beside them, find in the request and its body.
+    Waf,
 }
 
 impl Layer {
     /// Every layer, in order.
-    pub const ALL: [Self; 4] = [Self::Lists, Self::Ddos, Self::Scanner, Self::RateLimit];
+    pub const ALL: [Self; 5] = [Self::Lists, Self::Ddos, Self::Scanner, Self::RateLimit, Self::Waf];
 
     /// `rate_limit`
     pub const fn as_str(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Layer {
             Self::Ddos => "ddos",
             Self::Scanner => "scanner",
             Self::RateLimit => "rate_limit",
+            Self::Waf => "waf",
         }
     }
 }

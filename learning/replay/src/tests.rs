@@ -6,7 +6,7 @@ use sunbeam_datasets::{Label, LabelSource, Record};
 use sunbeam_metrics::Registry;
 use sunbeam_pipeline::{
     DdosSection, Decision, DetectionMetrics, DetectionSection, Memory, MemoryOptions, Models, Pipeline,
-    Rules, ScannerSection,
+    Rules, ScannerSection, Sections, WafSection,
 };
 use sunbeam_rate_limit::RateLimitSection;
 use sunbeam_reputation::BotsSection;
@@ -15,15 +15,15 @@ use sunbeam_tables::HashKey;
 use super::*;
 
 fn pipeline(ddos: &DdosSection) -> Pipeline {
-    let rules = Rules::new(
-        &DetectionSection::default(),
+    let sections = Sections {
+        detection: &DetectionSection::default(),
         ddos,
-        &ScannerSection::default(),
-        &RateLimitSection::default(),
-        &BotsSection::default(),
-        &[],
-        Models::default(),
-    );
+        scanner: &ScannerSection::default(),
+        rate_limit: &RateLimitSection::default(),
+        bots: &BotsSection::default(),
+        waf: &WafSection::default(),
+    };
+    let rules = Rules::new(&sections, &[], Models::default());
     let memory = Memory::new(MemoryOptions {
         window_bytes: 1 << 20,
         identities: 4096,

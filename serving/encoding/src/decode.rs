@@ -57,28 +57,57 @@ impl fmt::Display for Defect {
 /// Holds `max` bytes, a chunk of 16 KiB, and the window that the sender chose: 32 KiB of gzip and deflate,
 /// at most 8 MiB of zstd and 16 MiB of brotli.
 pub fn decode_bounded(coding: Coding, input: &[u8], max: usize) -> Result<Vec<u8>, DecodeError> {
-    let decoded = match coding {
-        Coding::Identity if input.len() <= max => Ok(input.to_vec()),
-        Coding::Identity => Err(Stop::Full),
-        Coding::Gzip => gzip(input, max),
-        Coding::Deflate => deflate(input, max),
-        Coding::Brotli => brotli(input, max),
-        Coding::Zstd => zstd(input, max),
-    };
-    decoded.map_err(|stop| match stop {
-        Stop::Full => DecodeError::TooLarge { max },
-        Stop::Defect(defect) => DecodeError::Corrupt { coding, defect },
-    })
+    let mut output = Output::new(max);
+    match decode(coding, input, &mut output) {
+        Ok(()) => Ok(output.bytes),
+        Err(Stop::Full) => Err(DecodeError::TooLarge { max }),
+        Err(Stop::Defect(defect)) => Err(DecodeError::Corrupt { coding, defect }),
+    }
 }
 
-fn gzip(mut input: &[u8], max: usize) -> Result<Vec<u8>, Stop> {
+/// Decodes as much of `input` as gives `max` bytes, and says why it ended there; what it held it would hold for
+/// [`decode_bounded`] too. `input` may itself be the beginning of something longer.
+pub fn decode_prefix(coding: Coding, input: &[u8], max: usize) -> (Vec<u8>, PrefixEnd) {
     let mut output = Output::new(max);
+    let end = match decode(coding, input, &mut output) {
+        Ok(()) => PrefixEnd::Whole,
+        Err(Stop::Full) => PrefixEnd::Full,
+        Err(Stop::Defect(Defect::Truncated)) => PrefixEnd::Truncated,
+        Err(Stop::Defect(_)) => PrefixEnd::Corrupt,
+    };
+    (output.bytes, end)
+}
+
+/// Why [`decode_prefix`] came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PrefixEnd {
+    /// Nothing is left.
+    Whole,
+    /// The bound is reached, and there is more.
+    Full,
+    /// The input ends before the stream does.
+    Truncated,
+    /// What follows cannot be read.
+    Corrupt,
+}
+
+fn decode(coding: Coding, input: &[u8], output: &mut Output) -> Result<(), Stop> {
+    match coding {
+        Coding::Identity => output.push(input),
+        Coding::Gzip => gzip(input, output),
+        Coding::Deflate => deflate(input, output),
+        Coding::Brotli => brotli(input, output),
+        Coding::Zstd => zstd(input, output),
+    }
+}
+
+fn gzip(mut input: &[u8], output: &mut Output) -> Result<(), Stop> {
     for _ in 0..GZIP_MEMBERS_MAX {
         let mut member = GzDecoder::new(input);
         output.fill_from(&mut member)?;
         input = member.into_inner();
         match input.first() {
-            None => return Ok(output.bytes),
+            None => return Ok(()),
             Some(&GZIP_MAGIC_FIRST) => {}
             Some(_) => return Err(Stop::Defect(Defect::TrailingBytes)),
         }
@@ -87,7 +116,7 @@ fn gzip(mut input: &[u8], max: usize) -> Result<Vec<u8>, Stop> {
 }
 
 /// Tries the zlib wrapping when the first bytes look like it; a raw stream may look so by chance.
-fn deflate(input: &[u8], max: usize) -> Result<Vec<u8>, Stop> {
+fn deflate(input: &[u8], output: &mut Output) -> Result<(), Stop> {
     let wrapped = match input {
         [method, flags, ..] => {
             method & 0x0f == 8 && (u16::from(*method) << 8 | u16::from(*flags)).is_multiple_of(31)
@@ -96,25 +125,20 @@ fn deflate(input: &[u8], max: usize) -> Result<Vec<u8>, Stop> {
     };
     if wrapped {
         let mut decoder = ZlibDecoder::new(input);
-        let mut output = Output::new(max);
         match output.fill_from(&mut decoder).and_then(|()| nothing_left(decoder.into_inner())) {
-            Ok(()) => return Ok(output.bytes),
-            Err(Stop::Defect(Defect::Malformed)) => {}
-            Err(stop) => return Err(stop),
+            Err(Stop::Defect(Defect::Malformed)) => output.bytes.clear(),
+            done => return done,
         }
     }
     let mut decoder = DeflateDecoder::new(input);
-    let mut output = Output::new(max);
     output.fill_from(&mut decoder)?;
-    nothing_left(decoder.into_inner())?;
-    Ok(output.bytes)
+    nothing_left(decoder.into_inner())
 }
 
-fn brotli(input: &[u8], max: usize) -> Result<Vec<u8>, Stop> {
+fn brotli(input: &[u8], output: &mut Output) -> Result<(), Stop> {
     // Strict: without the large windows (up to 1 GiB) that are no part of the `br` coding.
     let alloc = StandardAlloc::default;
     let mut state = BrotliState::new_strict(alloc(), alloc(), alloc());
-    let mut output = Output::new(max);
     let mut chunk = vec![0; CHUNK_BYTES];
     let (mut input_left, mut input_offset, mut total) = (input.len(), 0, 0);
     loop {
@@ -133,8 +157,7 @@ fn brotli(input: &[u8], max: usize) -> Result<Vec<u8>, Stop> {
         match result {
             BrotliResult::NeedsMoreOutput => {}
             BrotliResult::ResultSuccess => {
-                nothing_left(input.get(input_offset..).unwrap_or_default())?;
-                return Ok(output.bytes);
+                return nothing_left(input.get(input_offset..).unwrap_or_default());
             }
             BrotliResult::NeedsMoreInput => return Err(Stop::Defect(Defect::Truncated)),
             BrotliResult::ResultFailure => return Err(Stop::Defect(Defect::Malformed)),
@@ -142,11 +165,10 @@ fn brotli(input: &[u8], max: usize) -> Result<Vec<u8>, Stop> {
     }
 }
 
-fn zstd(mut input: &[u8], max: usize) -> Result<Vec<u8>, Stop> {
+fn zstd(mut input: &[u8], output: &mut Output) -> Result<(), Stop> {
     let malformed = |_: io::Error| Stop::Defect(Defect::Malformed);
     let mut decoder = ZstdDecoder::new().map_err(malformed)?;
     decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG_MAX)).map_err(malformed)?;
-    let mut output = Output::new(max);
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut any_frame = false;
     loop {
@@ -156,7 +178,7 @@ fn zstd(mut input: &[u8], max: usize) -> Result<Vec<u8>, Stop> {
         any_frame |= status.bytes_read > 0;
         // No hint of more: a frame has just ended. What follows, if anything, is the next one.
         if status.remaining == 0 && input.is_empty() && any_frame {
-            return Ok(output.bytes);
+            return Ok(());
         }
         if input.is_empty() && status.bytes_written < chunk.len() {
             return Err(Stop::Defect(Defect::Truncated));
@@ -200,18 +222,21 @@ impl Output {
         }
     }
 
+    /// Takes as much as there is room for.
     fn push(&mut self, decoded: &[u8]) -> Result<(), Stop> {
-        let needed = self.bytes.len().saturating_add(decoded.len());
-        if needed > self.max {
-            return Err(Stop::Full);
-        }
+        let room = self.max - self.bytes.len();
+        let (decoded, done) = match decoded.split_at_checked(room) {
+            Some((fits, [_, ..])) => (fits, Err(Stop::Full)),
+            _ => (decoded, Ok(())),
+        };
+        let needed = self.bytes.len() + decoded.len();
         if needed > self.bytes.capacity() {
             // Doubling, as `Vec` would, but not past the bound.
             let capacity = self.bytes.capacity().saturating_mul(2).clamp(needed, self.max);
             self.bytes.reserve_exact(capacity - self.bytes.len());
         }
         self.bytes.extend_from_slice(decoded);
-        Ok(())
+        done
     }
 }
 
@@ -250,6 +275,28 @@ mod tests {
             assert!(bomb.len() < zeros.len() / 500, "{coding:?}");
             assert_eq!(decode_bounded(coding, &bomb, 1 << 20), Err(DecodeError::TooLarge { max: 1 << 20 }));
         }
+    }
+
+    #[test]
+    fn a_prefix_of_a_prefix_is_decoded_as_far_as_it_goes() {
+        let plain: Vec<u8> =
+            (0..60_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        for coding in PACKED {
+            let packed = encode(coding, &plain);
+            assert_eq!(
+                decode_prefix(coding, &packed, plain.len()),
+                (plain.clone(), PrefixEnd::Whole),
+                "{coding:?}"
+            );
+            let (bytes, end) = decode_prefix(coding, &packed, 50_000);
+            assert_eq!((bytes.as_slice(), end), (&plain[..50_000], PrefixEnd::Full), "{coding:?}");
+            let (bytes, end) = decode_prefix(coding, &packed[..packed.len() / 2], plain.len());
+            assert_eq!(end, PrefixEnd::Truncated, "{coding:?}");
+            assert!(bytes.len() < plain.len() && plain.starts_with(&bytes), "{coding:?}");
+            assert_eq!(decode_prefix(coding, b"\xff\xffno stream", 100).1, PrefixEnd::Corrupt, "{coding:?}");
+        }
+        assert_eq!(decode_prefix(Coding::Identity, b"12345", 3), (b"123".to_vec(), PrefixEnd::Full));
+        assert_eq!(decode_prefix(Coding::Gzip, b"", 3), (Vec::new(), PrefixEnd::Truncated));
     }
 
     #[test]

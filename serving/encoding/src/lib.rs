@@ -22,7 +22,7 @@ pub use coding::Coding;
 pub use collect::{Collected, Replay, collect_bounded};
 pub use compress::CompressBody;
 pub use compress_response::{MaybeCompressed, compress_response};
-pub use decode::{DecodeError, Defect, decode_bounded};
+pub use decode::{DecodeError, Defect, PrefixEnd, decode_bounded, decode_prefix};
 pub use encoder::encode;
 pub use media_type::compressible;
 pub use rewrite::{BodyRewrite, BodyRewriteError};

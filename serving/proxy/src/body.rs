@@ -3,13 +3,15 @@
 
 use std::cell::Cell;
 use std::error::Error;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
@@ -134,13 +136,51 @@ impl BodyWatch {
 #[derive(Debug)]
 pub(crate) struct RequestBody {
     inner: Option<ClientBody>,
-    /// Read, and given back because it could not be sent.
+    /// Read, and given back: it could not be sent, or was only looked at.
     unread: Bytes,
+    /// What came behind that.
+    trailers: Option<Box<HeaderMap>>,
     left: u64,
     watch: Rc<BodyWatch>,
     /// Where limits that are hit are counted; not for a body of our own.
     shared: Option<Arc<Shared>>,
     arrival: Option<Box<Arrival>>,
+}
+
+/// A request's body before anybody knows where it goes.
+#[derive(Debug)]
+pub(crate) enum PendingBody {
+    /// Nobody has asked for it.
+    Unread(ClientBody),
+    /// Somebody has looked ahead.
+    Begun(RequestBody, Rc<BodyWatch>),
+}
+
+impl PendingBody {
+    /// Takes the body out to look ahead; it is to be put back.
+    pub(crate) fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Unread(ClientBody::None))
+    }
+
+    /// The body, to send it; one that nobody has begun gets these bounds.
+    pub(crate) fn into_body(
+        self,
+        max_bytes: u64,
+        min_bytes_per_sec: u64,
+        context: &RequestContext,
+    ) -> (RequestBody, Rc<BodyWatch>) {
+        match self {
+            Self::Unread(body) => RequestBody::of_client(body, max_bytes, min_bytes_per_sec, context),
+            Self::Begun(body, watch) => (body, watch),
+        }
+    }
+
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Unread(body) => body.is_end_stream(),
+            Self::Begun(body, _) => body.is_end_stream(),
+        }
+    }
 }
 
 /// The slow-body watchdog: how fast the bytes come while somebody waits for them. A backend that does
@@ -195,12 +235,51 @@ impl RequestBody {
             ended: Cell::new(inner.is_none()),
         });
         let told = Rc::clone(&watch);
-        (Self { inner, unread: Bytes::new(), left, watch, shared, arrival }, told)
+        (Self { inner, unread: Bytes::new(), trailers: None, left, watch, shared, arrival }, told)
     }
 
     /// Whether there is nothing to send, so that the request may be sent twice.
     pub(crate) const fn is_empty(&self) -> bool {
-        self.inner.is_none() && self.unread.is_empty()
+        self.inner.is_none() && self.unread.is_empty() && self.trailers.is_none()
+    }
+
+    /// Reads until there are more than `max` bytes, or no more. All of it comes again. Waits as long as the body does, in
+    /// the bounds that it has; whether that was the whole body.
+    ///
+    /// # Errors
+    /// The body's own, see [`BodyWatch::fault`].
+    pub(crate) async fn look_ahead(&mut self, max: usize) -> Result<bool, BoxError> {
+        let (mut joined, mut is_whole) = (BytesMut::new(), false);
+        while self.unread.len().max(joined.len()) <= max {
+            let Some(frame) = poll_fn(|cx| self.poll_client(cx)).await else {
+                is_whole = true;
+                break;
+            };
+            match frame?.into_data() {
+                Ok(data) if self.unread.is_empty() && joined.is_empty() => self.unread = data,
+                Ok(data) => {
+                    // Many small pieces would each keep what they were cut from.
+                    if joined.is_empty() {
+                        joined.extend_from_slice(&std::mem::take(&mut self.unread));
+                    }
+                    joined.extend_from_slice(&data);
+                }
+                Err(frame) => self.trailers = frame.into_trailers().ok().map(Box::new),
+            }
+        }
+        if !joined.is_empty() {
+            self.unread = joined.freeze();
+        }
+        if self.is_empty() {
+            // Nobody will ask for it any more.
+            self.watch.ended.set(true);
+        }
+        Ok(is_whole)
+    }
+
+    /// What [`Self::look_ahead`] has read.
+    pub(crate) const fn seen(&self) -> &Bytes {
+        &self.unread
     }
 
     /// What was read last comes again: it was not sent.
@@ -264,18 +343,10 @@ const TOO_SLOW: &str = "the request's body comes too slowly";
 /// How late a look may come on a busy thread.
 const LOOKS_LATE: Duration = Duration::from_millis(500);
 
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+impl RequestBody {
+    /// What the client sends next.
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let body = &mut *self;
-        if !body.unread.is_empty() {
-            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut body.unread)))));
-        }
         let Some(inner) = &mut body.inner else { return Poll::Ready(None) };
         if body.watch.fault() == BodyFault::TooSlow {
             return self.fail(BodyFault::TooSlow, TOO_SLOW.into());
@@ -306,15 +377,38 @@ impl Body for RequestBody {
             }
             Some(Err(error)) => self.fail(BodyFault::Broken, error),
             None => {
-                self.watch.ended.set(true);
                 self.inner = None;
                 Poll::Ready(None)
             }
         }
     }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let body = &mut *self;
+        if !body.unread.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut body.unread)))));
+        }
+        if let Some(trailers) = body.trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
+        }
+        let frame = ready!(body.poll_client(cx));
+        if frame.is_none() {
+            body.watch.ended.set(true);
+        }
+        Poll::Ready(frame)
+    }
 
     fn is_end_stream(&self) -> bool {
-        self.unread.is_empty() && self.inner.as_ref().is_none_or(Body::is_end_stream)
+        let is_over = self.inner.as_ref().is_none_or(Body::is_end_stream);
+        is_over && self.unread.is_empty() && self.trailers.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

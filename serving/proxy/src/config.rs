@@ -6,12 +6,12 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use sunbeam_config::{Reader, Secret, choice, section};
 use sunbeam_listeners::{LimitsSection, ListenAddress, ListenSection, SshSection, TlsSection, TlsStore};
-use sunbeam_pipeline::{DdosSection, DetectionSection, ScannerSection};
+use sunbeam_pipeline::{DdosSection, DetectionSection, ScannerSection, WafSection};
 use sunbeam_rate_limit::RateLimitSection;
 use sunbeam_reputation::{BotsSection, ListsSection};
 use sunbeam_routing::{RouteSection, Scheme, Table};
 
-use crate::judging::models;
+use crate::judging::{models, waf};
 use crate::snapshot::Snapshot;
 
 choice! {
@@ -161,11 +161,13 @@ section! {
         scanner: ScannerSection = ScannerSection::default(),
         /// How much each identity may ask for.
         rate_limit: RateLimitSection = RateLimitSection::default(),
+        /// Rules over requests and their bodies.
+        waf: WafSection = WafSection::default(),
         /// Block and allow lists.
         lists: ListsSection = ListsSection::default(),
     }
     later {
-        cache, tcp, decisions, challenge, waf, l4, sandbox, kubernetes, cluster, fleet, orchestrator,
+        cache, tcp, decisions, challenge, l4, sandbox, kubernetes, cluster, fleet, orchestrator,
     }
 }
 
@@ -325,6 +327,8 @@ impl Config {
     fn check_judging(&self, reader: &mut Reader) {
         self.ddos.check(reader);
         self.scanner.check(reader);
+        self.waf.check(reader);
+        waf::check(self, reader);
         if let Err(problem) = models::check(self) {
             reader.error(problem.key, problem.message);
         }

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 use std::cell::Cell;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,6 +21,7 @@ use sunbeam_traffic::{
 use uuid::Uuid;
 
 use crate::config::ClientIp;
+use crate::judging::Findings;
 use crate::request_counter::{self, Labels};
 use crate::share::{OpenRequest, Share, Shares};
 use crate::shared::Shared;
@@ -36,6 +37,8 @@ const CF_IPCOUNTRY: HeaderName = HeaderName::from_static("cf-ipcountry");
 #[derive(Debug)]
 pub(crate) struct ConnectionInfo {
     pub(crate) peer: SocketAddr,
+    /// Where it came in; nothing while no rules are loaded.
+    pub(crate) local: SocketAddr,
     /// The peer's address as text.
     pub(crate) peer_value: HeaderValue,
     pub(crate) scheme: Scheme,
@@ -63,7 +66,13 @@ impl ConnectionInfo {
         let peer_value = address_value(peer.ip().to_canonical());
         let share = shares.of(&permit);
         let (partial_data, ja4) = (Cell::default(), Box::default());
-        Self { peer, peer_value, scheme, tls_version, ja4, partial_data, share, permit }
+        let local = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+        Self { peer, local, peer_value, scheme, tls_version, ja4, partial_data, share, permit }
+    }
+
+    /// With where it came in.
+    pub(crate) fn at(self, local: SocketAddr) -> Self {
+        Self { local, ..self }
     }
 
     /// With the fingerprint of its TLS.
@@ -102,6 +111,8 @@ pub(crate) struct RequestContext {
     pub(crate) error: Option<String>,
     /// What judging said; `None` until it was asked.
     pub(crate) judged: Option<Judged>,
+    /// What the WAF's rules found, if anything.
+    pub(crate) findings: Option<Box<Findings>>,
     /// Judging was told of its end already.
     is_observed: bool,
     /// Claims of the session cookies that the site set.
@@ -213,6 +224,7 @@ impl RequestContext {
             upstream_us: 0,
             error: None,
             judged: None,
+            findings: None,
             is_observed: false,
             sessions_set: Vec::new(),
             auth_status: None,
@@ -319,7 +331,7 @@ impl RequestContext {
             cookies: &[],
             authorization: b"",
             content_length: self.head.content_length,
-            // Bodies are not waited for yet: that is the WAF's part.
+            // Bodies are not waited for: that is the WAF's part.
             content_type: b"",
             body: b"",
             header_order: self.head.header_order,
@@ -431,6 +443,7 @@ impl RequestContext {
             layer: judged(|judged| judged.layer.map_or("", Layer::as_str)),
             reason: judged(|judged| judged.reason),
             scores: self.judged.as_ref().map(scores).unwrap_or_default(),
+            rules: self.findings.as_ref().map(|findings| findings.rules.clone()).unwrap_or_default(),
             added_us: self.added_us,
             upstream_us: self.upstream_us,
         }
@@ -482,6 +495,7 @@ fn scores(judged: &Judged) -> AuditScores {
         ddos: judged.scores.ddos.map(|said| share(said.logit)),
         scanner: judged.scores.scanner.map(|said| share(said.logit)),
         payload: judged.scores.payload.map(share),
+        waf: judged.scores.rules.map(|rules| Thousandths(rules.thousandths())),
         application: judged.scores.application.map(share),
     }
 }

@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 use sunbeam_config::Loaded;
 use sunbeam_ensemble::{Said, probability};
 use sunbeam_features::{HeaderOrder, canonical};
-use sunbeam_pipeline::{Decision, OddestPart, Opinion, Pipeline, Scratch, Weighed, Weight, WorstUnit};
+use sunbeam_pipeline::{Decision, OddestPart, Opinion, Scratch, Weighed, Weight, WorstUnit};
 use sunbeam_routing::host_of;
 use sunbeam_tables::Moment;
 use sunbeam_traffic::{Layer, RequestFacts};
 
 use crate::config::Config;
+use crate::inspect::{self, Head, MadeUp};
 use crate::offline::Offline;
 use crate::snapshot::Snapshot;
 
@@ -98,7 +99,14 @@ pub(crate) fn explain(snapshot: &Snapshot, request: &ExplainRequest, now: Moment
         header_order: order.finish(),
         ja4: "",
     };
-    Ok(told(&snapshot.pipeline, &facts, &route.name, now))
+    let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let mut lines: Vec<(&[u8], &[u8])> =
+        request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    if field("host").is_empty() {
+        lines.insert(0, (b"Host", authority.as_str().as_bytes()));
+    }
+    let head = Head::made_up([method.as_bytes(), target.as_bytes(), b"HTTP/1.1"], lines);
+    Ok(told(snapshot, &facts, &head, &route.name, now))
 }
 
 fn without_route(host: &str, client: IpAddr) -> Value {
@@ -112,13 +120,21 @@ fn without_route(host: &str, client: IpAddr) -> Value {
         },
         "features": [],
         "models": null,
+        "waf": null,
         "microseconds": 0.0,
     })
 }
 
-fn told(pipeline: &Pipeline, facts: &RequestFacts<'_>, route: &str, now: Moment) -> Value {
+fn told(snapshot: &Snapshot, facts: &RequestFacts<'_>, head: &Head<'_>, route: &str, now: Moment) -> Value {
+    let pipeline = &snapshot.pipeline;
     let mut scratch = Scratch::default();
-    let (judged, opinions, _) = pipeline.opinions(facts, now, &mut scratch);
+    // The layers before the WAF have no body yet.
+    let (mut judged, mut opinions, _) =
+        pipeline.opinions(&RequestFacts { body: b"", ..*facts }, now, &mut scratch);
+    let mode = pipeline.rules().mode(facts.route, Layer::Waf);
+    let inspected = inspect::made_up(snapshot, &mut judged, facts, head, &mut scratch);
+    let judgement = inspected.as_ref().map(|inspected| inspected.judgement);
+    opinions.push(Opinion { stage: Layer::Waf.as_str(), mode, judgement });
     let weighed = pipeline.weigh(facts, now, &mut scratch);
     let mut path = Vec::new();
     canonical::canonical_path(facts.path.as_bytes(), &mut path);
@@ -154,7 +170,19 @@ fn told(pipeline: &Pipeline, facts: &RequestFacts<'_>, route: &str, now: Moment)
         },
         "features": weighed.window.iter().map(weight).collect::<Vec<_>>(),
         "models": models(&weighed),
-        "microseconds": microseconds(pipeline, facts, now),
+        "waf": inspected.as_ref().map(rules),
+        "microseconds": microseconds(snapshot, facts, head, now),
+    })
+}
+
+/// What rules find.
+fn rules(inspected: &MadeUp) -> Value {
+    let MadeUp { found, findings, .. } = inspected;
+    json!({
+        "score": found.score,
+        "threshold": found.threshold,
+        "category": findings.category.as_str(),
+        "rules": findings.matches,
     })
 }
 
@@ -229,12 +257,15 @@ fn opinion(opinion: &Opinion, listed: Option<&str>) -> Value {
 }
 
 /// How long judging takes, in the mean.
-fn microseconds(pipeline: &Pipeline, facts: &RequestFacts<'_>, now: Moment) -> f64 {
+fn microseconds(snapshot: &Snapshot, facts: &RequestFacts<'_>, head: &Head<'_>, now: Moment) -> f64 {
     const ROUNDS: u32 = 200;
     let mut scratch = Scratch::default();
     let begun = Instant::now();
     for _ in 0..ROUNDS {
-        std::hint::black_box(pipeline.opinions(facts, now, &mut scratch));
+        let head_alone = RequestFacts { body: b"", ..*facts };
+        let (mut judged, ..) =
+            std::hint::black_box(snapshot.pipeline.opinions(&head_alone, now, &mut scratch));
+        drop(std::hint::black_box(inspect::made_up(snapshot, &mut judged, facts, head, &mut scratch)));
     }
     begun.elapsed().as_secs_f64() * 1e6 / f64::from(ROUNDS)
 }

@@ -19,6 +19,7 @@ mod explain;
 mod frame_watch;
 mod framed;
 mod hand_over;
+mod inspect;
 mod judging;
 mod metrics;
 mod node;

@@ -26,10 +26,24 @@ impl Offline {
     /// # Errors
     /// What is wrong with the configuration.
     pub fn new(loaded: &Loaded<Config>) -> Result<Self, String> {
-        let (memory, detection) = crate::judging::for_measuring(&loaded.config);
+        Self::of(loaded.config.clone(), loaded)
+    }
+
+    /// The same without the WAF's rules, for logs: they hold neither bodies nor most headers.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub fn without_rules(loaded: &Loaded<Config>) -> Result<Self, String> {
+        let mut config = loaded.config.clone();
+        config.waf.enabled = false;
+        Self::of(config, loaded)
+    }
+
+    fn of(config: Config, loaded: &Loaded<Config>) -> Result<Self, String> {
+        let (memory, detection) = crate::judging::for_measuring(&config);
         let metrics = ProxyMetrics::register(&Registry::new());
         let judging = Judging { memory: &memory, metrics: &detection, shelf: Shelf::default() };
-        Snapshot::compile(loaded.config.clone(), loaded.sources.clone(), 1, &metrics, &judging, None)
+        Snapshot::compile(config, loaded.sources.clone(), 1, &metrics, &judging, None)
             .map(|snapshot| Self { snapshot })
             .map_err(|error| error.to_string())
     }

@@ -10,11 +10,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body::Body as _;
 use hyper::body::Incoming;
 use sunbeam_encoding::{Accepted, MaybeCompressed, Outcome, compress_response, rewrite_response};
 use sunbeam_listeners::Scheme;
@@ -27,9 +27,10 @@ use tracing::{Instrument as _, debug_span, error, info, warn};
 
 use crate::answer::{Answer, AuditedBody, complete};
 use crate::auth_request::authorise;
-use crate::body::{AnswerBody, ClientBody, RequestBody, boxed, empty, full};
+use crate::body::{AnswerBody, ClientBody, PendingBody, boxed, empty, full};
 use crate::context::{ConnectionInfo, RequestContext, is_idempotent, text};
 use crate::error_page::Denial;
+use crate::inspect::{Inspection, Looked, Spare, look_at_body};
 use crate::judging;
 use crate::request::{
     check_form, check_method, check_size, read_authority, strip_hop_by_hop, upstream_headers,
@@ -48,12 +49,16 @@ pub(crate) struct Service {
     pub(crate) shares: Rc<Shares>,
     /// Canonical forms are written here.
     pub(crate) scratch: RefCell<Scratch>,
+    /// Rules work in it.
+    pub(crate) spare: Spare,
 }
 
 /// A request as it comes from its connection.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) parts: Parts,
+    /// HTTP/1: the head as it was sent.
+    pub(crate) raw: Bytes,
     pub(crate) body: ClientBody,
     /// For a tunnel.
     pub(crate) client: Upgrade,
@@ -65,12 +70,12 @@ impl Arrived {
     pub(crate) fn of_http2(mut request: Request<Incoming>) -> Self {
         let client = Upgrade::Http2(hyper::upgrade::on(&mut request));
         let (parts, body) = request.into_parts();
-        Self { parts, body: ClientBody::Http2(body), client, refusal: None }
+        Self { parts, raw: Bytes::new(), body: ClientBody::Http2(body), client, refusal: None }
     }
 
     pub(crate) fn refused(refusal: Refusal) -> Self {
         let (parts, body) = Request::new(ClientBody::None).into_parts();
-        Self { parts, body, client: Upgrade::None, refusal: Some(refusal) }
+        Self { parts, raw: Bytes::new(), body, client: Upgrade::None, refusal: Some(refusal) }
     }
 }
 
@@ -96,7 +101,7 @@ impl Service {
         connection: Rc<ConnectionInfo>,
         arrived: Arrived,
     ) -> Response<AuditedBody> {
-        let Arrived { parts, body, client, refusal } = arrived;
+        let Arrived { parts, raw, body, client, refusal } = arrived;
         let method = parts.method.clone();
         let accept = match &refusal {
             Some(refusal) => refusal.accept.clone(),
@@ -110,7 +115,7 @@ impl Service {
         let answered = {
             // Pinned here and not moved into what is around it: it is large, and copies of it are what
             // an HTTP/2 request would spend its time with.
-            let answering = pin!(self.answer(&mut context, refusal, parts, body, client));
+            let answering = pin!(self.answer(&mut context, refusal, (parts, raw), body, client));
             AssertUnwindSafe(answering).catch_unwind().instrument(span).await
         };
         let answer = match answered {
@@ -136,7 +141,7 @@ impl Service {
         &self,
         context: &mut RequestContext,
         refusal: Option<Refusal>,
-        mut parts: Parts,
+        (mut parts, raw): (Parts, Bytes),
         body: ClientBody,
         client: Upgrade,
     ) -> Result<Answer, Denial> {
@@ -158,6 +163,15 @@ impl Service {
         let max_body_bytes = max_body_bytes(context, &route);
         check_announced_length(context, &parts, max_body_bytes)?;
         judge(context, &route, &parts.headers, &mut self.scratch.borrow_mut())?;
+        let websocket = WebSocket::of(&parts);
+        let mut body = PendingBody::Unread(body);
+        let inspection = match Inspection::begin(context, &self.spare) {
+            Some(inspection) => {
+                let asked = (&parts, raw, websocket.is_some());
+                self.inspect(context, inspection, &destination, asked, &mut body).await?
+            }
+            None => None,
+        };
         let auth = destination.sub_route.and_then(|path| path.auth.as_ref());
         let granted = match auth {
             // What few requests do is on the heap, so that the others' future stays small.
@@ -166,11 +180,11 @@ impl Service {
             }
             None => None,
         };
-        let websocket = WebSocket::of(&parts);
         if websocket.is_none()
             && let Some(file) = serve_file(context, &destination, &parts)?
         {
             note_cheap(context);
+            let file = inspect_answer(context, inspection, file).await?;
             let accepted = || Accepted::of(&parts.headers);
             return finish_content(context, &route, &parts.method, accepted, file).await.map(Answer::from);
         }
@@ -204,11 +218,46 @@ impl Service {
             return Err(Denial::new(StatusCode::NOT_IMPLEMENTED, "unknown :protocol"));
         }
         let response = self.ask_backend(context, backend, &head, body, max_body_bytes).await?;
+        let response = inspect_answer(context, inspection, response).await?;
         if let Some(robots) = robots_txt(context, response.status()) {
             return Ok(robots.into());
         }
         let accepted = || rewriting.unwrap_or_else(|| Accepted::of(&head.headers));
         finish_content(context, &route, &head.method, accepted, response).await.map(Answer::from)
+    }
+
+    /// Rules look at the request, and at as much of its body as they are to see. What they are still needed for is its
+    /// answer.
+    async fn inspect(
+        &self,
+        context: &mut RequestContext,
+        mut inspection: Inspection,
+        destination: &Destination<'_>,
+        (parts, raw, is_websocket): (&Parts, Bytes, bool),
+        body: &mut PendingBody,
+    ) -> Result<Option<Inspection>, Denial> {
+        let is_stopped = inspection.head(context, parts, &raw);
+        let is_unread = is_stopped && !body.is_end_stream();
+        let looked = if is_stopped || is_websocket || body.is_end_stream() {
+            Looked::default()
+        } else {
+            let route = destination.route;
+            let rate = min_body_rate(
+                context,
+                destination.backend.map(|backend| &**backend),
+                text(&parts.headers, &header::CONTENT_TYPE),
+                wants_trailers(&parts.headers),
+            );
+            let bounds = (max_body_bytes(context, route), rate);
+            // What few requests do is on the heap, so that the others' future stays small.
+            Box::pin(look_at_body(context, &parts.headers, body, bounds)).await?
+        };
+        let route = destination.route.index;
+        let facts = |context: &RequestContext, body: &Bytes, look: &mut dyn FnMut(&RequestFacts<'_>)| {
+            with_facts(context, route, &parts.headers, body, look);
+        };
+        inspection.judge(context, facts, looked, is_unread, &mut self.scratch.borrow_mut())?;
+        Ok(Some(inspection).filter(Inspection::looks_at_answers))
     }
 
     /// Sends the request on. Dead or slow backends: 502, 504; all of them left out: 503 at once.
@@ -217,11 +266,12 @@ impl Service {
         context: &mut RequestContext,
         backend: &Group,
         head: &UpstreamHead,
-        body: ClientBody,
+        body: PendingBody,
         max_body_bytes: u64,
     ) -> Result<Response<AnswerBody>, Denial> {
-        let min_rate = min_body_rate(context, backend, head);
-        let (body, watch) = RequestBody::of_client(body, max_body_bytes, min_rate, context);
+        let content_type = text(&head.headers, &header::CONTENT_TYPE);
+        let min_rate = min_body_rate(context, Some(backend), content_type, head.wants_trailers);
+        let (body, watch) = body.into_body(max_body_bytes, min_rate, context);
         let asked = Instant::now();
         let snapshot = Arc::clone(&context.snapshot);
         let may_repeat = body.is_empty() && is_idempotent(&head.method);
@@ -266,6 +316,29 @@ fn judge(
     headers: &HeaderMap,
     scratch: &mut Scratch,
 ) -> Result<(), Denial> {
+    let now = context.shared.now();
+    let mut judged = None;
+    with_facts(context, route.index, headers, b"", &mut |facts| {
+        judged = Some(context.snapshot.pipeline.judge(facts, now, scratch));
+    });
+    let Some(judged) = judged else { return Ok(()) };
+    let answer = blocked(&judged);
+    if let (Some(secs), Some(layer)) = (judged.banned_secs, judged.layer) {
+        let client = context.client_text();
+        info!(request_id = %context.id, %client, %layer, reason = judged.reason, secs, "a client is blocked");
+    }
+    context.judged = Some(judged);
+    answer
+}
+
+/// The request as judging sees it.
+fn with_facts(
+    context: &RequestContext,
+    route: usize,
+    headers: &HeaderMap,
+    body: &[u8],
+    look: &mut dyn FnMut(&RequestFacts<'_>),
+) {
     let mut cookies = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes);
     // Nearly always there is one line, or none.
     let (first, second) = (cookies.next(), cookies.next());
@@ -277,20 +350,24 @@ fn judge(
         (Some(_), None) => &one[..],
         (Some(_), Some(_)) => &many,
     };
-    let authorization = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
-    let now = context.shared.now();
+    let field = |name: HeaderName| headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default();
     let user_agent = context.user_agent();
-    let facts = context.request_facts(route.index, &user_agent);
-    let facts = RequestFacts { cookies, authorization, ..facts };
-    let judged = context.snapshot.pipeline.judge(&facts, now, scratch);
-    drop(user_agent);
-    let answer = blocked(&judged);
-    if let (Some(secs), Some(layer)) = (judged.banned_secs, judged.layer) {
-        let client = context.client_text();
-        info!(request_id = %context.id, %client, %layer, reason = judged.reason, secs, "a client is blocked");
+    let facts = context.request_facts(route, &user_agent);
+    let authorization = field(header::AUTHORIZATION);
+    let content_type = if body.is_empty() { b"" } else { field(header::CONTENT_TYPE) };
+    look(&RequestFacts { cookies, authorization, content_type, body, ..facts });
+}
+
+/// Rules look at an answer, where they are to.
+async fn inspect_answer(
+    context: &mut RequestContext,
+    inspection: Option<Inspection>,
+    response: Response<AnswerBody>,
+) -> Result<Response<AnswerBody>, Denial> {
+    match inspection {
+        Some(inspection) => Box::pin(inspection.answer(context, response)).await,
+        None => Ok(response),
     }
-    context.judged = Some(judged);
-    answer
 }
 
 fn blocked(judged: &Judged) -> Result<(), Denial> {
@@ -446,16 +523,21 @@ fn max_body_bytes(context: &RequestContext, route: &Route) -> u64 {
 }
 
 /// gRPC streams may be silent between two messages, in both directions, for as long as they like.
-fn min_body_rate(context: &RequestContext, group: &Group, head: &UpstreamHead) -> u64 {
-    let is_grpc = text(&head.headers, &header::CONTENT_TYPE)
-        .is_some_and(|content_type| content_type.starts_with("application/grpc"));
+fn min_body_rate(
+    context: &RequestContext,
+    group: Option<&Group>,
+    content_type: Option<&str>,
+    wants_trailers: bool,
+) -> u64 {
+    let is_grpc = content_type.is_some_and(|content_type| content_type.starts_with("application/grpc"));
     // Without HTTP/2 on both sides it is not gRPC, whatever it says.
     let may_be = |member: &Member| match member.backend.http2 {
         Http2Mode::Always => true,
         Http2Mode::Auto => member.backend.url.scheme == sunbeam_routing::Scheme::Https,
         Http2Mode::Never => false,
     };
-    if is_grpc && context.is_http_2() && head.wants_trailers && group.members.iter().any(may_be) {
+    let may_any_be = || group.is_some_and(|group| group.members.iter().any(may_be));
+    if is_grpc && context.is_http_2() && wants_trailers && may_any_be() {
         0
     } else {
         context.snapshot.config.limits.min_body_rate_bytes
@@ -563,6 +645,11 @@ async fn finish_content(
     Ok(response)
 }
 
+/// gRPC says so.
+fn wants_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|value| value.as_bytes() == b"trailers")
+}
+
 fn upstream_head(
     context: &RequestContext,
     destination: &Destination<'_>,
@@ -570,7 +657,7 @@ fn upstream_head(
     mut headers: HeaderMap,
     rewriting: Option<&Accepted>,
 ) -> UpstreamHead {
-    let wants_trailers = headers.get_all(header::TE).iter().any(|value| value.as_bytes() == b"trailers");
+    let wants_trailers = wants_trailers(&headers);
     let ours = upstream_headers(context, &mut headers);
     if let Some(accepted) = rewriting {
         // A part of a page cannot be rewritten without the whole, nor a coding that we do not know. What

@@ -14,13 +14,14 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sunbeam_config::{Reader, Sources};
-use sunbeam_pipeline::{DetectionMetrics, Memory, Models, Pipeline, RouteRules, Rules};
+use sunbeam_pipeline::{DetectionMetrics, Memory, Models, Pipeline, RouteRules, Rules, Sections};
 use sunbeam_routing::{Backend, Group, Health, Http2Mode, Scheme, Table};
 use sunbeam_static_files::{OpenRootError, StaticRoot};
 use sunbeam_traffic::Redaction;
 
 use crate::config::Config;
 use crate::judging::models::{ModelsInUse, Shelf};
+use crate::judging::waf::{self, RulesInUse};
 use crate::metrics::ProxyMetrics;
 use crate::upstream::{BackendCounts, BackendGroup, BackendState};
 
@@ -34,6 +35,8 @@ pub(crate) struct Snapshot {
     pub(crate) redaction: Redaction,
     pub(crate) pipeline: Pipeline,
     pub(crate) models: ModelsInUse,
+    /// The WAF's rules; nothing where no route asks them.
+    pub(crate) waf: Option<Arc<RulesInUse>>,
     pub(crate) generation: u64,
     pub(crate) loaded_at: Timestamp,
     /// By the route's index.
@@ -64,7 +67,21 @@ impl Judging<'_> {
     }
 }
 
-/// The rules of a configuration.
+/// The WAF's rules of a configuration.
+fn rules_in_use(config: &Config, before: Option<&Snapshot>) -> Result<Option<Arc<RulesInUse>>, CompileError> {
+    let before = before.and_then(|before| before.waf.as_ref());
+    waf::load(config, before).map_err(|problems| {
+        let more = problems.len().saturating_sub(1);
+        let first = problems.into_iter().next();
+        let (key, mut message) = first.map_or_else(Default::default, |first| (first.key, first.message));
+        if more > 0 {
+            message.push_str(&format!(" (and {more} more)"));
+        }
+        CompileError { key: key.to_owned(), message }
+    })
+}
+
+/// What judging knows of a configuration.
 pub(crate) fn rules(config: &Config, models: Models) -> Rules {
     let routes: Vec<RouteRules<'_>> = config
         .routes
@@ -75,15 +92,15 @@ pub(crate) fn rules(config: &Config, models: Models) -> Rules {
             rate_limits: &route.rate_limits,
         })
         .collect();
-    let mut rules = Rules::new(
-        &config.detection,
-        &config.ddos,
-        &config.scanner,
-        &config.rate_limit,
-        &config.bots,
-        &routes,
-        models,
-    );
+    let sections = Sections {
+        detection: &config.detection,
+        ddos: &config.ddos,
+        scanner: &config.scanner,
+        rate_limit: &config.rate_limit,
+        bots: &config.bots,
+        waf: &config.waf,
+    };
+    let mut rules = Rules::new(&sections, &routes, models);
     rules.has_declared_proxies = !config.listen.trusted_proxies.is_empty();
     rules
 }
@@ -130,6 +147,11 @@ impl Snapshot {
         }
         let states = backend_states(&table, metrics, before);
         let models = judging.models(&config, before.map(|before| &before.models))?;
+        let waf = match before {
+            // Only models change: rules stay as they were read.
+            Some(before) if before.generation == generation && before.config == config => before.waf.clone(),
+            _ => rules_in_use(&config, before)?,
+        };
         let groups = table.groups().iter().map(|group| backend_group(group, &states)).collect();
         Ok(Self {
             groups,
@@ -137,6 +159,7 @@ impl Snapshot {
             trusted_proxies: config.listen.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
             pipeline: judging.pipeline(&config, models.models()),
             models,
+            waf,
             redaction: Redaction::new(&config.audit.redact_query_keys),
             loaded_at: Timestamp::now(),
             generation,

@@ -73,6 +73,7 @@ async fn run(index: usize, shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiv
         shared: Arc::clone(&shared),
         pool: Rc::new(Pool::new(index)),
         shares: Shares::new(Arc::clone(&shared.guard)),
+        spare: Default::default(),
         scratch: RefCell::default(),
     });
     let mut listeners = ListenerSet::default();

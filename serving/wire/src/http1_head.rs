@@ -389,6 +389,13 @@ pub fn header_lines(head: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// Method, target and version of a head that passed [`check`], as they were sent.
+pub fn request_line_of(head: &[u8]) -> Option<[&[u8]; 3]> {
+    let (line, _) = split_line(head);
+    let mut words = line.split(|byte| *byte == b' ');
+    Some([words.next()?, words.next()?, words.next()?])
+}
+
 /// Name and trimmed value of a header line.
 #[inline]
 fn split_field(line: &[u8]) -> Option<(&[u8], &[u8])> {

@@ -14,7 +14,7 @@ pub use client_hello::{CLIENT_HELLO_BYTES_MAX, ClientHello, NotAClientHello, cli
 pub use http1_answer::{CheckedAnswer, check_answer};
 pub use http1_head::{
     CheckedHead, Framing, HeadLimits, Refusal, check, content_length, encoded_target, find_end, header_lines,
-    is_authority,
+    is_authority, request_line_of,
 };
 pub use http2_frames::{FrameHead, FrameWalker, PREFACE};
 pub use proxy_protocol::{ProxyHeader, ProxySource, Taken};

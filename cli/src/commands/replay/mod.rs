@@ -173,7 +173,7 @@ pub(super) fn loaded(global: &GlobalArgs) -> Result<(String, Loaded<Config>), Cl
 }
 
 pub(super) fn offline(loaded: &Loaded<Config>) -> Result<Offline, CliError> {
-    Offline::new(loaded).map_err(|error| CliError::usage(escape(&error)))
+    Offline::without_rules(loaded).map_err(|error| CliError::usage(escape(&error)))
 }
 
 /// The same, quicker where a host follows itself, as it mostly does in logs.

@@ -167,6 +167,7 @@ mod tests {
             layer: String::new(),
             reason: String::new(),
             scores: AuditScores::default(),
+            rules: Vec::new(),
             added_us: 1,
             upstream_us: 2,
         };

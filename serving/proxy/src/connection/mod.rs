@@ -49,6 +49,7 @@ pub(crate) async fn serve(
     if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX) {
         debug!(%error, "failed to set TCP_NOTSENT_LOWAT");
     }
+    let local = local_address(&service.shared, &stream);
     let mut peer = peer;
     if permit.expects_proxy_header() {
         // In a box: the few connections that have one should not make all others larger.
@@ -62,14 +63,20 @@ pub(crate) async fn serve(
     match scheme {
         Scheme::Http => {
             let info = ConnectionInfo::new(peer, scheme, "", permit, &service.shares);
+            let info = info.at(local);
             let stream = paced(&service.shared, stream);
             http1::serve(service, stream, info).await;
         }
-        Scheme::Https => serve_tls(service, stream, peer, permit).await,
+        Scheme::Https => serve_tls(service, stream, (peer, local), permit).await,
     }
 }
 
-async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
+async fn serve_tls(
+    service: Rc<Service>,
+    stream: TcpStream,
+    (peer, local): (SocketAddr, SocketAddr),
+    permit: ConnectionPermit,
+) {
     let shared = Arc::clone(&service.shared);
     let limit = Duration::from_secs(shared.snapshot.load().config.limits.tls_handshake_timeout_secs);
     let acceptor = TlsAcceptor::from(shared.tls.server_config());
@@ -101,13 +108,20 @@ async fn serve_tls(service: Rc<Service>, stream: TcpStream, peer: SocketAddr, pe
         Some(rustls::ProtocolVersion::TLSv1_2) => "TLSv1.2",
         _ => "TLSv1.3",
     };
-    let info = ConnectionInfo::new(peer, Scheme::Https, tls_version, permit, &service.shares).of_make(ja4);
+    let info = ConnectionInfo::new(peer, Scheme::Https, tls_version, permit, &service.shares);
+    let info = info.at(local).of_make(ja4);
     if session.alpn_protocol() == Some(b"h2") {
         // In a box: the others' task need not have room for it.
         Box::pin(http2::serve(service, stream, info)).await;
     } else {
         http1::serve(service, stream, info).await;
     }
+}
+
+/// Where a connection came in, for rules that ask; nobody else does.
+fn local_address(shared: &Shared, stream: &TcpStream) -> SocketAddr {
+    let address = shared.snapshot.load().waf.as_ref().and_then(|_| stream.local_addr().ok());
+    address.unwrap_or_else(|| (std::net::Ipv4Addr::UNSPECIFIED, 0).into())
 }
 
 /// The fingerprint of a client's TLS; empty where it cannot be read.

@@ -3,12 +3,15 @@
 
 mod answers;
 mod crawlers;
+mod findings;
 mod housekeeping;
 mod kept;
 pub(crate) mod models;
+pub(crate) mod waf;
 
 pub(crate) use answers::note_whom_the_site_knows;
 pub(crate) use crawlers::Questions;
+pub(crate) use findings::Findings;
 pub(crate) use kept::{KeptBan, KeptEntry};
 
 use std::net::IpAddr;

@@ -258,10 +258,10 @@ fn arrival<T>(session: &Session<T>, received: Received) -> Option<(Arrived, Fact
 where
     T: AsyncRead + AsyncWrite + Watched + Unpin + 'static,
 {
-    let (parts, facts) = match received {
+    let (parts, facts, raw) = match received {
         Received::End => return None,
         Received::Refused(refusal) => return Some((Arrived::refused(refusal), Facts::default(), None)),
-        Received::Request(parts, facts) => (parts, facts),
+        Received::Request(parts, facts, raw) => (parts, facts, raw),
     };
     let body =
         if facts.has_body { ClientBody::Http1(Http1Body::new(&session.receiver)) } else { ClientBody::None };
@@ -271,7 +271,7 @@ where
     } else {
         (None, Upgrade::None)
     };
-    Some((Arrived { parts, body, client, refusal: None }, facts, tunnel))
+    Some((Arrived { parts, raw, body, client, refusal: None }, facts, tunnel))
 }
 
 /// When a head must be whole.

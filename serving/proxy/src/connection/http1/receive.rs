@@ -55,10 +55,10 @@ pub(super) struct Receiver<T> {
     interim_waits: bool,
 }
 
-/// What has come.
+/// What has come; of a request also the bytes that its fields point into.
 #[derive(Debug)]
 pub(super) enum Received {
-    Request(Parts, Facts),
+    Request(Parts, Facts, Bytes),
     /// A head that is not taken; nothing behind it is read.
     Refused(Refusal),
     /// The client has closed, or is gone.
@@ -156,7 +156,7 @@ impl<T> Receiver<T> {
         self.message += 1;
         self.discarded = 0;
         match self.read_head(&bytes) {
-            Ok((parts, facts)) => Received::Request(parts, facts),
+            Ok((parts, facts)) => Received::Request(parts, facts, bytes),
             Err(refusal) => {
                 self.body = FramedBody::to_end();
                 Received::Refused(refusal)
@@ -485,7 +485,7 @@ mod tests {
 
     async fn next_request(receiver: &Rc<RefCell<Receiver<DuplexStream>>>) -> (String, Http1Body) {
         match poll_fn(|cx| receiver.borrow_mut().poll_head(cx)).await {
-            Received::Request(parts, _) => (parts.uri.to_string(), Http1Body::new(receiver)),
+            Received::Request(parts, ..) => (parts.uri.to_string(), Http1Body::new(receiver)),
             other => panic!("{other:?}"),
         }
     }

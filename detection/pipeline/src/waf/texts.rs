@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The model of texts over a body: each field, part and leaf alone, as over everything else of a request.
+
+use memchr::memmem;
+use sunbeam_ensemble::PayloadModel;
+use sunbeam_features::canonical::{BodyKind, Unit, UnitSource, each_unit_but};
+use sunbeam_features::payload::{each_piece, is_plain, read};
+use sunbeam_traffic::RequestFacts;
+
+use crate::payload::each_text;
+use crate::subject::{Buffers, Texts};
+
+/// Parts of a body that are read.
+const PARTS_MAX: usize = 1_000;
+
+/// Names in the head of a part: its own, and that of its file.
+const NAMES_MAX: usize = 4;
+
+/// Reads all but the body.
+pub(crate) fn of_head(
+    facts: &RequestFacts<'_>,
+    canonical: &[u8],
+    model: &PayloadModel,
+    buffers: &mut Buffers,
+) -> Texts {
+    let mut texts = Texts::nothing(model.floor);
+    let head = RequestFacts { body: b"", ..*facts };
+    texts.is_truncated = each_text(&head, canonical, buffers, &mut |_, read| {
+        texts.note(model.read(read).logit, read.has_sign());
+    });
+    texts
+}
+
+/// Reads the body. What is no text is not read, and nobody may take it for clean: the model would see attacks in it, as
+/// control characters are a sign of them.
+pub(crate) fn of_body(facts: &RequestFacts<'_>, model: &PayloadModel, buffers: &mut Buffers) -> Texts {
+    let mut texts = Texts::nothing(model.floor);
+    let Some(parts) = Parts::of(facts.content_type, facts.body) else {
+        let kind = BodyKind::of(facts.content_type, facts.body);
+        read_as(facts.body, kind, model, buffers, &mut texts);
+        return texts;
+    };
+    for (number, part) in parts.enumerate() {
+        if number == PARTS_MAX {
+            texts.is_truncated = true;
+            break;
+        }
+        // The names that a client chose stand in quotes; around them it is all the same.
+        for name in part.head.split(|byte| *byte == b'"').skip(1).step_by(2).take(NAMES_MAX) {
+            read_as(name, BodyKind::Other, model, buffers, &mut texts);
+        }
+        if !part.is_file() {
+            read_as(part.content, BodyKind::Other, model, buffers, &mut texts);
+        }
+    }
+    texts
+}
+
+fn read_as(body: &[u8], kind: BodyKind, model: &PayloadModel, buffers: &mut Buffers, texts: &mut Texts) {
+    if is_binary(body) {
+        texts.is_truncated = true;
+        return;
+    }
+    let Buffers { text, facts, .. } = buffers;
+    let source = UnitSource { body, body_kind: kind, ..UnitSource::default() };
+    let mut is_unread = false;
+    let units = each_unit_but(&source, is_plain, text, &mut |unit: Unit<'_>| {
+        if is_binary(unit.value) {
+            is_unread = true;
+        } else if !is_plain(unit.value) {
+            each_piece(unit.value, &mut |piece| {
+                read(piece, facts);
+                texts.note(model.read(facts).logit, facts.has_sign());
+            });
+        }
+    });
+    texts.is_truncated |= units.truncated | is_unread;
+}
+
+/// Whether this is no text: of a file that is compressed one byte in nine is a control character, of one that is not
+/// more. What is short may well be an attack on whoever stops reading at such a character.
+fn is_binary(bytes: &[u8]) -> bool {
+    const LENGTH_MIN: usize = 256;
+    const ONE_IN: usize = 16;
+    let is_control = |byte: &&u8| (**byte < b' ' && !byte.is_ascii_whitespace()) || **byte == 0x7f;
+    bytes.len() >= LENGTH_MIN && bytes.iter().filter(is_control).count() > bytes.len() / ONE_IN
+}
+
+/// The parts of a `multipart/form-data` body, for the model: rules read it strictly.
+#[derive(Debug)]
+struct Parts<'a> {
+    delimiter: memmem::Finder<'a>,
+    rest: &'a [u8],
+}
+
+#[derive(Debug)]
+struct Part<'a> {
+    head: &'a [u8],
+    content: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    /// `None`: it has none, and is read as one text.
+    fn of(content_type: &'a [u8], body: &'a [u8]) -> Option<Self> {
+        const MULTIPART: &[u8] = b"multipart/";
+        let kind = content_type.trim_ascii_start().get(..MULTIPART.len())?;
+        if !kind.eq_ignore_ascii_case(MULTIPART) {
+            return None;
+        }
+        let delimiter = memmem::Finder::new(boundary(content_type)?);
+        let at = delimiter.find(body)?;
+        let rest = body.get(at + delimiter.needle().len()..)?;
+        Some(Self { delimiter, rest })
+    }
+}
+
+impl<'a> Iterator for Parts<'a> {
+    type Item = Part<'a>;
+
+    fn next(&mut self) -> Option<Part<'a>> {
+        if self.rest.is_empty() || self.rest.starts_with(b"--\r") || self.rest == b"--" {
+            return None;
+        }
+        // One that the end of what is looked at has cut is read as far as it goes.
+        let end = self.delimiter.find(self.rest).unwrap_or(self.rest.len());
+        let (part, rest) = self.rest.split_at_checked(end)?;
+        self.rest = rest.get(self.delimiter.needle().len()..).unwrap_or_default();
+        let blank = memmem::find(part, b"\r\n\r\n").map_or(part.len(), |at| at + 4);
+        let (head, content) = part.split_at_checked(blank)?;
+        Some(Part { head: head.trim_ascii(), content })
+    }
+}
+
+impl Part<'_> {
+    fn is_file(&self) -> bool {
+        memmem::find(&self.head.to_ascii_lowercase(), b"filename").is_some()
+    }
+}
+
+/// What `boundary=` says, without its quotes.
+fn boundary(content_type: &[u8]) -> Option<&[u8]> {
+    const NAME: &[u8] = b"boundary=";
+    let at = content_type.windows(NAME.len()).position(|some| some.eq_ignore_ascii_case(NAME))?;
+    let value = content_type.get(at + NAME.len()..)?;
+    let (value, end) = match value.strip_prefix(b"\"") {
+        Some(quoted) => (quoted, quoted.iter().position(|byte| *byte == b'"')),
+        None => (value, value.iter().position(|byte| matches!(byte, b';' | b',' | b' '))),
+    };
+    let value = value.get(..end.unwrap_or(value.len()))?;
+    (!value.is_empty()).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use sunbeam_ensemble::builtin;
+
+    use super::*;
+
+    const ATTACK: &str = "1' UNION SELECT password FROM users-- -";
+
+    fn zone(content_type: &str, body: &[u8]) -> (bool, bool) {
+        let facts = RequestFacts { content_type: content_type.as_bytes(), body, ..RequestFacts::EMPTY };
+        let model = &builtin::SCANNER.payload;
+        let texts = of_body(&facts, model, &mut Buffers::default());
+        (texts.logit >= model.doubtful, texts.is_truncated)
+    }
+
+    #[test]
+    fn an_attack_is_seen_in_every_kind_of_body() {
+        let part = |head: &str, content: &str| {
+            format!("--xyz\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+        };
+        let multipart = |parts: &[String]| format!("{}--xyz--\r\n", parts.concat()).into_bytes();
+        let form = "multipart/form-data; boundary=xyz";
+        let (innocent, attack) = (part("name=\"a\"", "a walk in the park"), part("name=\"q\"", ATTACK));
+        for (name, content_type, body, want) in [
+            ("nothing", "", Vec::new(), false),
+            (
+                "form",
+                "application/x-www-form-urlencoded",
+                b"a=b&q=1%27+UNION+SELECT+password+FROM+users--+-".to_vec(),
+                true,
+            ),
+            ("innocent form", "application/x-www-form-urlencoded", b"a=b&q=red+shoes".to_vec(), false),
+            ("json", "application/json", format!("{{\"a\": [1, \"{ATTACK}\"]}}").into_bytes(), true),
+            ("innocent json", "application/json", b"{\"a\": [1, \"red shoes\"]}".to_vec(), false),
+            ("xml", "application/xml", format!("<a><b>{ATTACK}</b></a>").into_bytes(), true),
+            ("a part", form, multipart(&[innocent.clone(), attack.clone()]), true),
+            ("innocent parts", form, multipart(&[innocent.clone(), innocent]), false),
+            (
+                "quoted boundary",
+                "multipart/form-data; boundary=\"xyz\"",
+                multipart(std::slice::from_ref(&attack)),
+                true,
+            ),
+            (
+                "another boundary",
+                "multipart/form-data; boundary=no",
+                multipart(std::slice::from_ref(&attack)),
+                true,
+            ),
+            ("no boundary", "multipart/form-data", multipart(&[attack]), true),
+            ("a cut part", form, part("name=\"q\"", ATTACK).into_bytes(), true),
+            (
+                "a file's name",
+                form,
+                multipart(&[part("name=\"f\"; filename=\"../../../../etc/passwd\"", "x")]),
+                true,
+            ),
+            ("a file's content", form, multipart(&[part("name=\"f\"; filename=\"a.sql\"", ATTACK)]), false),
+        ] {
+            assert_eq!(zone(content_type, &body), (want, false), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_neither_an_attack_nor_clean() {
+        let noise: Vec<u8> =
+            (0..40_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        for kind in ["", "text/plain", "application/x-www-form-urlencoded", "application/json"] {
+            assert_eq!(zone(kind, &noise), (false, true), "{kind}");
+            let short = [ATTACK.as_bytes(), &[0; 20]].concat();
+            assert!(zone(kind, &short).0, "{kind}: a few of them hide nothing");
+        }
+        let form = [b"q=", ATTACK.as_bytes(), b"&noise=%00%01%02"].concat();
+        assert!(zone("application/x-www-form-urlencoded", &form).0);
+    }
+
+    #[test]
+    fn what_is_not_read_is_told() {
+        let parts = "--x\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nb\r\n".repeat(PARTS_MAX + 2);
+        assert_eq!(zone("multipart/form-data; boundary=x", parts.as_bytes()), (false, true));
+        let many = "a=b'c&".repeat(2_000);
+        assert!(zone("application/x-www-form-urlencoded", many.as_bytes()).1);
+    }
+}

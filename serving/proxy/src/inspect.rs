@@ -1,0 +1,520 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The WAF's step: rules over a request's head and the beginning of its body, before anybody else gets any of it, and
+//! over its answer where somebody wants that.
+//!
+//! Slow: a body that comes too slowly is 408, as everywhere. Full: what is longer than `waf.max_inspected_body_bytes`,
+//! or takes longer than `waf.regex_budget_ms`, is decided by the configuration, and counted. Broken: a body that is not
+//! what its `Content-Encoding` says is 400; a panic is 500, and the request goes no further.
+
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Response, StatusCode, Version};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt as _;
+use sunbeam_encoding::{Coding, PrefixEnd, decode_prefix};
+use sunbeam_pipeline::{Category, Decision, Interrupted, Judged, Judgement, RulesFound, Scratch};
+use sunbeam_traffic::RequestFacts;
+use sunbeam_waf::engine::{Ends, InterruptionKind, RequestHead, ResponseHead, Transaction};
+use sunbeam_wire::{header_lines, request_line_of};
+
+use crate::body::{AnswerBody, BodyWatch, BoxError, PendingBody, boxed};
+use crate::context::RequestContext;
+use crate::error_page::Denial;
+use crate::judging::Findings;
+use crate::judging::waf::RulesInUse;
+use crate::snapshot::Snapshot;
+use crate::upstream::UpstreamError;
+
+/// A thread's memory for rules, while no request has it.
+pub(crate) type Spare = Rc<RefCell<Option<Box<Transaction>>>>;
+
+/// Header lines of most requests.
+const LINES: usize = 32;
+
+/// Rules at work on one request. When it goes it is counted, and its memory serves the next.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    /// `None`: it went back.
+    transaction: Option<Box<Transaction>>,
+    spare: Spare,
+    snapshot: Arc<Snapshot>,
+    rules: Arc<RulesInUse>,
+    /// `None`: it did not come to any.
+    decision: Option<Decision>,
+    category: Category,
+    took: Duration,
+    spent: Duration,
+    budget: Duration,
+}
+
+/// What is looked at of a body.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    bytes: Bytes,
+    /// There is more than that.
+    is_cut: bool,
+    is_undecodable: bool,
+}
+
+impl Inspection {
+    /// Begins, if rules are to look at the request.
+    pub(crate) fn begin(context: &RequestContext, spare: &Spare) -> Option<Self> {
+        let rules = context.snapshot.waf.as_ref()?;
+        let judged = context.judged.as_ref()?;
+        if !context.snapshot.pipeline.inspects(judged) {
+            return None;
+        }
+        let mut transaction =
+            spare.take().unwrap_or_else(|| Box::new(Transaction::new(Arc::clone(&rules.set))));
+        transaction.begin(&rules.set);
+        Some(Self {
+            transaction: Some(transaction),
+            spare: Rc::clone(spare),
+            snapshot: Arc::clone(&context.snapshot),
+            rules: Arc::clone(rules),
+            decision: None,
+            category: Category::None,
+            took: Duration::ZERO,
+            spent: Duration::ZERO,
+            budget: Duration::from_millis(context.snapshot.config.waf.regex_budget_ms.into()),
+        })
+    }
+
+    /// The head. Whether a rule wants to stop the request already.
+    pub(crate) fn head(&mut self, context: &RequestContext, parts: &Parts, raw: &[u8]) -> bool {
+        let ends = ends(context);
+        let id = context.id_value.to_str().unwrap_or_default();
+        self.run(|transaction| {
+            transaction.connection(&ends);
+            let head = Head::of(parts, raw, &context.authority);
+            transaction.request_head(&head.as_sent(id)).is_some()
+        })
+        .unwrap_or(false)
+    }
+
+    /// The body, and with it what all that comes to. 403 and the like where that is acted on.
+    pub(crate) fn judge(
+        &mut self,
+        context: &mut RequestContext,
+        facts: impl FnOnce(&RequestContext, &Bytes, &mut dyn FnMut(&RequestFacts<'_>)),
+        looked: Looked,
+        is_unread: bool,
+        scratch: &mut Scratch,
+    ) -> Result<(), Denial> {
+        self.run(|transaction| transaction.request_body(&looked.bytes, looked.is_cut).is_some());
+        let Some(transaction) = &self.transaction else { return Ok(()) };
+        let found = found(transaction, &looked, is_unread);
+        note_limits(context, &found);
+        let begun = Instant::now();
+        let Some(mut judged) = context.judged.take() else { return Ok(()) };
+        let mut said = None;
+        facts(context, &looked.bytes, &mut |facts| {
+            said = Some(context.snapshot.pipeline.inspected(&mut judged, facts, &found, scratch));
+        });
+        context.judged = Some(judged);
+        let found = self.findings(context);
+        self.took += begun.elapsed();
+        let Some((decision, judgement)) = said else { return Ok(()) };
+        self.note(decision, found);
+        if decision != Decision::Blocked {
+            return Ok(());
+        }
+        Err(self.denial(judgement.reason, judgement.status))
+    }
+
+    /// Whether its answer is to be looked at, too.
+    pub(crate) fn looks_at_answers(&self) -> bool {
+        self.rules.looks_at_answers
+    }
+
+    /// The answer. What of its body is looked at is read first, the rest streams.
+    pub(crate) async fn answer(
+        mut self,
+        context: &mut RequestContext,
+        mut response: Response<AnswerBody>,
+    ) -> Result<Response<AnswerBody>, Denial> {
+        let is_interrupted = self.run(|transaction| {
+            let headers: Vec<(&[u8], &[u8])> = response
+                .headers()
+                .iter()
+                .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
+                .collect();
+            let head =
+                ResponseHead { status: response.status().as_u16(), protocol: b"HTTP/1.1", headers: &headers };
+            transaction.response_head(&head).is_some()
+        });
+        let wants_body =
+            self.transaction.as_ref().is_some_and(|transaction| transaction.looks_at_response_body());
+        if is_interrupted == Some(false) {
+            let mut looked = Looked::default();
+            if wants_body && !response.body().is_end_stream() {
+                let max = self.rules.set.settings().response_body_max;
+                let coding = Coding::of(response.headers());
+                let (parts, body) = response.into_parts();
+                let ahead = LookedAt::read(body, max).await;
+                let body = ahead.map_err(|error| answer_broke_off(&error))?;
+                looked = decoded(coding, body.unread.clone(), body.is_whole, max);
+                response = Response::from_parts(parts, boxed(body));
+            }
+            self.run(|transaction| transaction.response_body(&looked.bytes).is_some());
+        }
+        let interruption = self.transaction.as_deref().and_then(interrupted);
+        if let Some(mut judged) = context.judged.take() {
+            let decision = self.snapshot.pipeline.answer_inspected(&mut judged, interruption);
+            let (reason, status) = (judged.reason, judged.status);
+            context.judged = Some(judged);
+            let found = self.findings(context);
+            if decision != Decision::Passed {
+                self.note(decision, found);
+            }
+            if decision == Decision::Blocked {
+                return Err(self.denial(reason, status));
+            }
+        }
+        Ok(response)
+    }
+
+    /// Runs rules within what is left of their time.
+    fn run<T>(&mut self, work: impl FnOnce(&mut Transaction) -> T) -> Option<T> {
+        let transaction = self.transaction.as_deref_mut()?;
+        let (begun, left) = (Instant::now(), self.budget.saturating_sub(self.spent));
+        transaction.set_budget(move || begun.elapsed() > left);
+        let result = work(transaction);
+        let took = begun.elapsed();
+        self.spent += took;
+        self.took += took;
+        Some(result)
+    }
+
+    /// Keeps what was found for record and `why`; says what kind of attack it is.
+    fn findings(&self, context: &mut RequestContext) -> Category {
+        let cookies = self.snapshot.pipeline.rules().session_cookies();
+        let found = self
+            .transaction
+            .as_deref()
+            .and_then(|transaction| Findings::of(transaction, &self.snapshot.redaction, cookies));
+        let category = found.as_ref().map_or(Category::None, |found| found.category);
+        context.findings = found;
+        category
+    }
+
+    fn note(&mut self, decision: Decision, category: Category) {
+        self.decision = Some(self.decision.map_or(decision, |before| before.max(decision)));
+        self.category = category;
+    }
+
+    /// The page of a rule that has its own is a redirect, or none at all.
+    fn denial(&self, reason: &str, status: u16) -> Denial {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+        let denial = Denial::new(status, format!("waf: {reason}"));
+        let interruption = self.transaction.as_ref().and_then(|transaction| transaction.interruption());
+        match interruption.map(|interruption| &interruption.kind) {
+            Some(InterruptionKind::Drop) => denial.closing(),
+            Some(InterruptionKind::Redirect(_, to)) if status.is_redirection() => {
+                match HeaderValue::from_str(to) {
+                    Ok(to) => denial.header(header::LOCATION, to),
+                    Err(_) => Denial::new(StatusCode::FORBIDDEN, format!("waf: {reason}")),
+                }
+            }
+            _ => denial,
+        }
+    }
+}
+
+impl Drop for Inspection {
+    fn drop(&mut self) {
+        let Some(mut transaction) = self.transaction.take() else { return };
+        // What a panic left behind is nobody's.
+        if std::thread::panicking() {
+            return;
+        }
+        if let Some(decision) = self.decision {
+            let (begun, left) = (Instant::now(), self.budget.saturating_sub(self.spent));
+            transaction.set_budget(move || begun.elapsed() > left);
+            transaction.end();
+            let took = self.took + begun.elapsed();
+            self.snapshot.pipeline.count_inspected(decision, self.category, took);
+        }
+        if let Ok(mut spare) = self.spare.try_borrow_mut() {
+            *spare = Some(transaction);
+        }
+    }
+}
+
+/// What rules find in a request that somebody made up.
+#[derive(Debug)]
+pub(crate) struct MadeUp {
+    pub(crate) found: RulesFound,
+    pub(crate) findings: Box<Findings>,
+    pub(crate) judgement: Judgement,
+}
+
+/// Rules look at a request that somebody made up, and what that comes to is merged into what was decided; nothing is
+/// counted. `None`: they are not asked.
+pub(crate) fn made_up(
+    snapshot: &Snapshot,
+    judged: &mut Judged,
+    facts: &RequestFacts<'_>,
+    head: &Head<'_>,
+    scratch: &mut Scratch,
+) -> Option<MadeUp> {
+    let rules = snapshot.waf.as_ref().filter(|_| snapshot.pipeline.inspects(judged))?;
+    let section = &snapshot.config.waf;
+    let is_looked_at = section.inspects(facts.content_type) && !facts.body.is_empty();
+    let body = if is_looked_at { facts.body } else { b"" };
+    let max = section.max_inspected_body_bytes;
+    let (body, is_cut) = body.get(..max).map_or((body, false), |seen| (seen, seen.len() < body.len()));
+    let looked = Looked { bytes: Bytes::copy_from_slice(body), is_cut, is_undecodable: false };
+    let mut transaction = Transaction::new(Arc::clone(&rules.set));
+    let server = std::net::Ipv4Addr::UNSPECIFIED.into();
+    transaction.connection(&Ends { client: facts.client, client_port: 0, server, server_port: 0 });
+    let is_stopped = transaction.request_head(&head.as_sent("")).is_some();
+    let is_unread = is_stopped && !body.is_empty();
+    if !is_stopped {
+        transaction.request_body(&looked.bytes, looked.is_cut);
+    }
+    let found = found(&transaction, &looked, is_unread);
+    let facts = RequestFacts { body: &looked.bytes, ..*facts };
+    let (_, judgement) = snapshot.pipeline.inspected(judged, &facts, &found, scratch);
+    let cookies = snapshot.pipeline.rules().session_cookies();
+    let findings = Findings::of(&transaction, &snapshot.redaction, cookies).unwrap_or_default();
+    Some(MadeUp { found, findings, judgement })
+}
+
+/// Reads as much of a body as is looked at; `None` where nothing of it is. What was read comes again.
+///
+/// # Errors
+/// 400, 408, 413: the body's own faults.
+pub(crate) async fn look_at_body(
+    context: &RequestContext,
+    headers: &HeaderMap,
+    pending: &mut PendingBody,
+    bounds: (u64, u64),
+) -> Result<Looked, Denial> {
+    let section = &context.snapshot.config.waf;
+    if pending.is_end_stream() || !is_inspected(context, headers) {
+        return Ok(Looked::default());
+    }
+    let max = section.max_inspected_body_bytes;
+    let (mut body, watch) = pending.take().into_body(bounds.0, bounds.1, context);
+    let is_whole = match body.look_ahead(max).await {
+        Ok(is_whole) => is_whole,
+        Err(error) => return Err(broke_off(&watch, &error)),
+    };
+    let looked = decoded(Coding::of(headers), body.seen().clone(), is_whole, max);
+    *pending = PendingBody::Begun(body, watch);
+    Ok(looked)
+}
+
+/// By all that it says it is: of several types a backend may take any.
+fn is_inspected(context: &RequestContext, headers: &HeaderMap) -> bool {
+    let section = &context.snapshot.config.waf;
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter().peekable();
+    types.peek().is_none() || types.any(|kind| section.inspects(kind.as_bytes()))
+}
+
+fn decoded(coding: Option<Coding>, bytes: Bytes, is_whole: bool, max: usize) -> Looked {
+    match coding {
+        Some(Coding::Identity) => {
+            let is_cut = !is_whole || bytes.len() > max;
+            Looked { bytes: bytes.slice(..bytes.len().min(max)), is_cut, is_undecodable: false }
+        }
+        // An empty body needs no coding.
+        Some(_) if bytes.is_empty() => Looked { is_cut: !is_whole, ..Looked::default() },
+        Some(coding) => {
+            let (decoded, end) = decode_prefix(coding, &bytes, max);
+            let (is_cut, is_undecodable) = match end {
+                PrefixEnd::Whole => (!is_whole, false),
+                PrefixEnd::Full => (true, false),
+                PrefixEnd::Truncated => (true, is_whole),
+                PrefixEnd::Corrupt => (true, true),
+            };
+            Looked { bytes: decoded.into(), is_cut, is_undecodable }
+        }
+        None => Looked { is_cut: true, is_undecodable: true, ..Looked::default() },
+    }
+}
+
+fn broke_off(watch: &BodyWatch, error: &BoxError) -> Denial {
+    let why = UpstreamError::Client { fault: watch.fault() };
+    Denial::new(why.status(), format!("{why}: {error}")).closing()
+}
+
+fn answer_broke_off(error: &BoxError) -> Denial {
+    match error.downcast_ref::<UpstreamError>() {
+        Some(error @ UpstreamError::Client { .. }) => {
+            Denial::new(error.status(), error.to_string()).closing()
+        }
+        _ => Denial::new(StatusCode::BAD_GATEWAY, format!("the answer broke off: {error}")),
+    }
+}
+
+fn ends(context: &RequestContext) -> Ends {
+    let (peer, local) = (context.connection.peer, context.connection.local);
+    let is_peer = peer.ip().to_canonical() == context.client;
+    Ends {
+        client: context.client,
+        // Of a client behind a proxy nobody knows it.
+        client_port: if is_peer { peer.port() } else { 0 },
+        server: local.ip().to_canonical(),
+        server_port: local.port(),
+    }
+}
+
+/// A request's head as the client wrote it.
+#[derive(Debug)]
+pub(crate) struct Head<'a> {
+    line: [&'a [u8]; 3],
+    headers: Vec<(&'a [u8], &'a [u8])>,
+}
+
+impl<'a> Head<'a> {
+    fn of(parts: &'a Parts, raw: &'a [u8], authority: &'a str) -> Self {
+        if let Some(line) = request_line_of(raw).filter(|_| !raw.is_empty()) {
+            return Self { line, headers: header_lines(raw).collect() };
+        }
+        let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let mut headers: Vec<(&[u8], &[u8])> = Vec::with_capacity(LINES);
+        if !parts.headers.contains_key(header::HOST) {
+            headers.push((b"host", authority.as_bytes()));
+        }
+        headers
+            .extend(parts.headers.iter().map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes())));
+        Self { line: [parts.method.as_str().as_bytes(), target.as_bytes(), version(parts)], headers }
+    }
+
+    /// Somebody made it up.
+    pub(crate) fn made_up(line: [&'a [u8]; 3], headers: Vec<(&'a [u8], &'a [u8])>) -> Self {
+        Self { line, headers }
+    }
+
+    pub(crate) fn as_sent<'b>(&'b self, id: &'b str) -> RequestHead<'b> {
+        let [method, target, protocol] = self.line;
+        RequestHead { method, target, protocol, headers: &self.headers, id }
+    }
+}
+
+const fn version(parts: &Parts) -> &'static [u8] {
+    match parts.version {
+        Version::HTTP_2 => b"HTTP/2.0",
+        Version::HTTP_10 => b"HTTP/1.0",
+        _ => b"HTTP/1.1",
+    }
+}
+
+/// What a transaction has come to.
+pub(crate) fn found(transaction: &Transaction, looked: &Looked, is_unread: bool) -> RulesFound {
+    let outcome = transaction.outcome();
+    RulesFound {
+        score: outcome.score,
+        threshold: outcome.threshold,
+        interruption: interrupted(transaction),
+        is_spent: transaction.is_spent(),
+        is_oversized: looked.is_cut && !looked.is_undecodable,
+        is_undecodable: looked.is_undecodable,
+        is_unread,
+        has_too_many_parameters: transaction.has_too_many_arguments(),
+    }
+}
+
+fn interrupted(transaction: &Transaction) -> Option<Interrupted> {
+    let interruption = transaction.interruption()?;
+    if transaction.outcome().is_by_score {
+        return Some(Interrupted::ByScore);
+    }
+    let status = match interruption.kind {
+        InterruptionKind::Deny(status @ 400..=599) | InterruptionKind::Redirect(status @ 300..=399, _) => {
+            status
+        }
+        InterruptionKind::Deny(_) | InterruptionKind::Redirect(..) | InterruptionKind::Drop => 403,
+    };
+    Some(Interrupted::ByRule { status })
+}
+
+fn note_limits(context: &RequestContext, found: &RulesFound) {
+    for (limit, is_hit) in [
+        ("max_inspected_body_bytes", found.is_oversized),
+        ("regex_budget_ms", found.is_spent),
+        ("max_parameters", found.has_too_many_parameters),
+    ] {
+        if is_hit {
+            context.shared.listener_metrics.limit_hits(limit).inc();
+        }
+    }
+}
+
+/// An answer's body of which something was read: that comes first, then the rest.
+#[derive(Debug)]
+struct LookedAt<B> {
+    unread: Bytes,
+    trailers: Option<Box<HeaderMap>>,
+    rest: B,
+    is_whole: bool,
+}
+
+impl<B> LookedAt<B>
+where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
+    /// Reads until there are more than `max` bytes, or no more.
+    async fn read(mut rest: B, max: usize) -> Result<Self, BoxError> {
+        let (mut joined, mut trailers, mut is_whole) = (BytesMut::new(), None, false);
+        while joined.len() <= max {
+            let Some(frame) = rest.frame().await else {
+                is_whole = true;
+                break;
+            };
+            match frame?.into_data() {
+                Ok(data) => joined.extend_from_slice(&data),
+                Err(frame) => trailers = frame.into_trailers().ok().map(Box::new),
+            }
+        }
+        Ok(Self { unread: joined.freeze(), trailers, rest, is_whole })
+    }
+}
+
+impl<B> Body for LookedAt<B>
+where
+    B: Body<Data = Bytes, Error = BoxError> + Unpin,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if !self.unread.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.unread)))));
+        }
+        if let Some(trailers) = self.trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(*trailers))));
+        }
+        if self.is_whole {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut self.rest).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.unread.is_empty() && self.trailers.is_none() && (self.is_whole || self.rest.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = if self.is_whole { SizeHint::with_exact(0) } else { self.rest.size_hint() };
+        let unread = self.unread.len() as u64;
+        if let Some(upper) = hint.upper() {
+            hint.set_upper(upper.saturating_add(unread));
+        }
+        hint.set_lower(hint.lower().saturating_add(unread));
+        hint
+    }
+}
