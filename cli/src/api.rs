@@ -395,8 +395,8 @@ pub(crate) struct ExplainedFeature {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct WafStats {
-    /// When the rules were read.
-    pub(crate) since: String,
+    /// When the rules were read; nothing where no route asks them.
+    pub(crate) since: Option<String>,
     pub(crate) transactions: u64,
     /// Those that were looked at closely: one of `sampled_of`.
     pub(crate) sampled: u64,
@@ -413,6 +413,8 @@ pub(crate) struct WafRuleStats {
     pub(crate) id: u64,
     pub(crate) phase: u8,
     pub(crate) message: String,
+    /// Those above the level of paranoia are not.
+    pub(crate) is_asked: bool,
     pub(crate) hits: u64,
     pub(crate) runs: u64,
     pub(crate) matches: u64,

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use sunbeam_testkit::{RawUpstream, TestFolder};
 use tar::{Builder, EntryType, Header};
 
-use crate::program::{run, sunbeam, told};
+use crate::program::{Serving, run, sunbeam, told};
 
 const SETUP: &str = "SecAction \"id:900990,phase:1,pass,nolog,t:none,ver:'OWASP_CRS/4.0.0',setvar:tx.crs_setup_version=400\"\n";
 
@@ -467,21 +467,79 @@ fn tests_go_over_the_wire_and_rules_are_read_from_the_audit_log() {
     assert!(code == 2 && err.contains("--audit-log"), "{err}");
 }
 
+/// The backend of tests, as a process of its own.
+struct Backend {
+    child: std::process::Child,
+    address: std::net::SocketAddr,
+}
+
+impl Backend {
+    fn start(folder: &TestFolder) -> Self {
+        let log = folder.join("backend.log");
+        let child = sunbeam(folder).args(["waf", "backend"]).stderr(fs::File::create(&log).unwrap()).spawn();
+        // It ends with the test, whatever becomes of that.
+        let mut backend = Self { child: child.unwrap(), address: ([127, 0, 0, 1], 0).into() };
+        backend.address = sunbeam_testkit::eventually("the backend listens", || {
+            let text = fs::read_to_string(&log).unwrap();
+            text.trim_end().rsplit_once("http://").and_then(|(_, address)| address.parse().ok())
+        });
+        backend
+    }
+}
+
+impl Drop for Backend {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn a_node_is_tested_over_the_wire_and_tells_what_its_rules_did() {
+    let folder = TestFolder::new();
+    let backend = Backend::start(&folder);
+    let crs = rule_set(&folder, "crs");
+    let tests = folder.write("942100.yaml", TESTS).display().to_string();
+    let node = Serving::start(&format!(
+        "[waf]\nruleset = \"crs\"\ncrs_path = {crs:?}\nmode = \"observe\"\nverdict = \"rules\"\ninspect_responses = true\n\
+         [scanner]\nenabled = false\n[ddos]\nenabled = false\n\
+         [[routes]]\nhost = \"localhost\"\nbackend = \"http://{}\"\ndisable_secure_redirection = true\n",
+        backend.address
+    ));
+    let (url, log) = (format!("http://{}", node.http), node.folder.join("audit.log").display().to_string());
+    let (code, out, err) =
+        node.ask(&["waf", "test", &tests, "--url", &url, "--audit-log", &log, "-o", "json", "--verbose"]);
+    let answer = json(&out);
+    let verdicts: Vec<&str> = answer["verdicts"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{out}{err}"))
+        .iter()
+        .map(|test| test["verdict"].as_str().unwrap())
+        .collect();
+    assert_eq!((code, verdicts), (1, vec!["passed", "passed", "passed", "failed", "failed"]), "{out}{err}");
+    let (code, out, err) = node.ask(&["waf", "stats", "-o", "json"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let stats = json(&out);
+    let hits = |id: u64| {
+        let rule = stats["rules"].as_array().unwrap().iter().find(|rule| rule["id"] == id).unwrap();
+        rule["hits"].as_u64().unwrap()
+    };
+    assert_eq!((stats["transactions"].as_u64(), hits(942_100), hits(951_100)), (Some(5), 1, 1), "{stats}");
+    let (code, out, err) = node.ask(&["waf", "stats"]);
+    assert_eq!(code, 0, "{out}{err}");
+    for text in ["RULES THAT MATCHED: 2", "SQL in %{MATCHED_VAR_NAME}", "RULES THAT TAKE TIME", "20.00 %"] {
+        assert!(out.contains(text), "{text}: {out}");
+    }
+    // Its configuration says which rules are meant here, too.
+    let (code, out, err) = node.ask(&["waf", "rules", "--tag", "attack-sqli"]);
+    assert!(code == 0 && out.contains("1 of "), "{out}{err}");
+}
+
 #[test]
 fn the_tests_backend_reflects() {
     let folder = TestFolder::new();
-    let log = folder.join("backend.log");
-    let config = folder.write("none.toml", "").display().to_string();
-    let child = sunbeam(&folder)
-        .args(["--config", &config, "waf", "backend"])
-        .stderr(fs::File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
-    let child = Ended(child);
-    let address = sunbeam_testkit::eventually("the backend listens", || {
-        let text = fs::read_to_string(&log).unwrap();
-        text.trim_end().rsplit_once("http://").and_then(|(_, address)| address.parse().ok())
-    });
+    let backend = Backend::start(&folder);
+    let address = backend.address;
     let body = "{\"status\": 503, \"headers\": {\"X-A\": \"b\"}, \"body\": \"<html>no</html>\"}";
     let request = format!(
         "POST /reflect HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
@@ -494,16 +552,6 @@ fn the_tests_backend_reflects() {
     let answer =
         sunbeam_testkit::raw_exchange(address, b"GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
-    drop(child);
-}
-
-struct Ended(std::process::Child);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }
 
 #[test]

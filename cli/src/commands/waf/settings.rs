@@ -4,16 +4,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::Deserialize;
-use sunbeam_config::ConfigFiles;
+use sunbeam_config::{ConfigFiles, load as load_config};
+use sunbeam_proxy::{Config, rule_options};
 use sunbeam_waf::compile::RuleSet;
 use sunbeam_waf::rules::{RuleOptions, RuleSetKind, load};
 use sunbeam_waf::seclang::RuleError;
 
 use crate::cli::GlobalArgs;
-use crate::configuration::count;
-use crate::exit::{CliError, told};
+use crate::configuration::{count, refused as refused_config};
+use crate::exit::CliError;
 use crate::output::{escape, note};
+use crate::placed_file::shown;
 
 /// Which rules; what is not said here is as the configuration says.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -36,9 +37,6 @@ pub(super) enum Ruleset {
     Crs,
 }
 
-/// Where the Core Rule Set lies when nothing else is said.
-const CRS_PATH: &str = "/usr/share/modsecurity-crs";
-
 /// Rules that were read, and how.
 #[derive(Debug)]
 pub(super) struct Loaded {
@@ -52,18 +50,16 @@ impl RuleArgs {
     /// # Errors
     /// When the configuration cannot be read.
     pub(super) fn options(&self, global: &GlobalArgs) -> Result<RuleOptions, CliError> {
-        let section = Section::configured(global)?;
-        let is_crs = match (self.ruleset, &self.crs_path) {
-            (Some(ruleset), _) => ruleset == Ruleset::Crs,
-            (None, Some(_)) => true,
-            (None, None) => section.ruleset == "crs",
+        let config = configured(global)?;
+        let options = rule_options(&config);
+        let crs = || RuleSetKind::Crs(self.crs_path.clone().unwrap_or_else(|| config.waf.crs_path.into()));
+        let ruleset = match (self.ruleset, &self.crs_path) {
+            (Some(Ruleset::Builtin), _) => RuleSetKind::BuiltIn,
+            (Some(Ruleset::Crs), _) | (None, Some(_)) => crs(),
+            (None, None) => options.ruleset.clone(),
         };
-        let crs_path = self.crs_path.clone().unwrap_or_else(|| section.crs_path.clone());
-        Ok(RuleOptions {
-            ruleset: if is_crs { RuleSetKind::Crs(crs_path) } else { RuleSetKind::BuiltIn },
-            paranoia_level: self.paranoia_level.unwrap_or(section.paranoia_level),
-            ..section.options()
-        })
+        let paranoia_level = self.paranoia_level.unwrap_or(options.paranoia_level);
+        Ok(RuleOptions { ruleset, paranoia_level, ..options })
     }
 
     /// Reads them.
@@ -80,6 +76,9 @@ impl RuleArgs {
 /// # Errors
 /// Exit code 2, with the number of problems.
 pub(super) fn read(options: RuleOptions) -> Result<Loaded, CliError> {
+    if let Some(folder) = options.rules_dir.as_deref().filter(|folder| !folder.is_dir()) {
+        return Err(CliError::usage(format!("`waf.rules_dir`: {} is not a folder", shown(folder))));
+    }
     let rules = load(&options).map_err(|errors| refused(&errors))?;
     for (span, text) in rules.warnings() {
         note(format_args!("{}:{}: warning: {}", escape(&span.file), span.line, escape(text)));
@@ -99,69 +98,14 @@ fn refused(errors: &[RuleError]) -> CliError {
 /// # Errors
 /// When the configuration cannot be read.
 pub(super) fn crs_path(global: &GlobalArgs) -> Result<PathBuf, CliError> {
-    Ok(Section::configured(global)?.crs_path)
+    Ok(configured(global)?.waf.crs_path.into())
 }
 
-/// `[waf]` of the configuration, as far as it says which rules are read.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default)]
-struct Section {
-    ruleset: String,
-    crs_path: PathBuf,
-    rules_dir: PathBuf,
-    paranoia_level: u8,
-    inbound_threshold: u32,
-    outbound_threshold: u32,
-}
-
-impl Default for Section {
-    fn default() -> Self {
-        let RuleOptions { paranoia_level, inbound_threshold, outbound_threshold, .. } =
-            RuleOptions::default();
-        Self {
-            ruleset: "builtin".to_owned(),
-            crs_path: CRS_PATH.into(),
-            rules_dir: PathBuf::new(),
-            paranoia_level,
-            inbound_threshold,
-            outbound_threshold,
-        }
-    }
-}
-
-impl Section {
-    /// Of the configuration that there is; without one, the defaults.
-    fn configured(global: &GlobalArgs) -> Result<Self, CliError> {
-        let Some(files) = ConfigFiles::find(global.config.clone(), global.profile.clone()) else {
-            return Ok(Self::default());
-        };
-        let sources = files.read().map_err(|error| CliError::usage(told(&error)))?;
-        let mut all = toml::Table::new();
-        for source in sources.0 {
-            let broken = |why: String| CliError::usage(format!("{}: {}", escape(&source.name), escape(&why)));
-            let table: toml::Table =
-                toml::from_str(&source.text).map_err(|error| broken(error.message().to_owned()))?;
-            match table.get("waf") {
-                Some(toml::Value::Table(section)) => all.extend(section.clone()),
-                Some(_) => return Err(broken("`waf`: expected a table".to_owned())),
-                None => {}
-            }
-        }
-        let section: Self = toml::Value::Table(all)
-            .try_into()
-            .map_err(|error| CliError::usage(format!("`waf`: {}", escape(error.message()))))?;
-        if !["builtin", "crs"].contains(&section.ruleset.as_str()) {
-            return Err(CliError::usage("`waf.ruleset`: expected `builtin` or `crs`"));
-        }
-        Ok(section)
-    }
-
-    fn options(self) -> RuleOptions {
-        RuleOptions {
-            rules_dir: Some(self.rules_dir).filter(|folder| !folder.as_os_str().is_empty()),
-            inbound_threshold: self.inbound_threshold,
-            outbound_threshold: self.outbound_threshold,
-            ..RuleOptions::default()
-        }
-    }
+/// The configuration that there is; without one, the defaults. Only its text is looked at: what is wrong with rules is told
+/// where they are read.
+fn configured(global: &GlobalArgs) -> Result<Config, CliError> {
+    let Some(files) = ConfigFiles::find(global.config.clone(), global.profile.clone()) else {
+        return Ok(Config::default());
+    };
+    Ok(load_config(&files, |_: &Config, _| {}).map_err(|error| refused_config(&files, &error))?.config)
 }

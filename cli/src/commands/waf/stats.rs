@@ -55,11 +55,18 @@ impl Stats {
 }
 
 fn print(printer: Printer, stats: &WafStats, top: usize) -> Result<(), CliError> {
+    let Some(since) = &stats.since else {
+        return printer.line("the node asks no rules: `waf` is off, everywhere");
+    };
+    let asked = stats.rules.iter().filter(|rule| rule.is_asked).count();
     printer.pairs(&[
-        ("since", escape(&stats.since)),
+        ("since", escape(since)),
         ("requests", stats.transactions.to_string()),
         ("looked at closely", format!("{} (1 of {})", stats.sampled, stats.sampled_of)),
-        ("rules", stats.rules.len().to_string()),
+        (
+            "rules",
+            format!("{asked}, and {} above the level of paranoia", stats.rules.len().saturating_sub(asked)),
+        ),
     ])?;
     let mut hits: Vec<&WafRuleStats> = stats.rules.iter().filter(|rule| rule.hits > 0).collect();
     hits.sort_by_key(|rule| std::cmp::Reverse(rule.hits));
@@ -98,7 +105,7 @@ fn print(printer: Printer, stats: &WafStats, top: usize) -> Result<(), CliError>
         printer.table(&header, &slow.iter().take(top).map(row).collect::<Vec<_>>())?;
     }
     let never: Vec<&WafRuleStats> =
-        stats.rules.iter().filter(|rule| rule.runs == 0 && rule.hits == 0).collect();
+        stats.rules.iter().filter(|rule| rule.is_asked && rule.runs == 0 && rule.hits == 0).collect();
     section(printer, "RULES THAT NEVER RAN", never.len(), top)?;
     if !never.is_empty() {
         let row =

@@ -143,7 +143,8 @@ impl State {
         data.truncate(4 * TOLD_BYTES_MAX);
         let data = String::from_utf8_lossy(&data).into_owned();
         // A rule may match several values, one after another.
-        if self.findings_more == 0 && self.findings.last().is_none_or(|last| last.rule != number) {
+        let is_counted = self.is_counted && self.findings_more == 0;
+        if is_counted && self.findings.last().is_none_or(|last| last.rule != number) {
             rules.statistics.hit(number);
         }
         self.find(Finding { rule: number, target, value, message, data });

@@ -81,6 +81,11 @@ impl Transaction {
         self.clock = Some(clock);
     }
 
+    /// Counts nothing of this request: nobody sent it.
+    pub const fn without_statistics(&mut self) {
+        self.state.is_counted = false;
+    }
+
     /// Lets every rule look at every value. For tests: the result must be the same.
     pub const fn without_filter(&mut self) {
         self.filters = false;
@@ -146,7 +151,8 @@ impl Transaction {
 
     fn phase(&mut self, phase: u8) -> Option<&Interruption> {
         if phase == 1 {
-            self.sampling = self.rules.statistics.begin(self.clock);
+            let counted = self.state.is_counted;
+            self.sampling = if counted { self.rules.statistics.begin(self.clock) } else { None };
         }
         let budget = self.budget.as_deref().map(|budget| budget as &dyn Fn() -> bool);
         let run = Run {

@@ -208,6 +208,14 @@ mod tests {
         let mut transaction = Transaction::new(Arc::clone(&rules));
         ask(&mut transaction, &rules, b"/?x=good");
         let statistics = rules.statistics();
+        transaction.begin(&rules);
+        transaction.without_statistics();
+        let head = RequestHead { method: b"GET", target: b"/?x=evil1", protocol: b"", headers: &[], id: "1" };
+        transaction.request_head(&head);
+        assert_eq!(
+            (transaction.findings().len(), statistics.transactions(), statistics.of(3).hits),
+            (1, 1, 0)
+        );
         let runs: Vec<u64> = (0..4).map(|place| statistics.of(place).runs).collect();
         assert_eq!(runs, [1, 1, 0, 0]);
         assert_eq!((statistics.sampled(), statistics.timed(), statistics.of(0).nanoseconds), (1, 0, 0));
