@@ -391,6 +391,36 @@ pub(crate) struct ExplainedFeature {
     pub(crate) share: f64,
 }
 
+/// `GET /api/v1/waf/stats`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WafStats {
+    /// When the rules were read; nothing where no route asks them.
+    pub(crate) since: Option<String>,
+    pub(crate) transactions: u64,
+    /// Those that were looked at closely: one of `sampled_of`.
+    pub(crate) sampled: u64,
+    pub(crate) sampled_of: u64,
+    /// Those of them whose time was taken.
+    pub(crate) timed: u64,
+    pub(crate) rules: Vec<WafRuleStats>,
+}
+
+/// What one rule did. Runs, matches and time are of sampled requests.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct WafRuleStats {
+    pub(crate) id: u64,
+    pub(crate) phase: u8,
+    pub(crate) message: String,
+    /// Those above the level of paranoia are not.
+    pub(crate) is_asked: bool,
+    pub(crate) hits: u64,
+    pub(crate) runs: u64,
+    pub(crate) matches: u64,
+    pub(crate) nanoseconds: u64,
+}
+
 /// A value as text: strings without quotes, nothing as nothing.
 pub(crate) fn plain(value: &Value) -> String {
     match value {

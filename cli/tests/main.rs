@@ -11,3 +11,4 @@ mod training;
 mod up;
 mod upgrade;
 mod validate;
+mod waf;

@@ -142,7 +142,7 @@ fn every_page_answers_as_the_description_says() {
     let asks = |path: &Path| format!("{{\"path\":{path:?},\"force\":true}}");
     let model = asks(&proxy.folder().write("ddos.model", windows_of_another_kind()));
     let no_model = asks(&proxy.folder().write("no.model", "hello"));
-    let calls: [(&str, &str, &str, u16); 65] = [
+    let calls: [(&str, &str, &str, u16); 67] = [
         ("GET", "/health", "", 200),
         ("GET", "/live", "", 200),
         ("GET", "/ready", "", 200),
@@ -204,6 +204,8 @@ fn every_page_answers_as_the_description_says() {
         ("DELETE", "/api/v1/models/installed/ddos", "", 200),
         ("DELETE", "/api/v1/models/installed/ddos", "", 404),
         ("DELETE", "/api/v1/models/installed/x", "", 422),
+        ("GET", "/api/v1/waf/rules", "", 200),
+        ("GET", "/api/v1/waf/stats", "", 200),
         ("POST", "/api/v1/explain", "{\"url\":\"https://shop.example.test/a\"}", 200),
         ("POST", "/api/v1/explain", "{\"url\":\"https://nobody.test/a\"}", 200),
         ("POST", "/api/v1/explain", "{\"url\":\"/a\"}", 422),

@@ -502,6 +502,18 @@ fn what_rules_found_is_measured_and_explained() {
         found("ARGS:q")["at"]
     );
     assert_eq!(backend.seen().len(), 1, "nothing of it was sent");
+    // Nor was it counted.
+    let stats = proxy.api("GET", "/api/v1/waf/stats", "").json();
+    assert_eq!(
+        (&stats["transactions"], &stats["sampled"], &stats["timed"]),
+        (&json!(2), &json!(1), &json!(1))
+    );
+    let rule = stats["rules"].as_array().unwrap().iter().find(|rule| rule["id"] == 1_000_001).unwrap();
+    assert_eq!((&rule["hits"], &rule["runs"], &rule["matches"]), (&json!(1), &json!(1), &json!(1)));
+    assert!(rule["nanoseconds"].as_u64() > Some(0) && rule["category"] == "sqli", "{rule}");
+    let rules = proxy.api("GET", "/api/v1/waf/rules", "").json();
+    let rule = rules["rules"].as_array().unwrap().iter().find(|rule| rule["id"] == 1_000_001).unwrap();
+    assert!(rule["at"].as_str().unwrap().ends_with("rules/own.conf:2") && rule["is_asked"] == true, "{rule}");
 }
 
 /// A client that nobody has anything against.

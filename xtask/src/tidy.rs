@@ -100,6 +100,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sunbeam-routing",
             "sunbeam-traffic",
             "sunbeam-trainer",
+            "sunbeam-waf",
+            "sunbeam-waf-suite",
         ],
     ),
     ("sunbeam-testkit", &["sunbeam-config", "sunbeam-listeners", "sunbeam-proxy", "sunbeam-traffic"]),

@@ -29,6 +29,7 @@ mod unblock;
 mod up;
 mod validate;
 mod version;
+mod waf;
 
 use clap::{ArgMatches, Args};
 
@@ -72,6 +73,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<bots::Bots>(),
     entry::<lists::Lists>(),
     entry::<explain::Explain>(),
+    entry::<waf::Waf>(),
     entry::<replay::Replay>(),
     entry::<learn::Learn>(),
     entry::<download_datasets::DownloadDatasets>(),

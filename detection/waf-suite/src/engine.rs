@@ -27,6 +27,11 @@ setvar:tx.arg_name_length=100,setvar:tx.arg_length=400,setvar:tx.total_arg_lengt
 setvar:tx.max_file_size=64100,setvar:tx.combined_file_sizes=65535\"
 ";
 
+/// The same, with another level of paranoia.
+pub fn settings(paranoia_level: u8) -> String {
+    SETTINGS.replace("paranoia_level=4", &format!("paranoia_level={paranoia_level}"))
+}
+
 /// Asks about a request and the answer that the suite's backend gives to it. The transaction has what was found.
 pub fn ask(transaction: &mut Transaction, rules: &Arc<RuleSet>, request: &RawRequest) {
     transaction.begin(rules);

@@ -72,6 +72,16 @@ pub fn load(options: &RuleOptions) -> Result<RuleSet, Vec<RuleError>> {
     RuleSet::new(&directives, &sources)
 }
 
+/// The text of a file that a rule's place names, whether it is compiled in, made up of the options, or on disk.
+///
+/// # Errors
+/// Why there is none, for the operator to read.
+pub fn source(options: &RuleOptions, file: &str) -> Result<String, String> {
+    let told = |errors: Vec<RuleError>| errors.first().map(ToString::to_string).unwrap_or_default();
+    let bytes = Sources::new(options).map_err(told)?.read(file)?;
+    String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())
+}
+
 /// What is compiled in, by the names that rules' places are told with.
 const BASE: (&str, &str) = ("builtin:base.conf", include_str!("rules/base.conf"));
 /// In the order of their reading: the scores first, the rule that looks at them last.

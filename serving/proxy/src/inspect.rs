@@ -9,7 +9,7 @@
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -55,6 +55,12 @@ pub(crate) struct Inspection {
     budget: Duration,
 }
 
+/// The clock of the rules' statistics.
+fn nanoseconds() -> u64 {
+    static BEGUN: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(BEGUN.get_or_init(Instant::now).elapsed().as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// What is looked at of a body.
 #[derive(Debug, Default)]
 pub(crate) struct Looked {
@@ -74,6 +80,7 @@ impl Inspection {
         }
         let mut transaction =
             spare.take().unwrap_or_else(|| Box::new(Transaction::new(Arc::clone(&rules.set))));
+        transaction.set_clock(nanoseconds);
         transaction.begin(&rules.set);
         Some(Self {
             transaction: Some(transaction),
@@ -274,6 +281,7 @@ pub(crate) fn made_up(
     let (body, is_cut) = body.get(..max).map_or((body, false), |seen| (seen, seen.len() < body.len()));
     let looked = Looked { bytes: Bytes::copy_from_slice(body), is_cut, is_undecodable: false };
     let mut transaction = Transaction::new(Arc::clone(&rules.set));
+    transaction.without_statistics();
     let server = std::net::Ipv4Addr::UNSPECIFIED.into();
     transaction.connection(&Ends { client: facts.client, client_port: 0, server, server_port: 0 });
     let is_stopped = transaction.request_head(&head.as_sent("")).is_some();

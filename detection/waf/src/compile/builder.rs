@@ -10,6 +10,7 @@ use super::program::{
 };
 use super::{Link, ResourcesOf, link};
 use crate::byte_set::ByteSet;
+use crate::engine::statistics::Statistics;
 use crate::filter::index::{Index, is_set, set};
 use crate::operators::rx::Expression;
 use crate::operators::{Needs, Operator};
@@ -154,6 +155,7 @@ impl<'a> Builder<'a> {
         }
         self.jumps(&mut rules, &phases, &places);
         let mut rules = RuleSet {
+            statistics: Statistics::new(rules.len()),
             rules,
             phases,
             sources: self.sources,
@@ -709,6 +711,7 @@ impl Link {
             exclusions: Vec::new(),
             node: 0,
             steps: Vec::new(),
+            operator: "",
             test: Test::Always,
             feed: None,
             captures: false,

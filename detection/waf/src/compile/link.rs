@@ -29,6 +29,7 @@ pub(super) fn link(
         for target in targets {
             add_target(builder, &mut link, target).map_err(wrong)?;
         }
+        link.operator = operator.kind.name;
         link.test = test(builder, span, operator).map_err(wrong)?;
         feed(builder, &mut link, multi_match);
     }

@@ -6,6 +6,7 @@ mod constant;
 mod link;
 mod program;
 
+use crate::engine::statistics::Statistics;
 use crate::operators::Resources;
 use crate::seclang::RuleError;
 use crate::seclang::ast::Directive;
@@ -35,9 +36,31 @@ impl RuleSet {
         &self.settings
     }
 
+    /// Whether a rule is asked at all: those above the level of paranoia are not.
+    pub fn can_run(&self, rule: u32) -> bool {
+        self.phases.iter().any(|numbers| numbers.binary_search(&rule).is_ok())
+    }
+
+    /// What the rules did so far.
+    pub const fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
     /// What was loaded and does not do all that it says.
     pub fn warnings(&self) -> impl Iterator<Item = (&crate::seclang::ast::Span, &str)> {
         self.warnings.iter().map(|(span, text)| (span, text.as_str()))
+    }
+}
+
+impl Rule {
+    /// `msg` as it was written; empty where there is none.
+    pub fn message(&self) -> String {
+        builder::written(&self.msg)
+    }
+
+    /// The operators of its conditions, as `rx`; those of a `SecAction` are none.
+    pub fn operators(&self) -> impl Iterator<Item = &'static str> {
+        self.links.iter().map(|link| link.operator).filter(|name| !name.is_empty())
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::engine::statistics::Statistics;
 use crate::filter::index::Index;
 use crate::operators::rx::Expression;
 use crate::operators::{Operator, OperatorKind};
@@ -29,6 +30,7 @@ pub struct RuleSet {
     pub(crate) transformations: transformations::Settings,
     /// What loaded and does not do all that it says.
     pub(crate) warnings: Vec<(Span, String)>,
+    pub(crate) statistics: Statistics,
 }
 
 impl RuleSet {
@@ -100,6 +102,8 @@ pub(crate) struct Link {
     pub(crate) node: u32,
     /// With `multiMatch`: every step, the untransformed value first.
     pub(crate) steps: Vec<u32>,
+    /// The name of its operator; empty where there is none.
+    pub(crate) operator: &'static str,
     pub(crate) test: Test,
     /// It must name the operator, or nothing can match. `None`: nothing is known.
     pub(crate) feed: Option<u32>,

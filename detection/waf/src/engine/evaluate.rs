@@ -2,6 +2,7 @@
 //! The rules of a phase, in order.
 
 use super::state::{Finding, Interruption, InterruptionKind, Item, Scalar, State, number, written};
+use super::statistics::Sampling;
 use super::texts::{NONE, TextId};
 use crate::compile::{
     Disruption, Except, Link, LinkTarget, Number, Picks, PieceOf, Pieces, Rule, RuleSet, Side, Source, Test,
@@ -25,6 +26,7 @@ pub(crate) struct Run<'a> {
     pub(crate) rules: &'a RuleSet,
     pub(crate) side: Side,
     pub(crate) budget: Option<Budget<'a>>,
+    pub(crate) sampling: Option<Sampling>,
     /// Whether the filter is used: without it every rule looks at every value.
     pub(crate) filters: bool,
 }
@@ -46,7 +48,7 @@ impl State {
         while let Some(number) = numbers.get(at).copied() {
             at += 1;
             let Some(rule) = run.rules.rules.get(number as usize) else { continue };
-            if is_set(&self.removed, number) || !self.rule(run, number, rule) {
+            if is_set(&self.removed, number) || !self.counted(run, number, rule) {
                 if self.is_spent {
                     return;
                 }
@@ -67,6 +69,20 @@ impl State {
         if self.allowed == Some(0) {
             self.allowed = None;
         }
+    }
+
+    /// As [`Self::rule`], where this transaction is a sample with a note of what it took.
+    fn counted(&mut self, run: Run<'_>, number: u32, rule: &Rule) -> bool {
+        let Some(sampling) = run.sampling else { return self.rule(run, number, rule) };
+        self.has_looked = false;
+        let begun = sampling.clock.map(|clock| clock());
+        let matched = self.rule(run, number, rule);
+        if self.has_looked {
+            let ended = sampling.clock.map(|clock| clock());
+            let took = ended.zip(begun).map_or(0, |(ended, begun)| ended.saturating_sub(begun));
+            run.rules.statistics.ran(number, matched, took);
+        }
+        matched
     }
 
     /// Whether a rule matched with its whole chain; then it has done what it does.
@@ -126,11 +142,17 @@ impl State {
         let mut data = self.filled(rules, &rule.logdata);
         data.truncate(4 * TOLD_BYTES_MAX);
         let data = String::from_utf8_lossy(&data).into_owned();
+        // A rule may match several values, one after another.
+        let is_counted = self.is_counted && self.findings_more == 0;
+        if is_counted && self.findings.last().is_none_or(|last| last.rule != number) {
+            rules.statistics.hit(number);
+        }
         self.find(Finding { rule: number, target, value, message, data });
     }
 
     fn link(&mut self, run: Run<'_>, number: u32, rule: &Rule, link: &Link) -> bool {
         if matches!(link.test, Test::Always) {
+            self.has_looked = true;
             self.last_matched = None;
             self.set_variables(run.rules, &link.on_match);
             if rule.logs && rule.links.len() == 1 {
@@ -144,6 +166,7 @@ impl State {
         {
             return false;
         }
+        self.has_looked = true;
         match self.quick(run.rules, link) {
             Some(false) => return false,
             Some(true) if rule.is_plain => {

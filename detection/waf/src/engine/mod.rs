@@ -6,6 +6,7 @@ mod effects;
 mod evaluate;
 mod request;
 mod state;
+pub mod statistics;
 mod texts;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::compile::{RuleSet, Side};
 use crate::seclang::ast::EngineMode;
 use evaluate::Run;
 use state::State;
+use statistics::{Clock, Sampling};
 
 pub use request::{Ends, RequestHead, ResponseHead};
 pub(crate) use state::number;
@@ -24,6 +26,8 @@ pub struct Transaction {
     rules: Arc<RuleSet>,
     state: State,
     budget: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    clock: Option<Clock>,
+    sampling: Option<Sampling>,
     filters: bool,
 }
 
@@ -53,7 +57,7 @@ impl Transaction {
     /// For these rules.
     pub fn new(rules: Arc<RuleSet>) -> Self {
         let state = State::new(&rules);
-        Self { rules, state, budget: None, filters: true }
+        Self { rules, state, budget: None, clock: None, sampling: None, filters: true }
     }
 
     /// The next request, in the memory of the last.
@@ -69,6 +73,17 @@ impl Transaction {
     /// [`Self::is_spent`] says so.
     pub fn set_budget(&mut self, is_spent: impl Fn() -> bool + Send + Sync + 'static) {
         self.budget = Some(Box::new(is_spent));
+    }
+
+    /// What the times of rules are measured with, of this transaction and those after it in its memory. Without it
+    /// [`statistics`] know none.
+    pub const fn set_clock(&mut self, clock: Clock) {
+        self.clock = Some(clock);
+    }
+
+    /// Counts nothing of this request: nobody sent it.
+    pub const fn without_statistics(&mut self) {
+        self.state.is_counted = false;
     }
 
     /// Lets every rule look at every value. For tests: the result must be the same.
@@ -135,8 +150,18 @@ impl Transaction {
     }
 
     fn phase(&mut self, phase: u8) -> Option<&Interruption> {
+        if phase == 1 {
+            let counted = self.state.is_counted;
+            self.sampling = if counted { self.rules.statistics.begin(self.clock) } else { None };
+        }
         let budget = self.budget.as_deref().map(|budget| budget as &dyn Fn() -> bool);
-        let run = Run { rules: &self.rules, side: Side::of(phase), budget, filters: self.filters };
+        let run = Run {
+            rules: &self.rules,
+            side: Side::of(phase),
+            budget,
+            sampling: self.sampling,
+            filters: self.filters,
+        };
         self.state.phase(run, phase);
         self.state.interruption.as_ref()
     }

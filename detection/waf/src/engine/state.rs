@@ -99,6 +99,10 @@ pub(crate) struct State {
     pub(crate) allowed: Option<u8>,
     pub(crate) highest_severity: u8,
     pub(crate) is_spent: bool,
+    /// Whether statistics are kept of it.
+    pub(crate) is_counted: bool,
+    /// Whether the rule at hand got past the filter.
+    pub(crate) has_looked: bool,
     pub(crate) has_too_many: bool,
     /// Bytes that operators looked at, a fixed share for each run on top.
     pub(crate) work: u64,
@@ -131,6 +135,8 @@ impl State {
             allowed: None,
             highest_severity: u8::MAX,
             is_spent: false,
+            is_counted: true,
+            has_looked: false,
             has_too_many: false,
             work: 0,
         };
@@ -162,6 +168,7 @@ impl State {
         self.allowed = None;
         self.highest_severity = u8::MAX;
         self.is_spent = false;
+        self.is_counted = true;
         self.has_too_many = false;
         self.work = 0;
     }

@@ -18,7 +18,7 @@ use sunbeam_pipeline::FloodReport;
 
 use super::lists::{self, BlockRequest, Refused};
 use super::model_changes::{self, ModelRequest};
-use super::{models, stats};
+use super::{models, stats, waf};
 use crate::config::Config;
 use crate::core::{ChangeMode, Core, ReloadError, ReloadReport};
 use crate::explain::ExplainRequest;
@@ -49,6 +49,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/models/install", handler: || post(install) },
     Endpoint { path: "/api/v1/models/installed/{detector}", handler: || delete(uninstall) },
     Endpoint { path: "/api/v1/explain", handler: || post(explain) },
+    Endpoint { path: "/api/v1/waf/rules", handler: || get(waf_rules) },
+    Endpoint { path: "/api/v1/waf/stats", handler: || get(waf_stats) },
     Endpoint { path: "/api/v1/certificates", handler: || get(certificates) },
     Endpoint { path: "/api/v1/config", handler: || get(config) },
     Endpoint { path: "/api/v1/config/validate", handler: || post(validate) },
@@ -205,6 +207,14 @@ async fn all_lists(State(core): State<Arc<Core>>) -> Response {
 
 async fn bots(State(core): State<Arc<Core>>) -> Json<Value> {
     Json(lists::bots(&core.shared.snapshot()))
+}
+
+async fn waf_rules(State(core): State<Arc<Core>>) -> Json<Value> {
+    Json(waf::rules(&core.shared.snapshot()))
+}
+
+async fn waf_stats(State(core): State<Arc<Core>>) -> Json<Value> {
+    Json(waf::stats(&core.shared.snapshot()))
 }
 
 async fn floods(State(core): State<Arc<Core>>) -> Json<Value> {

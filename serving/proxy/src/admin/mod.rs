@@ -8,6 +8,7 @@ mod lists;
 mod model_changes;
 mod models;
 mod stats;
+mod waf;
 
 use std::convert::Infallible;
 use std::io;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use jiff::Timestamp;
 use sunbeam_config::Reader;
 use sunbeam_pipeline::{LayerOverride, WafRuleset, WafSection};
 use sunbeam_waf::compile::RuleSet;
@@ -26,6 +27,8 @@ pub(crate) struct RulesInUse {
     pub(crate) set: Arc<RuleSet>,
     /// Whether answers are looked at: somebody wants that, and there are rules about them.
     pub(crate) looks_at_answers: bool,
+    /// Their statistics begin then.
+    pub(crate) read_at: Timestamp,
     options: RuleOptions,
     files: Vec<(PathBuf, Stamp)>,
 }
@@ -54,7 +57,7 @@ pub(crate) fn load(
     if !is_asked(config) {
         return Ok(None);
     }
-    let options = options(&config.waf)?;
+    let options = options(config)?;
     let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let known = before.into_iter().chain(&last).find(|known| known.is_of(&options));
     let found = match known {
@@ -111,6 +114,7 @@ impl RulesInUse {
         Ok(Self {
             looks_at_answers: options.responses && has_rules_of_answers,
             set: Arc::new(set),
+            read_at: Timestamp::now(),
             options: options.clone(),
             files,
         })
@@ -129,31 +133,16 @@ impl RulesInUse {
     }
 }
 
-/// What is loaded, by the configuration.
-fn options(section: &WafSection) -> Result<RuleOptions, Vec<RuleProblem>> {
-    let folder = |key, path: &str, remedy: &str| {
-        let path = PathBuf::from(path);
-        if path.is_dir() {
-            return Ok(path);
-        }
-        let message = format!("`{}` is not a folder{remedy}", path.display());
-        Err(vec![RuleProblem { key, message }])
-    };
+/// How the rules of a configuration are read, whether they are there or not.
+pub fn rule_options(config: &Config) -> RuleOptions {
+    let section = &config.waf;
     let ruleset = match section.ruleset {
         WafRuleset::BuiltIn => RuleSetKind::BuiltIn,
-        WafRuleset::Crs => {
-            let remedy = ": `sunbeam waf install-crs ARCHIVE --sha256 …` puts the Core Rule Set there \
-                          (or use `ruleset = \"builtin\"`)";
-            RuleSetKind::Crs(folder("waf.crs_path", &section.crs_path, remedy)?)
-        }
+        WafRuleset::Crs => RuleSetKind::Crs(PathBuf::from(&section.crs_path)),
     };
-    let rules_dir = match section.rules_dir.as_str() {
-        "" => None,
-        path => Some(folder("waf.rules_dir", path, "")?),
-    };
-    Ok(RuleOptions {
+    RuleOptions {
         ruleset,
-        rules_dir,
+        rules_dir: Some(PathBuf::from(&section.rules_dir)).filter(|folder| !folder.as_os_str().is_empty()),
         paranoia_level: section.paranoia_level,
         inbound_threshold: section.inbound_threshold,
         outbound_threshold: section.outbound_threshold,
@@ -162,7 +151,28 @@ fn options(section: &WafSection) -> Result<RuleOptions, Vec<RuleProblem>> {
         body_max: section.max_inspected_body_bytes,
         responses: section.inspect_responses,
         ..RuleOptions::default()
-    })
+    }
+}
+
+/// The same, where the folders are there.
+fn options(config: &Config) -> Result<RuleOptions, Vec<RuleProblem>> {
+    let options = rule_options(config);
+    let folder = |key, path: &Path, remedy: &str| {
+        if path.is_dir() {
+            return Ok(());
+        }
+        let message = format!("`{}` is not a folder{remedy}", path.display());
+        Err(vec![RuleProblem { key, message }])
+    };
+    if let RuleSetKind::Crs(path) = &options.ruleset {
+        let remedy = ": `sunbeam waf install-crs ARCHIVE --sha256 …` puts the Core Rule Set there \
+                      (or use `ruleset = \"builtin\"`)";
+        folder("waf.crs_path", path, remedy)?;
+    }
+    if let Some(path) = &options.rules_dir {
+        folder("waf.rules_dir", path, "")?;
+    }
+    Ok(options)
 }
 
 /// The tags of the classes that are switched off.
@@ -253,7 +263,7 @@ mod tests {
         for (section, key, says) in
             [(crs, "waf.crs_path", "sunbeam waf install-crs"), (own, "waf.rules_dir", "is not a folder")]
         {
-            let problems = options(&section).unwrap_err();
+            let problems = options(&Config { waf: section, ..Config::default() }).unwrap_err();
             assert_eq!((problems.len(), problems[0].key), (1, key));
             assert!(problems[0].message.contains(says), "{}", problems[0].message);
         }

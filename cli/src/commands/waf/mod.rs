@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `sunbeam waf`
+
+mod backend;
+mod install_crs;
+mod rules;
+mod settings;
+mod stats;
+mod test;
+
+use crate::cli::GlobalArgs;
+use crate::commands::Run;
+use crate::exit::{CliError, ExitCode};
+
+/// Look at the WAF's rules, test them, install the OWASP Core Rule Set
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Waf {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Clone, Debug, clap::Subcommand)]
+enum Action {
+    Rules(rules::Rules),
+    Test(test::Test),
+    Stats(stats::Stats),
+    InstallCrs(install_crs::InstallCrs),
+    Backend(backend::Backend),
+}
+
+impl Run for Waf {
+    const NAME: &'static str = "waf";
+
+    fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
+        match self.action {
+            Action::Rules(rules) => rules.run(global),
+            Action::Test(test) => test.run(global),
+            Action::Stats(stats) => stats.run(global),
+            Action::InstallCrs(install) => install.run(global),
+            Action::Backend(backend) => backend.run(),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tests, asked of the engine in this process.
+
+use sunbeam_waf::engine::Transaction;
+use sunbeam_waf::rules::RuleOptions;
+use sunbeam_waf_suite::engine;
+use sunbeam_waf_suite::expectation::{Miss, Verdict};
+
+use super::{Asked, Ran, Runner};
+use crate::cli::GlobalArgs;
+use crate::commands::waf::settings::{Loaded, RuleArgs, read};
+use crate::exit::CliError;
+
+pub(super) struct InProcess {
+    loaded: Loaded,
+    transaction: Transaction,
+}
+
+/// What the tests of the Core Rule Set are meant for.
+const PARANOIA_LEVEL: u8 = 4;
+const BODY_BYTES_MAX: usize = 13_107_200;
+
+impl InProcess {
+    pub(super) fn new(global: &GlobalArgs, rules: &RuleArgs, own_settings: bool) -> Result<Self, CliError> {
+        let mut options = rules.options(global)?;
+        if !own_settings {
+            options = RuleOptions {
+                before: engine::settings(rules.paranoia_level.unwrap_or(PARANOIA_LEVEL)),
+                responses: true,
+                body_max: BODY_BYTES_MAX,
+                ..options
+            };
+        }
+        let loaded = read(options)?;
+        let transaction = Transaction::new(loaded.rules.clone());
+        Ok(Self { loaded, transaction })
+    }
+
+    fn one(&mut self, asked: &Asked) -> Ran {
+        let (mut verdict, mut log) = (Verdict::NotJudged, Vec::new());
+        for stage in &asked.case.test.stages {
+            let judged = engine::stage(&mut self.transaction, &self.loaded.rules, stage);
+            let judged =
+                judged.unwrap_or_else(|error| Verdict::Failed(Miss::NotSent { why: error.to_string() }));
+            log.extend(engine::outcome(&self.transaction).log.unwrap_or_default());
+            verdict = verdict.and(judged);
+        }
+        Ran { verdict, log }
+    }
+}
+
+impl Runner for InProcess {
+    const AT_ONCE: usize = 16;
+
+    fn run(&mut self, tests: &[Asked]) -> Result<Vec<Ran>, CliError> {
+        Ok(tests.iter().map(|asked| self.one(asked)).collect())
+    }
+}
