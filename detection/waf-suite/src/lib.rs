@@ -12,6 +12,7 @@ pub mod engine;
 pub mod expectation;
 pub mod format;
 pub mod load;
+pub mod mutation;
 pub mod overrides;
 pub mod raw;
 pub mod request;

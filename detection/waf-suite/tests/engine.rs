@@ -10,6 +10,7 @@ use sunbeam_waf::engine::Transaction;
 use sunbeam_waf::rules::{RuleOptions, RuleSetKind, load};
 use sunbeam_waf_suite::engine;
 use sunbeam_waf_suite::load::Suite;
+use sunbeam_waf_suite::mutation::{Mutator, seeds};
 use sunbeam_waf_suite::request;
 
 /// See `core_rule_set.rs`.
@@ -69,5 +70,18 @@ fn the_filter_changes_nothing_in_the_suite() {
             engine::ask(&mut without, &rules, &request);
             assert_eq!(with.findings(), without.findings(), "{}", case.title);
         }
+    }
+}
+
+/// A million of them are tried by `cargo xtask figures waf`.
+#[test]
+fn the_filter_overlooks_nothing_in_texts_made_from_the_suite() {
+    let Some(folder) = folder() else { return };
+    let (rules, seeds) = (rules(&folder), seeds(&suite(&folder)));
+    assert!(seeds.len() > 5_000, "{} texts are few", seeds.len());
+    let mut mutator = Mutator::new(7);
+    for _ in 0..2_000 {
+        let text = mutator.text(&seeds);
+        assert_eq!(rules.overlooked(&text), Vec::<u64>::new(), "{}", text.escape_ascii());
     }
 }

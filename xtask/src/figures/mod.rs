@@ -6,6 +6,7 @@ mod judge;
 mod learn;
 mod node;
 mod solid;
+mod waf;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,11 @@ const AREAS: &[Area] = &[
         "learn",
         "Learning: how right the models are on what they have not seen, and what they cost",
         learn::measure,
+    ),
+    (
+        "waf",
+        "The WAF: the Core Rule Set's own tests, and what a request costs beside ModSecurity",
+        waf::measure,
     ),
     ("instructions", "Instructions of the node for one request", instructions::measure),
 ];

@@ -185,7 +185,7 @@ fn left_out(section: &WafSection) -> Vec<&'static str> {
         (section.block_ldap_injection, &["attack-ldap"]),
         (section.block_xxe, &["attack-xxe"]),
         (section.block_session_fixation, &["attack-fixation"]),
-        (section.block_template_injection, &["attack-ssti", "attack-log4j"]),
+        (section.block_template_injection, &["attack-injection-template", "attack-ssti", "attack-log4j"]),
     ];
     classes.into_iter().filter(|(is_on, _)| !is_on).flat_map(|(_, tags)| tags.iter().copied()).collect()
 }
