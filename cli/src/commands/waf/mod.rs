@@ -11,6 +11,7 @@ mod test;
 use crate::cli::GlobalArgs;
 use crate::commands::Run;
 use crate::exit::{CliError, ExitCode};
+use crate::output::escape;
 
 /// Look at the WAF's rules, test them, install the OWASP Core Rule Set
 #[derive(Clone, Debug, clap::Args)]
@@ -26,6 +27,15 @@ enum Action {
     Stats(stats::Stats),
     InstallCrs(install_crs::InstallCrs),
     Backend(backend::Backend),
+}
+
+/// What a rule says, in a table: some say all scores that there are.
+fn message(text: &str) -> String {
+    const CHARS_MAX: usize = 80;
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((at, _)) => format!("{}…", escape(text.get(..at).unwrap_or_default())),
+        None => escape(text),
+    }
 }
 
 impl Run for Waf {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sunbeam_waf::compile::Rule;
 use sunbeam_waf::rules::source;
 
+use super::message;
 use super::settings::{Loaded, RuleArgs};
 use crate::cli::GlobalArgs;
 use crate::exit::{CliError, ExitCode};
@@ -107,7 +108,7 @@ fn row(printer: Printer, rule: &Rule) -> Vec<String> {
         rule.phase.to_string(),
         painted(printer, rule),
         paranoia_level(rule).map(|level| level.to_string()).unwrap_or_default(),
-        escape(&rule.message()),
+        message(&rule.message()),
         tags(rule),
     ]
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use sunbeam_waf::compile::{Rule, RuleSet};
 
+use super::message;
 use super::settings::RuleArgs;
 use crate::api::{WafRuleStats, WafStats};
 use crate::cli::GlobalArgs;
@@ -77,7 +78,7 @@ fn print(printer: Printer, stats: &WafStats, top: usize) -> Result<(), CliError>
                 rule.id.to_string(),
                 rule.hits.to_string(),
                 share(rule.hits, stats.transactions),
-                escape(&rule.message),
+                message(&rule.message),
             ]
         };
         printer.table(
@@ -98,7 +99,7 @@ fn print(printer: Printer, stats: &WafStats, top: usize) -> Result<(), CliError>
                 microseconds(rule.nanoseconds, rule.runs),
                 microseconds(rule.nanoseconds, stats.timed),
                 share(rule.nanoseconds, all),
-                escape(&rule.message),
+                message(&rule.message),
             ]
         };
         let header = ["ID", "RUNS", "MATCHES", "US A RUN", "US A REQUEST", "OF ALL TIME", "MESSAGE"];
@@ -109,7 +110,7 @@ fn print(printer: Printer, stats: &WafStats, top: usize) -> Result<(), CliError>
     section(printer, "RULES THAT NEVER RAN", never.len(), top)?;
     if !never.is_empty() {
         let row =
-            |rule: &&WafRuleStats| vec![rule.id.to_string(), rule.phase.to_string(), escape(&rule.message)];
+            |rule: &&WafRuleStats| vec![rule.id.to_string(), rule.phase.to_string(), message(&rule.message)];
         printer.table(&["ID", "PHASE", "MESSAGE"], &never.iter().take(top).map(row).collect::<Vec<_>>())?;
     }
     Ok(())

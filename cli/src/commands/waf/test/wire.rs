@@ -90,9 +90,8 @@ impl Wire {
     /// Only when nobody listens there: everything else is what came of the request.
     fn exchange(&self, bytes: &[u8]) -> Result<Outcome, CliError> {
         let until = Instant::now() + EXCHANGE_MAX;
-        let mut stream = TcpStream::connect_timeout(&self.address, EXCHANGE_MAX).map_err(|error| {
-            CliError::unreachable(format!("failed to reach http://{}: {error}", self.address))
-        })?;
+        let connected = TcpStream::connect_timeout(&self.address, EXCHANGE_MAX);
+        let mut stream = connected.map_err(|error| unreachable(self.address, &error))?;
         // A server that has answered already need not read on.
         let sent = stream.set_write_timeout(Some(EXCHANGE_MAX)).and_then(|()| stream.write_all(bytes));
         let mut answer = Answer { is_to_head: bytes.starts_with(b"HEAD "), ..Answer::default() };
@@ -150,6 +149,16 @@ impl Runner for Wire {
             Ran { verdict, log }
         };
         Ok(tests.iter().map(of_test).collect())
+    }
+}
+
+fn unreachable(address: SocketAddr, error: &io::Error) -> CliError {
+    let unreachable = CliError::unreachable(format!("failed to reach http://{address}: {error}"));
+    match error.kind() {
+        io::ErrorKind::ConnectionReset => unreachable.hint(
+            "a node resets connections of an address that makes too many: raise `limits.new_connections_per_ip` on it",
+        ),
+        _ => unreachable,
     }
 }
 
