@@ -27,8 +27,8 @@ fn start(backend: &TestUpstream) -> Serving {
     write_config(&folder, &config(backend));
     let path = folder.join("config.toml");
     let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, text.replacen("[listen]\n", "[listen]\ntrusted_proxies = [\"127.0.0.1/32\"]\n", 1))
-        .unwrap();
+    let text = text.replacen("[listen]\n", "[listen]\ntrusted_proxies = [\"127.0.0.1/32\"]\n", 1);
+    std::fs::write(&path, format!("{text}\n[waf]\nenabled = false\n")).unwrap();
     Serving::start_in(folder, &[])
 }
 

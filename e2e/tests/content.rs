@@ -151,7 +151,7 @@ fn no_spelling_of_a_path_leaves_the_root() {
     let plain = "disable_secure_redirection = true";
     let proxy = builder
         // Or judging would answer before files are looked for.
-        .config("scanner.enabled = false\n")
+        .config("scanner.enabled = false\nwaf.enabled = false\n")
         .config(&files_route("www", &root, None, plain))
         .config(&files_route("spa", &root, None, &format!("{plain}\nfallback = \"index.html\"")))
         .start();

@@ -238,6 +238,8 @@ fn a_large_upload_arrives_whole() {
                 "PUT",
                 "-H",
                 "Transfer-Encoding: chunked",
+                "-H",
+                "Content-Type: application/octet-stream",
                 "--data-binary",
                 &format!("@{file}"),
             ],

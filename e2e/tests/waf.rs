@@ -48,7 +48,7 @@ fn builder(rules: &str) -> TestProxyBuilder {
 fn text(builder: &TestProxyBuilder, backend: &TestUpstream, config: &str, route: &str) -> String {
     let rules = builder.folder().join("rules");
     format!(
-        "waf.rules_dir = {rules:?}\n{ALONE}{config}\n[[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\n\
+        "waf.rules_dir = {rules:?}\nwaf.ruleset = \"none\"\n{ALONE}{config}\n[[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\n\
          disable_secure_redirection = true\n{route}\n",
         backend.url()
     )
@@ -416,7 +416,7 @@ fn rules_are_replaced_whole_or_not_at_all() {
     assert_eq!((walruses(&proxy), post(&proxy, FORM, "animal=cat").status), (200, 403));
     assert_eq!(proxy.metric("sunbeam_config_reload_failed", &[]), 0.0);
     // Over the API the same.
-    let off = format!("{config}\n[waf]\nmode = \"off\"\n").replacen("waf.rules_dir", "# waf.rules_dir", 1);
+    let off = config.replacen("waf.rules_dir", "waf.mode = \"off\"\n# waf.rules_dir", 1);
     proxy.reload(&off).unwrap();
     assert_eq!(post(&proxy, FORM, "animal=cat").status, 200);
 }

@@ -34,6 +34,9 @@ impl Resources for Folder {
     }
 }
 
+/// The one case that is refused at load.
+const REFUSED: (&str, &str) = ("ipMatch", "10.0.0.0/100");
+
 /// Operators of which there are cases and that are not known, and why.
 const NOT_KNOWN: &[(&str, usize)] = &[
     // Schemas of XML and JSON would need a validator of their own; no rule of the Core Rule Set asks for one.
@@ -54,8 +57,15 @@ fn every_case_holds_as_it_says() {
             *not_known.entry(name).or_insert(0_usize) += 1;
             continue;
         };
+        let operator = match (kind.compile)(text("param"), &resources) {
+            Ok(operator) => operator,
+            // An operator that can never hold is a mistake of whoever wrote the rule, and said at once.
+            Err(why) => {
+                assert_eq!((name.as_str(), text("param")), REFUSED, "{why}");
+                continue;
+            }
+        };
         *counts.entry(name).or_insert(0_usize) += 1;
-        let operator = (kind.compile)(text("param"), &resources).unwrap();
         let want = case.get("ret").and_then(Value::as_i64) == Some(1);
         let input = unescaped(text("input"));
         let mut captures = Captures::default();
@@ -70,7 +80,7 @@ fn every_case_holds_as_it_says() {
     assert!(failures.is_empty(), "{failures:#?}");
     assert_eq!(not_known.iter().map(|(name, count)| (name.as_str(), *count)).collect::<Vec<_>>(), NOT_KNOWN);
     say(&format!("{} cases of {} operators hold: {counts:?}", counts.values().sum::<usize>(), counts.len()));
-    assert_eq!(counts.values().sum::<usize>(), 3_918);
+    assert_eq!(counts.values().sum::<usize>(), 3_928);
 }
 
 fn cases(folder: &Path) -> Vec<Value> {

@@ -14,7 +14,7 @@ use super::{NOBODY_IS_SPARED, SHOP, from, layer, node, record, retry_after, serv
 fn start(config: &str, route: &str) -> (TestUpstream, TestProxy) {
     let backend = shop();
     let limits = "[rate_limit.unauthenticated]\nburst = 100000\nrate = 1000\n";
-    let proxy = node(&backend, &format!("{NOBODY_IS_SPARED}{config}\n{limits}"), route);
+    let proxy = node(&backend, &format!("waf.enabled = false\n{NOBODY_IS_SPARED}{config}\n{limits}"), route);
     (backend, proxy)
 }
 

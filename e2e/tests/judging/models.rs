@@ -22,7 +22,7 @@ fn start(builder: sunbeam_testkit::TestProxyBuilder, config: &str) -> (TestUpstr
 
 fn text(config: &str, backend: &TestUpstream) -> String {
     format!(
-        "listen.trusted_proxies = [\"127.0.0.1/32\"]\n{config}[[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\n\
+        "waf.enabled = false\nlisten.trusted_proxies = [\"127.0.0.1/32\"]\n{config}[[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\n\
          disable_secure_redirection = true\n",
         backend.url()
     )

@@ -38,7 +38,7 @@ struct Case {
 fn what_goes_down_from_http_2_is_one_well_formed_request_or_none() {
     let folder = TestFolder::new();
     let readers = readers::start(&folder);
-    let proxy = TestProxy::builder().config(&routes(&readers)).start();
+    let proxy = TestProxy::builder().config("waf.enabled = false\n").config(&routes(&readers)).start();
     let cases = cases();
     // What no backend may see is tried with one each; the rest with all.
     let is_tried =

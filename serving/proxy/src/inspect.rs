@@ -20,7 +20,7 @@ use http::{Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use sunbeam_encoding::{Coding, PrefixEnd, decode_prefix};
-use sunbeam_pipeline::{Category, Decision, Interrupted, Judged, Judgement, RulesFound, Scratch};
+use sunbeam_pipeline::{Category, Decision, Interrupted, Judged, Judgement, RulesFound, Scratch, is_binary};
 use sunbeam_traffic::RequestFacts;
 use sunbeam_waf::engine::{Ends, InterruptionKind, RequestHead, ResponseHead, Transaction};
 use sunbeam_wire::{header_lines, request_line_of};
@@ -53,6 +53,12 @@ pub(crate) struct Inspection {
     took: Duration,
     spent: Duration,
     budget: Duration,
+}
+
+/// What this thread has worked: rules are not to be cut short because the machine had something else to do.
+fn cpu_time() -> Duration {
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(u64::try_from(spent.tv_sec).unwrap_or(0), u32::try_from(spent.tv_nsec).unwrap_or(0))
 }
 
 /// The clock of the rules' statistics.
@@ -192,12 +198,12 @@ impl Inspection {
     /// Runs rules within what is left of their time.
     fn run<T>(&mut self, work: impl FnOnce(&mut Transaction) -> T) -> Option<T> {
         let transaction = self.transaction.as_deref_mut()?;
-        let (begun, left) = (Instant::now(), self.budget.saturating_sub(self.spent));
-        transaction.set_budget(move || begun.elapsed() > left);
+        let (begun, worked) = (Instant::now(), cpu_time());
+        let left = self.budget.saturating_sub(self.spent);
+        transaction.set_budget(move || cpu_time().saturating_sub(worked) > left);
         let result = work(transaction);
-        let took = begun.elapsed();
-        self.spent += took;
-        self.took += took;
+        self.spent += cpu_time().saturating_sub(worked);
+        self.took += begun.elapsed();
         Some(result)
     }
 
@@ -244,8 +250,9 @@ impl Drop for Inspection {
             return;
         }
         if let Some(decision) = self.decision {
-            let (begun, left) = (Instant::now(), self.budget.saturating_sub(self.spent));
-            transaction.set_budget(move || begun.elapsed() > left);
+            let (begun, worked) = (Instant::now(), cpu_time());
+            let left = self.budget.saturating_sub(self.spent);
+            transaction.set_budget(move || cpu_time().saturating_sub(worked) > left);
             transaction.end();
             let took = self.took + begun.elapsed();
             self.snapshot.pipeline.count_inspected(decision, self.category, took);
@@ -319,6 +326,10 @@ pub(crate) async fn look_at_body(
     };
     let looked = decoded(Coding::of(headers), body.seen().clone(), is_whole, max);
     *pending = PendingBody::Begun(body, watch);
+    // A file that is sent as it is (`curl -T`). Rules would find something or other in its noise.
+    if !headers.contains_key(header::CONTENT_TYPE) && is_binary(&looked.bytes) {
+        return Ok(Looked::default());
+    }
     Ok(looked)
 }
 

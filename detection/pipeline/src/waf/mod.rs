@@ -14,6 +14,7 @@ use sunbeam_traffic::{Layer, LayerMode, RequestFacts};
 
 pub use category::{Category, Tally};
 pub use section::{OnBudget, OnOversizedBody, WafRuleset, WafSection, WafVerdict};
+pub use texts::is_binary;
 pub(crate) use verdict::WafRules;
 pub use verdict::{Interrupted, RulesFound};
 

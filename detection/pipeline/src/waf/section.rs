@@ -12,6 +12,8 @@ choice! {
         BuiltIn = "builtin",
         /// The files of the OWASP Core Rule Set.
         Crs = "crs",
+        /// None but those of rules_dir.
+        None = "none",
     }
 }
 
@@ -52,7 +54,7 @@ section! {
         enabled: bool = true,
         /// "" = detection.mode | off | auto | observe | enforce
         mode: Option<LayerOverride> = None,
-        /// builtin: the project's own rules | crs: OWASP CRS files from crs_path, unmodified
+        /// builtin: the project's own rules | crs: OWASP CRS files from crs_path, unmodified | none: rules_dir alone
         ruleset: WafRuleset = WafRuleset::BuiltIn,
         /// Where the Core Rule Set lies; `sunbeam waf install-crs` puts it there.
         crs_path: String = "/usr/share/modsecurity-crs".to_owned(),

@@ -139,6 +139,7 @@ pub fn rule_options(config: &Config) -> RuleOptions {
     let ruleset = match section.ruleset {
         WafRuleset::BuiltIn => RuleSetKind::BuiltIn,
         WafRuleset::Crs => RuleSetKind::Crs(PathBuf::from(&section.crs_path)),
+        WafRuleset::None => RuleSetKind::Nothing,
     };
     RuleOptions {
         ruleset,
