@@ -278,7 +278,7 @@ fn configuration(work: &Path, backend: u16, http: u16, https: u16) -> Result<Pat
          [audit]\npath = {:?}\n[state]\npath = {:?}\n\
          [limits]\nkeepalive_requests = 1000000\nnew_connections_per_ip = 1000000\n\
          [ddos]\nrequest_threshold = 0\nerror_threshold = 0\n[rate_limit]\nbypass_cidrs = []\n\
-         [rate_limit.unauthenticated]\nburst = 10000000\nrate = 10000000\n{}{}{}",
+         [rate_limit.unauthenticated]\nburst = 10000000\nrate = 10000000\n[waf]\nenabled = false\n{}{}{}",
         at("cert.pem"),
         at("key.pem"),
         at("audit.log"),
