@@ -175,6 +175,10 @@ fn effect(builder: &mut Builder<'_>, draft: &Draft, link: &mut Link, action: &Ac
         Action::Proxy(_) => {
             return Err("`proxy` is not supported: routes say where requests go".to_owned());
         }
+        Action::ExpireVar(..) | Action::DeprecateVar(..) => {
+            let text = "`expirevar` and `deprecatevar` have no effect here: collections last for one request";
+            builder.warnings.push((draft.span.clone(), text.to_owned()));
+        }
         Action::Ignored(name) => {
             builder.warnings.push((draft.span.clone(), format!("`{name}` has no effect here")));
         }
