@@ -11,10 +11,10 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use sunbeam_testkit::{RawUpstream, TestFolder};
+use sunbeam_testkit::{RawUpstream, TestFolder, TestUpstream, raw_exchange};
 use tar::{Builder, EntryType, Header};
 
-use crate::program::{Serving, run, sunbeam, told};
+use crate::program::{Serving, run, sunbeam, told, write_config};
 
 const SETUP: &str = "SecAction \"id:900990,phase:1,pass,nolog,t:none,ver:'OWASP_CRS/4.0.0',setvar:tx.crs_setup_version=400\"\n";
 
@@ -545,12 +545,11 @@ fn the_tests_backend_reflects() {
         "POST /reflect HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
-    let answer = sunbeam_testkit::raw_exchange(address, request.as_bytes()).to_lowercase();
+    let answer = raw_exchange(address, request.as_bytes()).to_lowercase();
     for text in ["http/1.1 503", "x-a: b", "content-type: text/html", "<html>no</html>"] {
         assert!(answer.contains(text), "{answer}");
     }
-    let answer =
-        sunbeam_testkit::raw_exchange(address, b"GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    let answer = raw_exchange(address, b"GET /x HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
 }
 
@@ -561,4 +560,55 @@ fn help_says_what_there_is() {
     for word in ["rules", "test", "stats", "install-crs", "backend"] {
         assert!(code == 0 && out.contains(&format!("  {word}")), "{out}");
     }
+}
+
+/// Asks a node's website for something with this parameter.
+fn status_of(node: &Serving, value: &str) -> u16 {
+    let request = format!("GET /?q={value} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let answer = raw_exchange(node.http, request.as_bytes());
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status")
+}
+
+#[test]
+fn rules_that_are_added_hold_at_once_after_a_kill_and_until_they_are_removed() {
+    let backend = TestUpstream::echo();
+    let folder = TestFolder::new();
+    let config = format!(
+        "[[routes]]\nhost = \"localhost\"\nbackend = \"{}\"\ndisable_secure_redirection = true\n[scanner]\nenabled = false\n",
+        backend.url()
+    );
+    write_config(&folder, &config);
+    let file =
+        folder.write("cats.conf", "SecRule ARGS \"@contains cat\" \"id:1000401,phase:1,deny,log,t:none\"\n");
+    let broken = folder.write("broken.conf", "# \n\nSecRule ARGS \"@nonsense x\" \"id:2,phase:1,deny\"\n");
+    let (file, broken) = (file.display().to_string(), broken.display().to_string());
+    let node = Serving::start_in(folder, &[]);
+    assert_eq!(status_of(&node, "cat"), 200);
+    let (code, out, err) = node.ask(&["waf", "add", "cats", &file, "--dry-run"]);
+    assert_eq!((code, status_of(&node, "cat")), (0, 200), "{out}{err}");
+    let (code, out, err) = node.ask(&["waf", "add", "cats", &file]);
+    assert_eq!((code, status_of(&node, "cat")), (0, 403), "{out}{err}");
+    assert!(out.contains("sunbeam waf remove cats"), "{out}");
+    let (code, _, err) = node.ask(&["waf", "add", "cats", &broken]);
+    assert!(code == 2 && err.contains("api:cats:3: "), "{code} {err}");
+    let (code, _, err) = node.ask(&["waf", "add", "a/b", &file]);
+    assert!(code == 2 && err.contains("is no name"), "{code} {err}");
+    let (code, _, err) = node.ask(&["waf", "add", "x", "/nonexistent/rules.conf"]);
+    assert!(code != 0 && err.contains("/nonexistent/rules.conf"), "{code} {err}");
+    let (_, out, _) = node.ask(&["waf", "added"]);
+    assert!(out.contains("cats") && out.contains("1000401"), "{out}");
+    // As a power cut would end it.
+    node.signal("KILL");
+    let mut node = node;
+    node.wait();
+    let folder = std::mem::replace(&mut node.folder, TestFolder::new());
+    drop(node);
+    let node = Serving::start_in(folder, &[]);
+    assert_eq!((status_of(&node, "cat"), status_of(&node, "dog")), (403, 200));
+    let (code, out, err) = node.ask(&["waf", "remove", "cats"]);
+    assert_eq!((code, status_of(&node, "cat")), (0, 200), "{out}{err}");
+    let (code, _, err) = node.ask(&["waf", "remove", "cats"]);
+    assert!(code == 1 && err.contains("no rules `cats`"), "{code} {err}");
+    let (_, out, _) = node.ask(&["waf", "added"]);
+    assert!(out.contains("no rules were added"), "{out}");
 }

@@ -142,7 +142,8 @@ fn every_page_answers_as_the_description_says() {
     let asks = |path: &Path| format!("{{\"path\":{path:?},\"force\":true}}");
     let model = asks(&proxy.folder().write("ddos.model", windows_of_another_kind()));
     let no_model = asks(&proxy.folder().write("no.model", "hello"));
-    let calls: [(&str, &str, &str, u16); 67] = [
+    let rules = "{\"name\":\"mine\",\"rules\":\"SecRule ARGS cat id:1000901,phase:2,deny\"}";
+    let calls: [(&str, &str, &str, u16); 73] = [
         ("GET", "/health", "", 200),
         ("GET", "/live", "", 200),
         ("GET", "/ready", "", 200),
@@ -204,6 +205,12 @@ fn every_page_answers_as_the_description_says() {
         ("DELETE", "/api/v1/models/installed/ddos", "", 200),
         ("DELETE", "/api/v1/models/installed/ddos", "", 404),
         ("DELETE", "/api/v1/models/installed/x", "", 422),
+        ("POST", "/api/v1/rules", rules, 200),
+        ("GET", "/api/v1/rules", "", 200),
+        ("POST", "/api/v1/rules", "{\"name\":\"a\",\"rules\":\"SecNonsense\"}", 422),
+        ("DELETE", "/api/v1/rules/mine?dry_run=true", "", 200),
+        ("DELETE", "/api/v1/rules/mine", "", 200),
+        ("DELETE", "/api/v1/rules/mine", "", 404),
         ("GET", "/api/v1/waf/rules", "", 200),
         ("GET", "/api/v1/waf/stats", "", 200),
         ("POST", "/api/v1/explain", "{\"url\":\"https://shop.example.test/a\"}", 200),
@@ -224,6 +231,7 @@ fn every_page_answers_as_the_description_says() {
             ("/api/v1/allowlist/", "cidr"),
             ("/api/v1/models/shadow/", "detector"),
             ("/api/v1/models/installed/", "detector"),
+            ("/api/v1/rules/", "name"),
         ];
         let template = lists.into_iter().find_map(of_list);
         let path = template.as_deref().unwrap_or(path);

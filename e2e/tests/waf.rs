@@ -422,6 +422,54 @@ fn rules_are_replaced_whole_or_not_at_all() {
 }
 
 #[test]
+fn rules_are_added_and_taken_away_while_the_node_runs() {
+    let backend = TestUpstream::echo();
+    let builder = builder(RULES);
+    let config = text(&builder, &backend, "", "");
+    let proxy = builder.config(&config).start();
+    let status = |proxy: &TestProxy| post(proxy, FORM, "animal=cat").status;
+    let add = |proxy: &TestProxy, rules: &str| {
+        proxy.api("POST", "/api/v1/rules", &json!({"name": "cats", "rules": rules}).to_string())
+    };
+    let no_cats = "SecRule ARGS \"@contains cat\" \"id:1000401,phase:2,deny,log,t:none,msg:'no cats'\"";
+    assert_eq!(status(&proxy), 200);
+    let request = json!({"name": "cats", "rules": no_cats, "dry_run": true}).to_string();
+    assert_eq!((proxy.api("POST", "/api/v1/rules", &request).status, status(&proxy)), (200, 200));
+    let answer = add(&proxy, no_cats).json();
+    assert_eq!((&answer["ids"], &answer["undo"]), (&json!([1000401]), &json!("sunbeam waf remove cats")));
+    assert_eq!(status(&proxy), 403, "the very next request");
+    // Wrong ones change nothing, whatever is wrong with them.
+    for (rules, says) in [
+        ("\nSecRule ARGS \"@nonsense x\" \"id:1,phase:2,pass\"", "api:cats:2: "),
+        ("SecRule ARGS x \"id:1000001,phase:2,pass\"", "1000001"),
+        ("Include /etc/hostname", "read no files"),
+        ("IncludeOptional /etc/host*", "read no files"),
+        ("SecRule ARGS \"@pmFromFile /etc/hostname\" \"id:7,phase:2,deny\"", "read no files"),
+        ("SecUnicodeMapFile /etc/hostname 20127", "read no files"),
+    ] {
+        let answer = add(&proxy, rules);
+        let error = answer.json()["error"].as_str().unwrap().to_owned();
+        assert!(answer.status == 422 && error.contains(says), "{rules}: {} {error}", answer.status);
+        assert_eq!(status(&proxy), 403, "{rules}");
+    }
+    for name in ["../escape", "", ".hidden", "a/b"] {
+        let request = json!({"name": name, "rules": no_cats}).to_string();
+        assert_eq!(proxy.api("POST", "/api/v1/rules", &request).status, 422, "{name}");
+    }
+    // A reload keeps them.
+    proxy.reload(&format!("{config}\n[limits]\nmax_url_bytes = 8000\n")).unwrap();
+    assert_eq!(status(&proxy), 403);
+    let listed = proxy.api("GET", "/api/v1/rules", "").json();
+    assert_eq!(listed["rules"], json!([{"name": "cats", "ids": [1000401], "rules": no_cats}]));
+    let told = add(&proxy, "SecRule ARGS \"@contains dog\" \"id:1000402,phase:2,deny,log,t:none\"").json();
+    assert_eq!((told["replaced"].as_str(), status(&proxy)), (Some(no_cats), 200));
+    assert_eq!(post(&proxy, FORM, "animal=dog").status, 403);
+    assert_eq!(proxy.api("DELETE", "/api/v1/rules/cats", "").status, 200);
+    assert_eq!(post(&proxy, FORM, "animal=dog").status, 200);
+    assert_eq!(proxy.api("DELETE", "/api/v1/rules/cats", "").status, 404);
+}
+
+#[test]
 fn a_rule_set_that_is_not_there_is_told_with_the_command_that_gets_it() {
     let folder = TestFolder::new();
     let told = |text: &str| {

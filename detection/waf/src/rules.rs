@@ -2,6 +2,7 @@
 //! The rules of a node: a rule set, what the configuration says of it, and the operator's own files behind it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::compile::{ResourcesOf, RuleSet};
 use crate::operators::Resources;
@@ -17,6 +18,8 @@ pub struct RuleOptions {
     pub before: String,
     /// Further files (`*.conf`), read after the rule set, in order of their names.
     pub rules_dir: Option<PathBuf>,
+    /// Rules that came as text, read last. They read no files: whoever sends them is not on this machine.
+    pub added: Arc<[AddedRules]>,
     /// 1 to 4.
     pub paranoia_level: u8,
     /// The score from which on a request is stopped.
@@ -39,6 +42,7 @@ impl Default for RuleOptions {
             ruleset: RuleSetKind::BuiltIn,
             before: String::new(),
             rules_dir: None,
+            added: Arc::default(),
             paranoia_level: 1,
             inbound_threshold: 5,
             outbound_threshold: 4,
@@ -48,6 +52,15 @@ impl Default for RuleOptions {
             responses: false,
         }
     }
+}
+
+/// Rules that came as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddedRules {
+    /// What their places are told with, as a file's name.
+    pub name: String,
+    /// What a file would hold.
+    pub text: String,
 }
 
 /// Which rules.
@@ -66,6 +79,9 @@ pub enum RuleSetKind {
 /// # Errors
 /// Everything that is wrong with them.
 pub fn load(options: &RuleOptions) -> Result<RuleSet, Vec<RuleError>> {
+    for added in options.added.iter() {
+        seclang::load(&Alone(added), &[&added.name])?;
+    }
     let sources = Sources::new(options)?;
     let roots: Vec<&str> = sources.roots.iter().map(String::as_str).collect();
     let directives = seclang::load(&sources, &roots)?;
@@ -109,11 +125,13 @@ const DEBIAN_SETUP: &str = "/etc/modsecurity/crs/crs-setup.conf";
 struct Sources {
     roots: Vec<String>,
     made_up: Vec<(&'static str, String)>,
+    added: Arc<[AddedRules]>,
 }
 
 impl Sources {
     fn new(options: &RuleOptions) -> Result<Self, Vec<RuleError>> {
-        let mut sources = Self { roots: vec![BASE.0.to_owned()], made_up: Vec::new() };
+        let mut sources =
+            Self { roots: vec![BASE.0.to_owned()], made_up: Vec::new(), added: Arc::clone(&options.added) };
         match &options.ruleset {
             RuleSetKind::BuiltIn => {
                 sources.roots.push(SETTINGS.to_owned());
@@ -131,6 +149,7 @@ impl Sources {
             let files = DiskFiles.matching(&pattern).map_err(|message| vec![error(&pattern, message)])?;
             sources.roots.extend(files);
         }
+        sources.roots.extend(options.added.iter().map(|added| added.name.clone()));
         Ok(sources)
     }
 
@@ -165,7 +184,12 @@ impl Sources {
         let made_up = self.made_up.iter().find(|(known, _)| *known == name).map(|(_, text)| text.as_str());
         let built_in =
             BUILT_IN.iter().chain([&BASE]).find(|(known, _)| *known == name).map(|(_, text)| *text);
-        made_up.or(built_in)
+        let added = || self.added(name).map(|added| added.text.as_str());
+        made_up.or(built_in).or_else(added)
+    }
+
+    fn added(&self, name: &str) -> Option<&AddedRules> {
+        self.added.iter().find(|added| added.name == name)
     }
 }
 
@@ -185,8 +209,32 @@ impl Files for Sources {
     }
 }
 
+/// Added rules with nothing around them: they include nothing.
+struct Alone<'a>(&'a AddedRules);
+
+impl Files for Alone<'_> {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        if path == self.0.name { Ok(self.0.text.clone().into_bytes()) } else { Err(NO_FILES.to_owned()) }
+    }
+
+    fn matching(&self, _: &str) -> Result<Vec<String>, String> {
+        Err(NO_FILES.to_owned())
+    }
+}
+
+impl Resources for Alone<'_> {
+    fn read(&self, _: &str) -> Result<Vec<u8>, String> {
+        Err(NO_FILES.to_owned())
+    }
+}
+
+const NO_FILES: &str = "rules that are added while the node runs read no files";
+
 impl ResourcesOf for Sources {
     fn beside(&self, file: &str) -> Box<dyn Resources + '_> {
+        if let Some(added) = self.added(file) {
+            return Box::new(Alone(added));
+        }
         Box::new(Beside { folder: Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default() })
     }
 }

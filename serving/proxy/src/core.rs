@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 use crate::config::Config;
 use crate::hand_over::{Giver, Inherited, Role};
 use crate::judging;
-use crate::judging::models::Shelf;
+use crate::judging::Additions;
 use crate::node::{OnChange, StartError};
 use crate::parts::Parts;
 use crate::shared::Shared;
@@ -333,12 +333,13 @@ impl Core {
         Ok(report)
     }
 
-    /// Puts other models on the shelf: whole, or not at all. Requests that begin afterwards are judged by them; the
-    /// configuration stays what it is, and its generation with it. `write` is called when nothing else can fail.
-    pub(crate) fn change_models<E: From<ReloadError>>(
+    /// Puts other models or rules beside the configuration: whole, or not at all. Requests that begin afterwards are
+    /// judged by them; the configuration stays what it is, and its generation with it. `write` is called when nothing
+    /// else can fail.
+    pub(crate) fn change_additions<E: From<ReloadError>>(
         &self,
         dry_run: bool,
-        change: impl FnOnce(&Snapshot, &mut Shelf) -> Result<(), E>,
+        change: impl FnOnce(&Snapshot, &mut Additions) -> Result<(), E>,
         write: impl FnOnce() -> Result<(), StateError>,
     ) -> Result<(), E> {
         let mut changing = self.changing();
@@ -347,7 +348,7 @@ impl Core {
         }
         let running = self.shared.snapshot();
         let mut judging = self.shared.judging();
-        change(&running, &mut judging.shelf)?;
+        change(&running, &mut judging.additions)?;
         let started = |error: StartError| E::from(ReloadError::from(error));
         let mut next = Snapshot::compile(
             running.config.clone(),
@@ -363,7 +364,7 @@ impl Core {
         }
         write().map_err(|error| started(error.into()))?;
         next.loaded_at = running.loaded_at;
-        *self.shared.shelf() = judging.shelf;
+        *self.shared.additions() = judging.additions;
         self.shared.snapshot.store(Arc::new(next));
         self.shared.show_models();
         self.follow_backends(&mut changing);

@@ -53,6 +53,7 @@ pub use explain::{ExplainRequest, explain_offline};
 pub use hand_over::{HandOver, HandOverError};
 pub use judging::models::{InstalledModelError, ModelKeyError, ModelPublicKey, ModelSignatureError};
 pub use judging::waf::rule_options;
+pub use judging::{AddedRulesError, AdditionError};
 pub use metrics::ProxyMetrics;
 pub use node::{Inherit, Node, NodeOptions, OnChange, StartError};
 pub use offline::Offline;

@@ -24,8 +24,8 @@ use crate::audit_log::{AuditLog, AuditLogError};
 use crate::config::Config;
 use crate::core::{ChangeMode, Changing, Core, ReloadError, ReloadReport};
 use crate::hand_over::{Deadlines, Giving, HandOver, HandOverError, Inherited};
-use crate::judging::models::{InstalledModelError, Shelf};
 use crate::judging::{self, Questions};
+use crate::judging::{AdditionError, Additions};
 use crate::metrics::ProxyMetrics;
 use crate::parts::Part;
 use crate::shared::{AddressHash, Events, Shared};
@@ -98,7 +98,7 @@ pub enum StartError {
     State(#[from] StateError),
     /// A model that was installed.
     #[error(transparent)]
-    Model(#[from] InstalledModelError),
+    Addition(#[from] AdditionError),
     /// Traces.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -423,8 +423,8 @@ fn make_shared(
     let detection = DetectionMetrics::register(&registry);
     let (memory, questions) =
         judging::memory(&config, detection.layers.crawler_proofs("dropped"), HashKey::random());
-    let shelf = Shelf::open(folder_of(&config.state.path))?;
-    let of_judging = Judging { memory: &memory, metrics: &detection, shelf: shelf.clone() };
+    let additions = Additions::open(folder_of(&config.state.path))?;
+    let of_judging = Judging { memory: &memory, metrics: &detection, additions: additions.clone() };
     let snapshot = Snapshot::compile(config.clone(), sources, 1, &metrics, &of_judging, None)?;
     let shared = Shared {
         guard: ConnectionGuard::new(&config.limits, &config.listen, listener_metrics.clone()),
@@ -441,7 +441,7 @@ fn make_shared(
         started: Instant::now(),
         detection,
         memory,
-        shelf: Mutex::new(shelf),
+        additions: Mutex::new(additions),
         drift: Mutex::default(),
     };
     Ok((shared, questions))

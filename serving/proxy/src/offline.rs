@@ -10,7 +10,7 @@ use sunbeam_pipeline::{Models, Pipeline};
 use sunbeam_routing::host_of;
 
 use crate::config::Config;
-use crate::judging::models::Shelf;
+use crate::judging::Additions;
 use crate::metrics::ProxyMetrics;
 use crate::snapshot::{Judging, Snapshot};
 
@@ -42,7 +42,7 @@ impl Offline {
     fn of(config: Config, loaded: &Loaded<Config>) -> Result<Self, String> {
         let (memory, detection) = crate::judging::for_measuring(&config);
         let metrics = ProxyMetrics::register(&Registry::new());
-        let judging = Judging { memory: &memory, metrics: &detection, shelf: Shelf::default() };
+        let judging = Judging { memory: &memory, metrics: &detection, additions: Additions::default() };
         Snapshot::compile(config, loaded.sources.clone(), 1, &metrics, &judging, None)
             .map(|snapshot| Self { snapshot })
             .map_err(|error| error.to_string())

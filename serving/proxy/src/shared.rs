@@ -17,7 +17,8 @@ use tokio::sync::{broadcast, watch};
 
 use crate::audit_log::AuditLog;
 use crate::config::Config;
-use crate::judging::models::{DETECTORS, DriftWatch, Shelf};
+use crate::judging::Additions;
+use crate::judging::models::{DETECTORS, DriftWatch};
 use crate::metrics::ProxyMetrics;
 use crate::snapshot::{Judging, Snapshot};
 use crate::telemetry::Telemetry;
@@ -32,8 +33,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: ProxyMetrics,
     pub(crate) detection: DetectionMetrics,
     pub(crate) memory: Arc<Memory>,
-    /// Models beside those that the configuration names. Changed behind the lock of `Core::changing` only.
-    pub(crate) shelf: Mutex<Shelf>,
+    /// What was put beside the configuration. Changed behind the lock of `Core::changing` only.
+    pub(crate) additions: Mutex<Additions>,
     /// Looked at once a minute, and when somebody asks.
     pub(crate) drift: Mutex<DriftWatch>,
     pub(crate) listener_metrics: ListenerMetrics,
@@ -65,11 +66,11 @@ impl Shared {
 
     /// What judging has that outlives configurations.
     pub(crate) fn judging(&self) -> Judging<'_> {
-        Judging { memory: &self.memory, metrics: &self.detection, shelf: self.shelf().clone() }
+        Judging { memory: &self.memory, metrics: &self.detection, additions: self.additions().clone() }
     }
 
-    pub(crate) fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn additions(&self) -> MutexGuard<'_, Additions> {
+        self.additions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn drift(&self) -> MutexGuard<'_, DriftWatch> {

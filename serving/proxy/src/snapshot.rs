@@ -20,7 +20,9 @@ use sunbeam_static_files::{OpenRootError, StaticRoot};
 use sunbeam_traffic::Redaction;
 
 use crate::config::Config;
-use crate::judging::models::{ModelsInUse, Shelf};
+use crate::judging::Additions;
+use crate::judging::added_rules::RulesAdded;
+use crate::judging::models::ModelsInUse;
 use crate::judging::waf::{self, RulesInUse};
 use crate::metrics::ProxyMetrics;
 use crate::upstream::{BackendCounts, BackendGroup, BackendState};
@@ -37,6 +39,8 @@ pub(crate) struct Snapshot {
     pub(crate) models: ModelsInUse,
     /// The WAF's rules; nothing where no route asks them.
     pub(crate) waf: Option<Arc<RulesInUse>>,
+    /// Those of them that came over the API, whether they are asked or not.
+    pub(crate) added_rules: RulesAdded,
     pub(crate) generation: u64,
     pub(crate) loaded_at: Timestamp,
     /// By the route's index.
@@ -52,13 +56,13 @@ pub(crate) struct Snapshot {
 pub(crate) struct Judging<'a> {
     pub(crate) memory: &'a Arc<Memory>,
     pub(crate) metrics: &'a DetectionMetrics,
-    /// Models beside those that the configuration names.
-    pub(crate) shelf: Shelf,
+    /// What was put beside the configuration.
+    pub(crate) additions: Additions,
 }
 
 impl Judging<'_> {
     fn models(&self, config: &Config, before: Option<&ModelsInUse>) -> Result<ModelsInUse, CompileError> {
-        ModelsInUse::choose(config, &self.shelf, before)
+        ModelsInUse::choose(config, &self.additions.shelf, before)
             .map_err(|problem| CompileError { key: problem.key.to_owned(), message: problem.message })
     }
 
@@ -68,9 +72,13 @@ impl Judging<'_> {
 }
 
 /// The WAF's rules of a configuration.
-fn rules_in_use(config: &Config, before: Option<&Snapshot>) -> Result<Option<Arc<RulesInUse>>, CompileError> {
+fn rules_in_use(
+    config: &Config,
+    added: &RulesAdded,
+    before: Option<&Snapshot>,
+) -> Result<Option<Arc<RulesInUse>>, CompileError> {
     let before = before.and_then(|before| before.waf.as_ref());
-    waf::load(config, before).map_err(|problems| {
+    waf::load(config, added, before).map_err(|problems| {
         let more = problems.len().saturating_sub(1);
         let first = problems.into_iter().next();
         let (key, mut message) = first.map_or_else(Default::default, |first| (first.key, first.message));
@@ -147,10 +155,17 @@ impl Snapshot {
         }
         let states = backend_states(&table, metrics, before);
         let models = judging.models(&config, before.map(|before| &before.models))?;
+        let added = &judging.additions.rules;
         let waf = match before {
             // Only models change: rules stay as they were read.
-            Some(before) if before.generation == generation && before.config == config => before.waf.clone(),
-            _ => rules_in_use(&config, before)?,
+            Some(before)
+                if before.generation == generation
+                    && before.config == config
+                    && before.added_rules == *added =>
+            {
+                before.waf.clone()
+            }
+            _ => rules_in_use(&config, added, before)?,
         };
         let groups = table.groups().iter().map(|group| backend_group(group, &states)).collect();
         Ok(Self {
@@ -160,6 +175,7 @@ impl Snapshot {
             pipeline: judging.pipeline(&config, models.models()),
             models,
             waf,
+            added_rules: added.clone(),
             redaction: Redaction::new(&config.audit.redact_query_keys),
             loaded_at: Timestamp::now(),
             generation,
@@ -425,7 +441,7 @@ pub fn time_config_reads(reads: u32) -> std::time::Duration {
     let metrics = ProxyMetrics::register(&sunbeam_metrics::Registry::new());
     let config = Config::default();
     let (memory, detection) = crate::judging::for_measuring(&config);
-    let judging = Judging { memory: &memory, metrics: &detection, shelf: Shelf::default() };
+    let judging = Judging { memory: &memory, metrics: &detection, additions: Additions::default() };
     let Ok(snapshot) = Snapshot::compile(config, Sources::default(), 1, &metrics, &judging, None) else {
         return std::time::Duration::MAX;
     };

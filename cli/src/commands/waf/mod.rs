@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `sunbeam waf`
 
+mod added;
 mod backend;
 mod install_crs;
 mod rules;
@@ -25,6 +26,9 @@ enum Action {
     Rules(rules::Rules),
     Test(test::Test),
     Stats(stats::Stats),
+    Add(added::Add),
+    Added(added::Added),
+    Remove(added::Remove),
     InstallCrs(install_crs::InstallCrs),
     Backend(backend::Backend),
 }
@@ -46,6 +50,9 @@ impl Run for Waf {
             Action::Rules(rules) => rules.run(global),
             Action::Test(test) => test.run(global),
             Action::Stats(stats) => stats.run(global),
+            Action::Add(add) => add.run(global),
+            Action::Added(added) => added.run(global),
+            Action::Remove(remove) => remove.run(global),
             Action::InstallCrs(install) => install.run(global),
             Action::Backend(backend) => backend.run(),
         }

@@ -18,6 +18,7 @@ use sunbeam_pipeline::FloodReport;
 
 use super::lists::{self, BlockRequest, Refused};
 use super::model_changes::{self, ModelRequest};
+use super::rule_changes::{self, RulesRequest};
 use super::{models, stats, waf};
 use crate::config::Config;
 use crate::core::{ChangeMode, Core, ReloadError, ReloadReport};
@@ -49,6 +50,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/models/install", handler: || post(install) },
     Endpoint { path: "/api/v1/models/installed/{detector}", handler: || delete(uninstall) },
     Endpoint { path: "/api/v1/explain", handler: || post(explain) },
+    Endpoint { path: "/api/v1/rules", handler: || get(added_rules).post(add_rules) },
+    Endpoint { path: "/api/v1/rules/{name}", handler: || delete(remove_rules) },
     Endpoint { path: "/api/v1/waf/rules", handler: || get(waf_rules) },
     Endpoint { path: "/api/v1/waf/stats", handler: || get(waf_stats) },
     Endpoint { path: "/api/v1/certificates", handler: || get(certificates) },
@@ -267,6 +270,26 @@ async fn uninstall(
     Query(query): Query<UnblockQuery>,
 ) -> Response {
     told(blocking(move || model_changes::uninstall(&core, &detector, query.dry_run)).await)
+}
+
+async fn added_rules(State(core): State<Arc<Core>>) -> Json<Value> {
+    Json(rule_changes::added(&core.shared.snapshot()))
+}
+
+async fn add_rules(State(core): State<Arc<Core>>, body: String) -> Response {
+    let request: RulesRequest = match read(&body) {
+        Ok(request) => request,
+        Err(wrong) => return told(Ok(Err(wrong))),
+    };
+    told(blocking(move || rule_changes::add(&core, request)).await)
+}
+
+async fn remove_rules(
+    State(core): State<Arc<Core>>,
+    Path(name): Path<String>,
+    Query(query): Query<UnblockQuery>,
+) -> Response {
+    told(blocking(move || rule_changes::remove(&core, &name, query.dry_run)).await)
 }
 
 async fn explain(State(core): State<Arc<Core>>, body: String) -> Response {

@@ -7,6 +7,7 @@ mod guard;
 mod lists;
 mod model_changes;
 mod models;
+mod rule_changes;
 mod stats;
 mod waf;
 

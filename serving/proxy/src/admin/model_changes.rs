@@ -12,9 +12,11 @@ use sunbeam_pipeline::{Agreement, Worse, first_let_go};
 use super::lists::Refused;
 use super::models::model;
 use crate::core::{Core, ReloadError};
+use crate::judging::Additions;
 use crate::judging::models::{
-    AnyModel, Chosen, DETECTORS, Origin, Shelf, configured, key, place, put, read, remove,
+    AnyModel, Chosen, DETECTORS, Origin, configured, key, place, put, read, remove,
 };
+use crate::node::StartError;
 use crate::snapshot::Snapshot;
 
 /// Requests that both models must have judged before one replaces the other.
@@ -38,6 +40,7 @@ impl From<ReloadError> for Refused {
     fn from(error: ReloadError) -> Self {
         match error {
             ReloadError::HandingOver => Self::Conflict(error.to_string()),
+            ReloadError::Start(StartError::Compile(wrong)) => Self::Wrong(wrong.to_string()),
             other => Self::Failed(other.to_string()),
         }
     }
@@ -47,15 +50,15 @@ impl From<ReloadError> for Refused {
 pub(super) fn shadow(core: &Core, request: &ModelRequest) -> Result<Value, Refused> {
     let (chosen, _) = chosen(request, Origin::Tried)?;
     let detector = chosen.detector();
-    let change = |running: &Snapshot, shelf: &mut Shelf| {
+    let change = |running: &Snapshot, additions: &mut Additions| {
         may_be_asked(running, request, &chosen)?;
         if running.models.chosen(detector).hash == chosen.hash {
             return Err(Refused::Conflict(format!("that is the model of `{detector}` that judges already")));
         }
-        *shelf.challengers.of_mut(detector) = Some(Arc::clone(&chosen));
+        *additions.shelf.challengers.of_mut(detector) = Some(Arc::clone(&chosen));
         Ok(())
     };
-    core.change_models(request.dry_run, change, || Ok(()))?;
+    core.change_additions(request.dry_run, change, || Ok(()))?;
     let verb = if request.dry_run { "would be asked" } else { "is asked" };
     Ok(json!({
         "success": true,
@@ -71,11 +74,11 @@ pub(super) fn shadow(core: &Core, request: &ModelRequest) -> Result<Value, Refus
 /// A model is no longer asked.
 pub(super) fn unshadow(core: &Core, detector: &str) -> Result<Value, Refused> {
     let detector = named(detector)?;
-    let change = |_: &Snapshot, shelf: &mut Shelf| {
-        let tried = shelf.challengers.of_mut(detector).take();
+    let change = |_: &Snapshot, additions: &mut Additions| {
+        let tried = additions.shelf.challengers.of_mut(detector).take();
         tried.map(drop).ok_or_else(|| Refused::Missing(format!("no model of `{detector}` is tried")))
     };
-    core.change_models(false, change, || Ok(()))?;
+    core.change_additions(false, change, || Ok(()))?;
     Ok(json!({
         "success": true,
         "message": format!("no model of `{detector}` is tried any more"),
@@ -91,18 +94,18 @@ pub(super) fn install(core: &Core, request: &ModelRequest) -> Result<Value, Refu
     let place = place(core.state.folder(), detector);
     let chosen = Arc::new(Chosen { path: Some(place.clone()), ..Chosen::clone(&chosen) });
     let mut was_installed = false;
-    let change = |running: &Snapshot, shelf: &mut Shelf| -> Result<(), Refused> {
+    let change = |running: &Snapshot, additions: &mut Additions| -> Result<(), Refused> {
         may_be_asked(running, request, &chosen)?;
         may_install(running, &chosen, request.force)?;
-        let challenger = shelf.challengers.of_mut(detector);
+        let challenger = additions.shelf.challengers.of_mut(detector);
         if challenger.as_ref().is_some_and(|tried| tried.hash == chosen.hash) {
             // There is nothing to compare it with any more.
             *challenger = None;
         }
-        was_installed = shelf.installed.of_mut(detector).replace(Arc::clone(&chosen)).is_some();
+        was_installed = additions.shelf.installed.of_mut(detector).replace(Arc::clone(&chosen)).is_some();
         Ok(())
     };
-    core.change_models(request.dry_run, change, || put(&place, &bytes))?;
+    core.change_additions(request.dry_run, change, || put(&place, &bytes))?;
     let verb = if request.dry_run { "would judge" } else { "judges" };
     Ok(json!({
         "success": true,
@@ -117,11 +120,11 @@ pub(super) fn install(core: &Core, request: &ModelRequest) -> Result<Value, Refu
 pub(super) fn uninstall(core: &Core, detector: &str, dry_run: bool) -> Result<Value, Refused> {
     let detector = named(detector)?;
     let place = place(core.state.folder(), detector);
-    let change = |_: &Snapshot, shelf: &mut Shelf| {
-        let installed = shelf.installed.of_mut(detector).take();
+    let change = |_: &Snapshot, additions: &mut Additions| {
+        let installed = additions.shelf.installed.of_mut(detector).take();
         installed.map(drop).ok_or_else(|| Refused::Missing(format!("no model of `{detector}` is installed")))
     };
-    core.change_models(dry_run, change, || remove(&place))?;
+    core.change_additions(dry_run, change, || remove(&place))?;
     let verb = if dry_run { "would judge" } else { "judges" };
     Ok(json!({
         "success": true,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What judging needs of the world around it: time, DNS, the disk, somebody who sweeps.
 
+pub(crate) mod added_rules;
+mod additions;
 mod answers;
 mod crawlers;
 mod findings;
@@ -9,6 +11,9 @@ mod kept;
 pub(crate) mod models;
 pub(crate) mod waf;
 
+pub use added_rules::AddedRulesError;
+pub use additions::AdditionError;
+pub(crate) use additions::Additions;
 pub(crate) use answers::note_whom_the_site_knows;
 pub(crate) use crawlers::Questions;
 pub(crate) use findings::Findings;

@@ -13,6 +13,7 @@ use sunbeam_waf::compile::RuleSet;
 use sunbeam_waf::rules::{self, RuleOptions, RuleSetKind};
 use sunbeam_waf::seclang::RuleError;
 
+use super::added_rules::{PREFIX, RulesAdded};
 use crate::config::Config;
 
 /// Files of rules that are looked at to see whether any changed.
@@ -50,6 +51,7 @@ pub(crate) struct RuleProblem {
 /// All that is wrong with them.
 pub(crate) fn load(
     config: &Config,
+    added: &RulesAdded,
     before: Option<&Arc<RulesInUse>>,
 ) -> Result<Option<Arc<RulesInUse>>, Vec<RuleProblem>> {
     /// The check of a configuration reads what its use needs a moment later.
@@ -57,20 +59,23 @@ pub(crate) fn load(
     if !is_asked(config) {
         return Ok(None);
     }
-    let options = options(config)?;
+    let options = RuleOptions { added: Arc::clone(added.texts()), ..options(config)? };
     let last = LAST.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let known = before.into_iter().chain(&last).find(|known| known.is_of(&options));
     let found = match known {
         Some(known) => Arc::clone(known),
         None => Arc::new(RulesInUse::read(&options, &config.waf)?),
     };
-    *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&found));
+    // A check knows no added rules, and is not to find them in place of what it read.
+    if added.iter().len() == 0 {
+        *LAST.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&found));
+    }
     Ok(Some(found))
 }
 
 /// Reports what is wrong with the rules of a configuration.
 pub(crate) fn check(config: &Config, reader: &mut Reader) {
-    match load(config, None) {
+    match load(config, &RulesAdded::default(), None) {
         Ok(None) => {}
         Ok(Some(rules)) => {
             for (span, text) in rules.set.warnings() {
@@ -205,7 +210,9 @@ fn problems(errors: &[RuleError], section: &WafSection) -> Vec<RuleProblem> {
 /// The key that a file of rules is read by.
 fn key_of(section: &WafSection, file: &str) -> &'static str {
     let is_in = |folder: &str| !folder.is_empty() && Path::new(file).starts_with(folder);
-    if is_in(&section.rules_dir) {
+    if file.starts_with(PREFIX) {
+        "added rules"
+    } else if is_in(&section.rules_dir) {
         "waf.rules_dir"
     } else if section.ruleset == WafRuleset::Crs && is_in(&section.crs_path) {
         "waf.crs_path"

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What was put beside the configuration over the API: models, rules. All of it outlives configurations.
+
+use std::path::Path;
+
+use super::added_rules::{AddedRulesError, RulesAdded};
+use super::models::{InstalledModelError, Shelf};
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Additions {
+    /// Models beside those that the configuration names.
+    pub(crate) shelf: Shelf,
+    /// Rules behind those that the configuration names.
+    pub(crate) rules: RulesAdded,
+}
+
+/// Why what was put there before a restart cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum AdditionError {
+    /// A model.
+    #[error(transparent)]
+    Model(#[from] InstalledModelError),
+    /// Rules.
+    #[error(transparent)]
+    Rules(#[from] AddedRulesError),
+}
+
+impl Additions {
+    /// What lies in the folder of the state.
+    pub(crate) fn open(state_folder: &Path) -> Result<Self, AdditionError> {
+        Ok(Self { shelf: Shelf::open(state_folder)?, rules: RulesAdded::open(state_folder)? })
+    }
+}
