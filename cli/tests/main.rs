@@ -12,3 +12,4 @@ mod up;
 mod upgrade;
 mod validate;
 mod waf;
+mod waf_wire;

@@ -51,7 +51,7 @@ fn waf(folder: &TestFolder, arguments: &[&str]) -> (i32, String, String) {
     )
 }
 
-fn json(text: &str) -> Value {
+pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
@@ -383,6 +383,12 @@ fn tests_run_in_this_process_and_failures_are_told() {
     let overrides = folder.write("overrides.yaml", overrides).display().to_string();
     let (code, out, err) = waf(&folder, &["test", &tests, "--crs-path", &crs, "--overrides", &overrides]);
     assert!(code == 0 && out.contains("2 not judged (1 by an override)"), "{out}{err}");
+    assert!(!out.contains("without their override"), "{out}");
+    // One that is of no use any more is told.
+    let needless = "test_overrides: [{rule_id: 942100, test_ids: [1, 4], reason: both, output: {}}]\n";
+    let needless = folder.write("needless.yaml", needless).display().to_string();
+    let (code, out, err) = waf(&folder, &["test", &tests, "--crs-path", &crs, "--overrides", &needless]);
+    assert!(code == 0 && out.contains("pass without their override: 942100-1\n"), "{out}{err}");
     // By the configuration's own settings nobody looks at answers.
     let (code, out, _) =
         waf(&folder, &["test", &tests, "--crs-path", &crs, "--own-settings", "--title", "942100-3"]);
@@ -468,13 +474,14 @@ fn tests_go_over_the_wire_and_rules_are_read_from_the_audit_log() {
 }
 
 /// The backend of tests, as a process of its own.
-struct Backend {
+#[derive(Debug)]
+pub(crate) struct Backend {
     child: std::process::Child,
-    address: std::net::SocketAddr,
+    pub(crate) address: std::net::SocketAddr,
 }
 
 impl Backend {
-    fn start(folder: &TestFolder) -> Self {
+    pub(crate) fn start(folder: &TestFolder) -> Self {
         let log = folder.join("backend.log");
         let child = sunbeam(folder).args(["waf", "backend"]).stderr(fs::File::create(&log).unwrap()).spawn();
         // It ends with the test, whatever becomes of that.

@@ -24,4 +24,5 @@ mod sight;
 mod tls;
 mod uploads;
 mod waf;
+mod waf_phases;
 mod websocket;

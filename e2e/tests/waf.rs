@@ -18,9 +18,9 @@ use sunbeam_testkit::{
 
 use crate::judging::{layer, record, wait_for_metric};
 
-const HOST: &str = "shop.example.test";
+pub(crate) const HOST: &str = "shop.example.test";
 const ATTACK: &str = "1' UNION SELECT password FROM users-- -";
-const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+pub(crate) const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// Worth a threshold each: SQL, and a word that is as innocent as any.
@@ -39,13 +39,13 @@ SecRule ARGS "@contains herd of" \
 /// Nobody but the WAF judges.
 const ALONE: &str = "scanner.enabled = false\nddos.enabled = false\nrate_limit.enabled = false\n";
 
-fn builder(rules: &str) -> TestProxyBuilder {
+pub(crate) fn builder(rules: &str) -> TestProxyBuilder {
     let builder = TestProxy::builder();
     builder.folder().write("rules/own.conf", rules);
     builder
 }
 
-fn text(builder: &TestProxyBuilder, backend: &TestUpstream, config: &str, route: &str) -> String {
+pub(crate) fn text(builder: &TestProxyBuilder, backend: &TestUpstream, config: &str, route: &str) -> String {
     let rules = builder.folder().join("rules");
     format!(
         "waf.rules_dir = {rules:?}\nwaf.ruleset = \"none\"\n{ALONE}{config}\n[[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\n\
@@ -54,13 +54,13 @@ fn text(builder: &TestProxyBuilder, backend: &TestUpstream, config: &str, route:
     )
 }
 
-fn start(rules: &str, backend: &TestUpstream, config: &str, route: &str) -> TestProxy {
+pub(crate) fn start(rules: &str, backend: &TestUpstream, config: &str, route: &str) -> TestProxy {
     let builder = builder(rules);
     let text = text(&builder, backend, config, route);
     builder.config(&text).start()
 }
 
-fn post(proxy: &TestProxy, (name, value): (&str, &str), body: impl Into<Bytes>) -> TestResponse {
+pub(crate) fn post(proxy: &TestProxy, (name, value): (&str, &str), body: impl Into<Bytes>) -> TestResponse {
     proxy.client().method("POST").header(name, value).body(body).get(HOST, "/form")
 }
 

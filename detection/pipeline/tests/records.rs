@@ -51,6 +51,7 @@ fn records() -> impl Strategy<Value = AuditRecord> {
             scores: AuditScores::default(),
             rules: Vec::new(),
             added_us: 0,
+            matches: Vec::new(),
             upstream_us: 0,
         }
     })

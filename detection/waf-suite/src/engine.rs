@@ -8,7 +8,7 @@ use sunbeam_waf::compile::RuleSet;
 use sunbeam_waf::engine::{Ends, RequestHead, ResponseHead, Transaction};
 
 use crate::backend;
-use crate::expectation::{Outcome, Scope, Verdict, judge};
+use crate::expectation::{Outcome, Scope, Verdict, judge, log_line};
 use crate::format::Stage;
 use crate::load::{Case, Suite};
 use crate::raw::{RawRequest, Refusal};
@@ -65,10 +65,8 @@ pub fn outcome(transaction: &Transaction) -> Outcome {
     let findings = transaction.findings();
     let lines = findings.iter().map(|finding| {
         let id = of(finding.rule);
-        let tags =
-            rules.get(finding.rule as usize).map(|rule| rule.tags.join("\"] [tag \"")).unwrap_or_default();
-        let (message, data) = (printable(&finding.message), printable(&finding.data));
-        format!("[id \"{id}\"] [msg \"{message}\"] [data \"{data}\"] [tag \"{tags}\"]")
+        let tags = rules.get(finding.rule as usize).map(|rule| &*rule.tags).unwrap_or_default();
+        log_line(id, &finding.message, &finding.data, tags)
     });
     Outcome {
         rules: findings.iter().map(|finding| of(finding.rule)).collect(),
@@ -89,18 +87,6 @@ fn join_types(request: &mut RawRequest) {
     if let Some((_, value)) = request.headers.iter_mut().find(|(name, _)| is_type(name)) {
         *value = joined;
     }
-}
-
-/// As logs have it: what cannot be printed is `\x0d`.
-fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '\0'..='\x1f' | '\x7f' => printable.push_str(&format!("\\x{:02x}", u32::from(character))),
-            other => printable.push(other),
-        }
-    }
-    printable
 }
 
 /// Runs a stage.

@@ -121,6 +121,27 @@ pub enum Miss {
     },
 }
 
+/// What one rule found, as the logs have it that expressions of tests are written for: `[id "1"] [msg "…"] [data "…"]`, and
+/// its tags. What cannot be printed is `\x0d`.
+pub fn log_line<T: AsRef<str>>(rule: u64, message: &str, data: &str, tags: &[T]) -> String {
+    let mut line = format!("[id \"{rule}\"] [msg \"{}\"] [data \"{}\"]", printable(message), printable(data));
+    for tag in tags {
+        line.push_str(&format!(" [tag \"{}\"]", printable(tag.as_ref())));
+    }
+    line
+}
+
+fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\0'..='\x1f' | '\x7f' => printable.push_str(&format!("\\x{:02x}", u32::from(character))),
+            other => printable.push(other),
+        }
+    }
+    printable
+}
+
 /// Judges one request. Looks in the order of the reference runner: error, status, answer, log; stops at the first
 /// that does not hold.
 pub fn judge(output: &Output, outcome: &Outcome, scope: Scope) -> Verdict {

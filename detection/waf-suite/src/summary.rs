@@ -20,6 +20,9 @@ pub struct Summary {
     pub not_judged: usize,
     /// Tests that were held against an override, whatever came of them.
     pub overridden: usize,
+    /// The titles of those that pass without their override, too: it is of no use any more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub needless_overrides: Vec<String>,
     /// What failed, by file, in the order in which it was run.
     pub failures: BTreeMap<String, Vec<Failure>>,
 }
@@ -73,6 +76,9 @@ impl fmt::Display for Summary {
         if self.overridden > 0 {
             write!(formatter, " ({} by an override)", self.overridden)?;
         }
+        if !self.needless_overrides.is_empty() {
+            write!(formatter, "\npass without their override: {}", self.needless_overrides.join(", "))?;
+        }
         Ok(())
     }
 }
@@ -104,6 +110,9 @@ mod tests {
             "a.yaml\n  1-2: status 400 was expected, 200 came\nb.yaml\n  2-1: an answer came, and none was expected\n\
              4 tests: 1 passed, 2 failed, 1 not judged (1 by an override)"
         );
+        assert!(!summary.to_json().contains("needless"));
+        summary.needless_overrides.push("1-1".to_owned());
+        assert!(summary.to_string().ends_with("(1 by an override)\npass without their override: 1-1"));
         let json: serde_json::Value = serde_json::from_str(&summary.to_json()).unwrap();
         assert_eq!(json["failed"], 2);
         assert_eq!(json["failures"]["a.yaml"][0]["title"], "1-2");

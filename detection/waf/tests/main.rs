@@ -6,4 +6,5 @@ mod builtin;
 mod injection;
 mod operators;
 mod seclang;
+mod transactions;
 mod transformations;

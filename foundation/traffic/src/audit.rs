@@ -84,14 +84,36 @@ pub struct AuditRecord<S = String> {
     /// The numbers of the WAF's rules that matched, each once, in order; the first [`RULES_MAX`] of them.
     #[serde(default)]
     pub rules: Vec<u64>,
+    /// What they matched, secrets hidden; the first [`RULES_MAX`] matches, with `audit.matches` only. A rule may match
+    /// several times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<RuleMatch>,
     /// Our own time, the backend's excluded.
     pub added_us: u64,
     /// From asking the backend to its answer's head.
     pub upstream_us: u64,
 }
 
-/// Rules that a record names.
+/// Rules, and matches of rules, that a record names.
 pub const RULES_MAX: usize = 32;
+
+/// What one rule of the WAF matched. What a client sent of it is cut, to some hundred characters.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuleMatch {
+    /// Its number.
+    pub rule: u64,
+    /// What it says.
+    pub message: String,
+    /// Where: `ARGS:name`
+    pub target: String,
+    /// What stands there.
+    pub value: String,
+    /// What it found in that.
+    pub data: String,
+    /// Where the rule stands: `file:line`.
+    pub at: String,
+}
 
 /// Scores of models, each from 0 to 1 in thousandths; nothing of one that was not asked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,6 +226,7 @@ impl<S: AsRef<str>> AuditRecord<S> {
         text(line, ",\"reason\":", self.reason.as_ref());
         scores(line, &self.scores);
         numbers(line, ",\"rules\":[", &self.rules);
+        matches(line, &self.matches);
         number(line, ",\"added_us\":", self.added_us);
         number(line, ",\"upstream_us\":", self.upstream_us);
         line.extend_from_slice(b"}\n");
@@ -275,6 +298,23 @@ fn numbers(line: &mut Vec<u8>, key: &str, values: &[u64]) {
     line.push(b']');
 }
 
+fn matches(line: &mut Vec<u8>, matches: &[RuleMatch]) {
+    let mut key = ",\"matches\":[{\"rule\":";
+    for one in matches {
+        number(line, key, one.rule);
+        text(line, ",\"message\":", &one.message);
+        text(line, ",\"target\":", &one.target);
+        text(line, ",\"value\":", &one.value);
+        text(line, ",\"data\":", &one.data);
+        text(line, ",\"at\":", &one.at);
+        line.push(b'}');
+        key = ",{\"rule\":";
+    }
+    if !matches.is_empty() {
+        line.push(b']');
+    }
+}
+
 fn number(line: &mut Vec<u8>, key: &str, mut value: u64) {
     line.extend_from_slice(key.as_bytes());
     let mut digits = [0; 20];
@@ -317,6 +357,14 @@ mod tests {
         (texts, numbers, proptest::option::of(".{0,5}")).prop_map(|(texts, numbers, option)| {
             let (host, path, query, user_agent, referer, accept) = texts;
             let (micros, status, number, header_count, has_cookies) = numbers;
+            let matched = RuleMatch {
+                rule: number,
+                message: path.clone(),
+                target: user_agent.clone(),
+                value: referer.clone(),
+                data: accept.clone(),
+                at: "rules/a.conf:1".to_owned(),
+            };
             AuditRecord {
                 target: AuditTarget::Audit,
                 timestamp: Timestamp::from_microsecond(micros).unwrap(),
@@ -357,6 +405,7 @@ mod tests {
                 rules: (0..u64::from(header_count % 4))
                     .map(|index| 942_100 + index * (number % 1_000_000))
                     .collect(),
+                matches: vec![matched; (header_count % 3) as usize],
                 added_us: number / 11,
                 upstream_us: number / 13,
             }
@@ -392,8 +441,12 @@ mod tests {
     fn a_line_of_before_there_was_a_waf_is_read() {
         let record =
             records().new_tree(&mut proptest::test_runner::TestRunner::deterministic()).unwrap().current();
-        let record =
-            AuditRecord { rules: Vec::new(), scores: AuditScores { waf: None, ..record.scores }, ..record };
+        let record = AuditRecord {
+            rules: Vec::new(),
+            matches: Vec::new(),
+            scores: AuditScores { waf: None, ..record.scores },
+            ..record
+        };
         let mut line = Vec::new();
         record.write_line(&mut line);
         let text = String::from_utf8(line).unwrap();

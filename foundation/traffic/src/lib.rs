@@ -7,7 +7,7 @@ mod facts;
 mod redact;
 mod verdict;
 
-pub use audit::{AuditRecord, AuditScores, AuditTarget, RULES_MAX, ReadAuditError, Thousandths};
+pub use audit::{AuditRecord, AuditScores, AuditTarget, RULES_MAX, ReadAuditError, RuleMatch, Thousandths};
 pub use client::client_address;
 pub use facts::RequestFacts;
 pub use redact::{Redaction, truncated_address};

@@ -102,6 +102,9 @@ section! {
         ].map(String::from).to_vec(),
         /// full | truncated (/24, /48) | hashed (keyed, the key rotates daily)
         client_ip: ClientIp = ClientIp::Full,
+        /// Add to each line what rules of the WAF matched: where, what stands there, what they say; secrets are
+        /// hidden. For the tuning of rules: a line may grow to some hundred KiB.
+        matches: bool = false,
     }
     later { features }
 }

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,9 +19,12 @@ use sunbeam_pipeline::{Answer, Judged};
 use sunbeam_traffic::{
     AuditRecord, AuditScores, AuditTarget, Layer, RequestFacts, Thousandths, truncated_address,
 };
+use tracing::error;
 use uuid::Uuid;
 
 use crate::config::ClientIp;
+use crate::error_page::Denial;
+use crate::inspect::Inspection;
 use crate::judging::Findings;
 use crate::request_counter::{self, Labels};
 use crate::share::{OpenRequest, Share, Shares};
@@ -111,7 +115,9 @@ pub(crate) struct RequestContext {
     pub(crate) error: Option<String>,
     /// What judging said; `None` until it was asked.
     pub(crate) judged: Option<Judged>,
-    /// What the WAF's rules found, if anything.
+    /// The WAF's rules at work on it.
+    pub(crate) inspection: Option<Inspection>,
+    /// What they found, if anything.
     pub(crate) findings: Option<Box<Findings>>,
     /// Judging was told of its end already.
     is_observed: bool,
@@ -224,6 +230,7 @@ impl RequestContext {
             upstream_us: 0,
             error: None,
             judged: None,
+            inspection: None,
             findings: None,
             is_observed: false,
             sessions_set: Vec::new(),
@@ -273,6 +280,28 @@ impl RequestContext {
     /// The query as it was sent.
     pub(crate) fn raw_query(&self) -> Option<&str> {
         self.head.line.query()
+    }
+
+    /// Asks rules something, if they are at work. If they panic they are gone.
+    pub(crate) fn inspecting(
+        &mut self,
+        ask: impl FnOnce(&mut Inspection, &mut Self) -> Result<(), Denial>,
+    ) -> Result<(), Denial> {
+        let Some(mut inspection) = self.inspection.take() else { return Ok(()) };
+        let asked = ask(&mut inspection, self);
+        self.inspection = Some(inspection);
+        asked
+    }
+
+    /// Rules have seen all that they are to see.
+    pub(crate) fn end_inspection(&mut self) {
+        let Some(inspection) = self.inspection.take() else { return };
+        // Also where a request breaks off, which is no place for a panic.
+        if catch_unwind(AssertUnwindSafe(|| inspection.end(self))).is_err() {
+            self.shared.metrics.panics().inc();
+            error!(request_id = %self.id, "rules panicked at the end of a request; this is a defect");
+            self.note_error("panic");
+        }
     }
 
     /// Notes what went wrong; the first cause stays.
@@ -444,6 +473,10 @@ impl RequestContext {
             reason: judged(|judged| judged.reason),
             scores: self.judged.as_ref().map(scores).unwrap_or_default(),
             rules: self.findings.as_ref().map(|findings| findings.rules.clone()).unwrap_or_default(),
+            matches: match &self.findings {
+                Some(findings) if self.snapshot.config.audit.matches => findings.matches.clone(),
+                _ => Vec::new(),
+            },
             added_us: self.added_us,
             upstream_us: self.upstream_us,
         }
@@ -455,6 +488,10 @@ impl Drop for RequestContext {
     fn drop(&mut self) {
         /// nginx's status for a client that left before it was answered.
         const CLIENT_CLOSED_REQUEST: u16 = 499;
+        // Of a request that broke off while rules were at work.
+        if !std::thread::panicking() {
+            self.end_inspection();
+        }
         if self.status == 0 {
             self.status = CLIENT_CLOSED_REQUEST;
             self.note_error("the client left before the answer");

@@ -29,7 +29,6 @@ use crate::body::{AnswerBody, BodyWatch, BoxError, PendingBody, boxed};
 use crate::context::RequestContext;
 use crate::error_page::Denial;
 use crate::judging::Findings;
-use crate::judging::waf::RulesInUse;
 use crate::snapshot::Snapshot;
 use crate::upstream::UpstreamError;
 
@@ -39,20 +38,28 @@ pub(crate) type Spare = Rc<RefCell<Option<Box<Transaction>>>>;
 /// Header lines of most requests.
 const LINES: usize = 32;
 
-/// Rules at work on one request. When it goes it is counted, and its memory serves the next.
+/// Rules at work on one request. Its context has it, so that its end is seen whatever becomes of the request; whoever
+/// asks it something takes it out for that long ([`RequestContext::inspecting`]), so that a panic is its end.
 #[derive(Debug)]
 pub(crate) struct Inspection {
-    /// `None`: it went back.
-    transaction: Option<Box<Transaction>>,
+    transaction: Box<Transaction>,
     spare: Spare,
-    snapshot: Arc<Snapshot>,
-    rules: Arc<RulesInUse>,
     /// `None`: it did not come to any.
     decision: Option<Decision>,
     category: Category,
+    /// Findings that the request's record has already.
+    told: usize,
+    limits: Limits,
     took: Duration,
     spent: Duration,
-    budget: Duration,
+}
+
+/// Bounds that a request has hit, each counted once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Limits {
+    is_oversized: bool,
+    is_spent: bool,
+    has_too_many_parameters: bool,
 }
 
 /// What this thread has worked: rules are not to be cut short because the machine had something else to do.
@@ -89,72 +96,90 @@ impl Inspection {
         transaction.set_clock(nanoseconds);
         transaction.begin(&rules.set);
         Some(Self {
-            transaction: Some(transaction),
+            transaction,
             spare: Rc::clone(spare),
-            snapshot: Arc::clone(&context.snapshot),
-            rules: Arc::clone(rules),
             decision: None,
             category: Category::None,
+            told: 0,
+            limits: Limits::default(),
             took: Duration::ZERO,
             spent: Duration::ZERO,
-            budget: Duration::from_millis(context.snapshot.config.waf.regex_budget_ms.into()),
         })
     }
 
-    /// The head. Whether a rule wants to stop the request already.
-    pub(crate) fn head(&mut self, context: &RequestContext, parts: &Parts, raw: &[u8]) -> bool {
+    /// The head. 403 and the like where a rule wants to stop the request already, and that is acted on.
+    pub(crate) fn head(
+        &mut self,
+        context: &mut RequestContext,
+        (parts, raw): (&Parts, &[u8]),
+        facts: impl Fn(&RequestContext, &Bytes, &mut dyn FnMut(&RequestFacts<'_>)),
+        has_body: bool,
+        scratch: &mut Scratch,
+    ) -> Result<(), Denial> {
         let ends = ends(context);
         let id = context.id_value.to_str().unwrap_or_default();
-        self.run(|transaction| {
+        let is_stopped = self.run(context, |transaction| {
             transaction.connection(&ends);
             let head = Head::of(parts, raw, &context.authority);
             transaction.request_head(&head.as_sent(id)).is_some()
-        })
-        .unwrap_or(false)
+        });
+        if !is_stopped {
+            return Ok(());
+        }
+        self.decide(context, facts, &Looked::default(), has_body, scratch)
     }
 
     /// The body, and with it what all that comes to. 403 and the like where that is acted on.
-    pub(crate) fn judge(
+    pub(crate) fn body(
         &mut self,
         context: &mut RequestContext,
-        facts: impl FnOnce(&RequestContext, &Bytes, &mut dyn FnMut(&RequestFacts<'_>)),
-        looked: Looked,
+        facts: impl Fn(&RequestContext, &Bytes, &mut dyn FnMut(&RequestFacts<'_>)),
+        looked: &Looked,
+        scratch: &mut Scratch,
+    ) -> Result<(), Denial> {
+        self.run(context, |transaction| transaction.request_body(&looked.bytes, looked.is_cut).is_some());
+        self.decide(context, facts, looked, false, scratch)
+    }
+
+    /// What is found so far, judged. Where it is not acted on, the rest of the phase runs, and is judged if it says more.
+    fn decide(
+        &mut self,
+        context: &mut RequestContext,
+        facts: impl Fn(&RequestContext, &Bytes, &mut dyn FnMut(&RequestFacts<'_>)),
+        looked: &Looked,
         is_unread: bool,
         scratch: &mut Scratch,
     ) -> Result<(), Denial> {
-        self.run(|transaction| transaction.request_body(&looked.bytes, looked.is_cut).is_some());
-        let Some(transaction) = &self.transaction else { return Ok(()) };
-        let found = found(transaction, &looked, is_unread);
-        note_limits(context, &found);
-        let begun = Instant::now();
-        let Some(mut judged) = context.judged.take() else { return Ok(()) };
-        let mut said = None;
-        facts(context, &looked.bytes, &mut |facts| {
-            said = Some(context.snapshot.pipeline.inspected(&mut judged, facts, &found, scratch));
-        });
-        context.judged = Some(judged);
-        let found = self.findings(context);
-        self.took += begun.elapsed();
-        let Some((decision, judgement)) = said else { return Ok(()) };
-        self.note(decision, found);
-        if decision != Decision::Blocked {
-            return Ok(());
+        loop {
+            let found = found(&self.transaction, looked, is_unread);
+            self.limits.note(context, &found);
+            let begun = Instant::now();
+            let Some(mut judged) = context.judged.take() else { return Ok(()) };
+            let mut said = None;
+            facts(context, &looked.bytes, &mut |facts| {
+                said = Some(context.snapshot.pipeline.inspected(&mut judged, facts, &found, scratch));
+            });
+            context.judged = Some(judged);
+            self.tell(context);
+            self.took += begun.elapsed();
+            let Some((decision, judgement)) = said else { return Ok(()) };
+            self.note(context, decision);
+            if decision == Decision::Blocked {
+                return Err(self.denial(judgement.reason, judgement.status));
+            }
+            if !self.run(context, forgive) {
+                return Ok(());
+            }
         }
-        Err(self.denial(judgement.reason, judgement.status))
     }
 
-    /// Whether its answer is to be looked at, too.
-    pub(crate) fn looks_at_answers(&self) -> bool {
-        self.rules.looks_at_answers
-    }
-
-    /// The answer. What of its body is looked at is read first, the rest streams.
-    pub(crate) async fn answer(
-        mut self,
+    /// The answer's head.
+    fn answer_head(
+        &mut self,
         context: &mut RequestContext,
-        mut response: Response<AnswerBody>,
-    ) -> Result<Response<AnswerBody>, Denial> {
-        let is_interrupted = self.run(|transaction| {
+        response: &Response<AnswerBody>,
+    ) -> Result<(), Denial> {
+        self.run(context, |transaction| {
             let headers: Vec<(&[u8], &[u8])> = response
                 .headers()
                 .iter()
@@ -164,72 +189,78 @@ impl Inspection {
                 ResponseHead { status: response.status().as_u16(), protocol: b"HTTP/1.1", headers: &headers };
             transaction.response_head(&head).is_some()
         });
-        let wants_body =
-            self.transaction.as_ref().is_some_and(|transaction| transaction.looks_at_response_body());
-        if is_interrupted == Some(false) {
-            let mut looked = Looked::default();
-            if wants_body && !response.body().is_end_stream() {
-                let max = self.rules.set.settings().response_body_max;
-                let coding = Coding::of(response.headers());
-                let (parts, body) = response.into_parts();
-                let ahead = LookedAt::read(body, max).await;
-                let body = ahead.map_err(|error| answer_broke_off(&error))?;
-                looked = decoded(coding, body.unread.clone(), body.is_whole, max);
-                response = Response::from_parts(parts, boxed(body));
-            }
-            self.run(|transaction| transaction.response_body(&looked.bytes).is_some());
-        }
-        let interruption = self.transaction.as_deref().and_then(interrupted);
-        if let Some(mut judged) = context.judged.take() {
-            let decision = self.snapshot.pipeline.answer_inspected(&mut judged, interruption);
+        self.decide_answer(context)
+    }
+
+    /// The answer's body, as far as it is looked at.
+    fn answer_body(&mut self, context: &mut RequestContext, looked: &Looked) -> Result<(), Denial> {
+        self.run(context, |transaction| transaction.response_body(&looked.bytes).is_some());
+        self.decide_answer(context)
+    }
+
+    fn decide_answer(&mut self, context: &mut RequestContext) -> Result<(), Denial> {
+        while let Some(interruption) = interrupted(&self.transaction) {
+            let Some(mut judged) = context.judged.take() else { return Ok(()) };
+            let decision = context.snapshot.pipeline.answer_inspected(&mut judged, Some(interruption));
             let (reason, status) = (judged.reason, judged.status);
             context.judged = Some(judged);
-            let found = self.findings(context);
-            if decision != Decision::Passed {
-                self.note(decision, found);
-            }
+            self.tell(context);
+            self.note(context, decision);
             if decision == Decision::Blocked {
                 return Err(self.denial(reason, status));
             }
+            self.run(context, forgive);
         }
-        Ok(response)
+        Ok(())
+    }
+
+    /// Phase 5, whatever became of the request. Then its record has everything that was found, and its memory serves the
+    /// next.
+    pub(crate) fn end(mut self, context: &mut RequestContext) {
+        self.run(context, Transaction::end);
+        self.tell(context);
+        if let Some(decision) = self.decision {
+            context.snapshot.pipeline.count_inspected(decision, self.category, self.took);
+        }
+        if let Ok(mut spare) = self.spare.try_borrow_mut() {
+            *spare = Some(self.transaction);
+        }
     }
 
     /// Runs rules within what is left of their time.
-    fn run<T>(&mut self, work: impl FnOnce(&mut Transaction) -> T) -> Option<T> {
-        let transaction = self.transaction.as_deref_mut()?;
+    fn run<T>(&mut self, context: &RequestContext, work: impl FnOnce(&mut Transaction) -> T) -> T {
         let (begun, worked) = (Instant::now(), cpu_time());
-        let left = self.budget.saturating_sub(self.spent);
-        transaction.set_budget(move || cpu_time().saturating_sub(worked) > left);
-        let result = work(transaction);
+        let budget = Duration::from_millis(context.snapshot.config.waf.regex_budget_ms.into());
+        let left = budget.saturating_sub(self.spent);
+        self.transaction.set_budget(move || cpu_time().saturating_sub(worked) > left);
+        let result = work(&mut self.transaction);
         self.spent += cpu_time().saturating_sub(worked);
         self.took += begun.elapsed();
-        Some(result)
+        result
     }
 
-    /// Keeps what was found for record and `why`; says what kind of attack it is.
-    fn findings(&self, context: &mut RequestContext) -> Category {
-        let cookies = self.snapshot.pipeline.rules().session_cookies();
-        let found = self
-            .transaction
-            .as_deref()
-            .and_then(|transaction| Findings::of(transaction, &self.snapshot.redaction, cookies));
-        let category = found.as_ref().map_or(Category::None, |found| found.category);
-        context.findings = found;
-        category
+    /// Keeps what was found for record and `why`.
+    fn tell(&mut self, context: &mut RequestContext) {
+        let found = self.transaction.findings().len();
+        if found == self.told {
+            return;
+        }
+        self.told = found;
+        let snapshot = &context.snapshot;
+        let cookies = snapshot.pipeline.rules().session_cookies();
+        context.findings = Findings::of(&self.transaction, &snapshot.redaction, cookies);
     }
 
-    fn note(&mut self, decision: Decision, category: Category) {
+    fn note(&mut self, context: &RequestContext, decision: Decision) {
         self.decision = Some(self.decision.map_or(decision, |before| before.max(decision)));
-        self.category = category;
+        self.category = context.findings.as_ref().map_or(Category::None, |found| found.category);
     }
 
     /// The page of a rule that has its own is a redirect, or none at all.
     fn denial(&self, reason: &str, status: u16) -> Denial {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
         let denial = Denial::new(status, format!("waf: {reason}"));
-        let interruption = self.transaction.as_ref().and_then(|transaction| transaction.interruption());
-        match interruption.map(|interruption| &interruption.kind) {
+        match self.transaction.interruption().map(|interruption| &interruption.kind) {
             Some(InterruptionKind::Drop) => denial.closing(),
             Some(InterruptionKind::Redirect(_, to)) if status.is_redirection() => {
                 match HeaderValue::from_str(to) {
@@ -242,25 +273,53 @@ impl Inspection {
     }
 }
 
-impl Drop for Inspection {
-    fn drop(&mut self) {
-        let Some(mut transaction) = self.transaction.take() else { return };
-        // What a panic left behind is nobody's.
-        if std::thread::panicking() {
-            return;
-        }
-        if let Some(decision) = self.decision {
-            let (begun, worked) = (Instant::now(), cpu_time());
-            let left = self.budget.saturating_sub(self.spent);
-            transaction.set_budget(move || cpu_time().saturating_sub(worked) > left);
-            transaction.end();
-            let took = self.took + begun.elapsed();
-            self.snapshot.pipeline.count_inspected(decision, self.category, took);
-        }
-        if let Ok(mut spare) = self.spare.try_borrow_mut() {
-            *spare = Some(transaction);
+impl Limits {
+    fn note(&mut self, context: &RequestContext, found: &RulesFound) {
+        for (limit, is_hit, was_hit) in [
+            ("max_inspected_body_bytes", found.is_oversized, &mut self.is_oversized),
+            ("regex_budget_ms", found.is_spent, &mut self.is_spent),
+            ("max_parameters", found.has_too_many_parameters, &mut self.has_too_many_parameters),
+        ] {
+            if is_hit && !std::mem::replace(was_hit, true) {
+                context.shared.listener_metrics.limit_hits(limit).inc();
+            }
         }
     }
+}
+
+/// What a rule wanted is not acted on, so the rest of its phase runs: a rule behind it may be one whose word is. Whether
+/// there is more to judge. Where a rule's own word was not acted on, no other's will be.
+fn forgive(transaction: &mut Transaction) -> bool {
+    let before = transaction.outcome();
+    while transaction.forgive().is_some() {
+        if before.is_by_score && !transaction.outcome().is_by_score {
+            return true;
+        }
+    }
+    before.is_by_score && transaction.outcome().score > before.score
+}
+
+/// The answer, as rules see it. What of its body is looked at is read first, the rest streams.
+pub(crate) async fn inspect_answer(
+    context: &mut RequestContext,
+    mut response: Response<AnswerBody>,
+) -> Result<Response<AnswerBody>, Denial> {
+    context.inspecting(|inspection, context| inspection.answer_head(context, &response))?;
+    let inspection = context.inspection.as_ref();
+    let wants_body = inspection.is_some_and(|inspection| inspection.transaction.looks_at_response_body());
+    let mut looked = Looked::default();
+    if wants_body && !response.body().is_end_stream() {
+        let max = context.snapshot.waf.as_ref().map_or(0, |rules| rules.set.settings().response_body_max);
+        let coding = Coding::of(response.headers());
+        let (parts, body) = response.into_parts();
+        let ahead = LookedAt::read(body, max).await;
+        let body = ahead.map_err(|error| answer_broke_off(&error))?;
+        looked = decoded(coding, body.unread.clone(), body.is_whole, max);
+        response = Response::from_parts(parts, boxed(body));
+    }
+    context.inspecting(|inspection, context| inspection.answer_body(context, &looked))?;
+    context.end_inspection();
+    Ok(response)
 }
 
 /// What rules find in a request that somebody made up.
@@ -291,14 +350,29 @@ pub(crate) fn made_up(
     transaction.without_statistics();
     let server = std::net::Ipv4Addr::UNSPECIFIED.into();
     transaction.connection(&Ends { client: facts.client, client_port: 0, server, server_port: 0 });
+    let mut decide = |transaction: &mut Transaction, looked: &Looked, is_unread| {
+        let facts = RequestFacts { body: &looked.bytes, ..*facts };
+        loop {
+            let found = found(transaction, looked, is_unread);
+            let (decision, judgement) = snapshot.pipeline.inspected(judged, &facts, &found, scratch);
+            let is_blocked = decision == Decision::Blocked;
+            if is_blocked || !forgive(transaction) {
+                return (is_blocked, found, judgement);
+            }
+        }
+    };
     let is_stopped = transaction.request_head(&head.as_sent("")).is_some();
-    let is_unread = is_stopped && !body.is_empty();
-    if !is_stopped {
-        transaction.request_body(&looked.bytes, looked.is_cut);
-    }
-    let found = found(&transaction, &looked, is_unread);
-    let facts = RequestFacts { body: &looked.bytes, ..*facts };
-    let (_, judgement) = snapshot.pipeline.inspected(judged, &facts, &found, scratch);
+    let of_head = is_stopped.then(|| decide(&mut transaction, &Looked::default(), !body.is_empty()));
+    let (_, found, judgement) = match of_head {
+        Some(of_head @ (true, ..)) => of_head,
+        of_head => {
+            transaction.request_body(&looked.bytes, looked.is_cut);
+            let of_body = decide(&mut transaction, &looked, false);
+            // The one that weighs more is the one to be told of.
+            of_head.filter(|(.., judgement)| judgement.verdict > of_body.2.verdict).unwrap_or(of_body)
+        }
+    };
+    transaction.end();
     let cookies = snapshot.pipeline.rules().session_cookies();
     let findings = Findings::of(&transaction, &snapshot.redaction, cookies).unwrap_or_default();
     Some(MadeUp { found, findings, judgement })
@@ -456,18 +530,6 @@ fn interrupted(transaction: &Transaction) -> Option<Interrupted> {
         InterruptionKind::Deny(_) | InterruptionKind::Redirect(..) | InterruptionKind::Drop => 403,
     };
     Some(Interrupted::ByRule { status })
-}
-
-fn note_limits(context: &RequestContext, found: &RulesFound) {
-    for (limit, is_hit) in [
-        ("max_inspected_body_bytes", found.is_oversized),
-        ("regex_budget_ms", found.is_spent),
-        ("max_parameters", found.has_too_many_parameters),
-    ] {
-        if is_hit {
-            context.shared.listener_metrics.limit_hits(limit).inc();
-        }
-    }
 }
 
 /// An answer's body of which something was read: that comes first, then the rest.

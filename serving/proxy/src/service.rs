@@ -30,7 +30,7 @@ use crate::auth_request::authorise;
 use crate::body::{AnswerBody, ClientBody, PendingBody, boxed, empty, full};
 use crate::context::{ConnectionInfo, RequestContext, is_idempotent, text};
 use crate::error_page::Denial;
-use crate::inspect::{Inspection, Looked, Spare, look_at_body};
+use crate::inspect::{Inspection, Looked, Spare, inspect_answer, look_at_body};
 use crate::judging;
 use crate::request::{
     check_form, check_method, check_size, read_authority, strip_hop_by_hop, upstream_headers,
@@ -127,12 +127,15 @@ impl Service {
             Err(_) => {
                 self.shared.metrics.panics().inc();
                 error!(request_id = %context.id, "a request made the program panic; this is a defect");
+                // Nobody asks its rules anything more.
+                context.inspection = None;
                 context.note_error("panic");
                 Denial::new(StatusCode::INTERNAL_SERVER_ERROR, "panic")
                     .page(context.id, accept.as_deref())
                     .into()
             }
         };
+        context.end_inspection();
         complete(context, answer, &method)
     }
 
@@ -165,13 +168,10 @@ impl Service {
         judge(context, &route, &parts.headers, &mut self.scratch.borrow_mut())?;
         let websocket = WebSocket::of(&parts);
         let mut body = PendingBody::Unread(body);
-        let inspection = match Inspection::begin(context, &self.spare) {
-            Some(inspection) => {
-                let asked = (&parts, raw, websocket.is_some());
-                self.inspect(context, inspection, &destination, asked, &mut body).await?
-            }
-            None => None,
-        };
+        context.inspection = Inspection::begin(context, &self.spare);
+        if context.inspection.is_some() {
+            self.inspect(context, &destination, (&parts, raw, websocket.is_some()), &mut body).await?;
+        }
         let auth = destination.sub_route.and_then(|path| path.auth.as_ref());
         let granted = match auth {
             // What few requests do is on the heap, so that the others' future stays small.
@@ -184,7 +184,7 @@ impl Service {
             && let Some(file) = serve_file(context, &destination, &parts)?
         {
             note_cheap(context);
-            let file = inspect_answer(context, inspection, file).await?;
+            let file = look_at_answer(context, file).await?;
             let accepted = || Accepted::of(&parts.headers);
             return finish_content(context, &route, &parts.method, accepted, file).await.map(Answer::from);
         }
@@ -218,7 +218,7 @@ impl Service {
             return Err(Denial::new(StatusCode::NOT_IMPLEMENTED, "unknown :protocol"));
         }
         let response = self.ask_backend(context, backend, &head, body, max_body_bytes).await?;
-        let response = inspect_answer(context, inspection, response).await?;
+        let response = look_at_answer(context, response).await?;
         if let Some(robots) = robots_txt(context, response.status()) {
             return Ok(robots.into());
         }
@@ -231,17 +231,21 @@ impl Service {
     async fn inspect(
         &self,
         context: &mut RequestContext,
-        mut inspection: Inspection,
         destination: &Destination<'_>,
         (parts, raw, is_websocket): (&Parts, Bytes, bool),
         body: &mut PendingBody,
-    ) -> Result<Option<Inspection>, Denial> {
-        let is_stopped = inspection.head(context, parts, &raw);
-        let is_unread = is_stopped && !body.is_end_stream();
-        let looked = if is_stopped || is_websocket || body.is_end_stream() {
+    ) -> Result<(), Denial> {
+        let route = destination.route;
+        let facts = |context: &RequestContext, body: &Bytes, look: &mut dyn FnMut(&RequestFacts<'_>)| {
+            with_facts(context, route.index, &parts.headers, body, look);
+        };
+        let has_body = !body.is_end_stream();
+        context.inspecting(|inspection, context| {
+            inspection.head(context, (parts, &raw), facts, has_body, &mut self.scratch.borrow_mut())
+        })?;
+        let looked = if is_websocket || !has_body {
             Looked::default()
         } else {
-            let route = destination.route;
             let rate = min_body_rate(
                 context,
                 destination.backend.map(|backend| &**backend),
@@ -252,12 +256,14 @@ impl Service {
             // What few requests do is on the heap, so that the others' future stays small.
             Box::pin(look_at_body(context, &parts.headers, body, bounds)).await?
         };
-        let route = destination.route.index;
-        let facts = |context: &RequestContext, body: &Bytes, look: &mut dyn FnMut(&RequestFacts<'_>)| {
-            with_facts(context, route, &parts.headers, body, look);
-        };
-        inspection.judge(context, facts, looked, is_unread, &mut self.scratch.borrow_mut())?;
-        Ok(Some(inspection).filter(Inspection::looks_at_answers))
+        context.inspecting(|inspection, context| {
+            inspection.body(context, facts, &looked, &mut self.scratch.borrow_mut())
+        })?;
+        // A backend may take its time, and rules' memory is large.
+        if !context.snapshot.waf.as_ref().is_some_and(|rules| rules.looks_at_answers) {
+            context.end_inspection();
+        }
+        Ok(())
     }
 
     /// Sends the request on. Dead or slow backends: 502, 504; all of them left out: 503 at once.
@@ -359,15 +365,14 @@ fn with_facts(
 }
 
 /// Rules look at an answer, where they are to.
-async fn inspect_answer(
+async fn look_at_answer(
     context: &mut RequestContext,
-    inspection: Option<Inspection>,
     response: Response<AnswerBody>,
 ) -> Result<Response<AnswerBody>, Denial> {
-    match inspection {
-        Some(inspection) => Box::pin(inspection.answer(context, response)).await,
-        None => Ok(response),
+    if context.inspection.is_none() {
+        return Ok(response);
     }
+    Box::pin(inspect_answer(context, response)).await
 }
 
 fn blocked(judged: &Judged) -> Result<(), Denial> {

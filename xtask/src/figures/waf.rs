@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures of the WAF (parts: suite, cost): the Core Rule Set's own tests, what the filter overlooks, and what a request
-//! costs beside libmodsecurity with the same rules.
+//! Figures of the WAF (parts: suite, wire, cost): the Core Rule Set's own tests, in process and through a node, what the
+//! filter overlooks, and what a request costs beside libmodsecurity with the same rules.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,9 @@ pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
     if recorder.wants("suite") {
         suite(root, &folder, recorder)?;
     }
+    if recorder.wants("wire") {
+        wire(root, recorder)?;
+    }
     if recorder.wants("cost") {
         cost(root, &folder, recorder)?;
     }
@@ -49,11 +52,45 @@ fn suite(root: &Path, folder: &Path, recorder: &mut Recorder) -> Result<()> {
         ("mutations", "texts made from the suite's that the filter was tried with", ">= 1000000"),
         ("overlooked", "operators that hold for one and that the filter ruled out", "<= 0"),
     ] {
-        let value = printed.lines().find_map(|found| found.strip_prefix(line)?.strip_prefix(' '));
-        let value = value.with_context(|| format!("the benchmark does not say `{line}`"))?;
-        recorder.note(name, value.trim().parse()?, "", goal)?;
+        recorder.note(name, told(&printed, line)?, "", goal)?;
     }
     Ok(())
+}
+
+/// The very test that CI runs: what passes as it was written, and what is held against an override.
+fn wire(root: &Path, recorder: &mut Recorder) -> Result<()> {
+    let mut test = Command::new(env!("CARGO"));
+    test.args([
+        "test",
+        "--locked",
+        "--package",
+        "sunbeam-cli",
+        "--test",
+        "main",
+        "--",
+        "--exact",
+        "--nocapture",
+    ]);
+    test.arg("waf_wire::every_test_of_the_core_rule_set_passes_over_the_wire");
+    let printed = text_of(test.current_dir(root))?;
+    for (line, name, goal) in [
+        (
+            "passed",
+            "tests of the Core Rule Set 4.28 (4,966) that pass over the wire, through a node",
+            ">= 4956",
+        ),
+        ("overridden", "tests over the wire that are held against an override", "<= 10"),
+    ] {
+        recorder.note(name, told(&printed, line)?, "", goal)?;
+    }
+    Ok(())
+}
+
+/// Of a line `passed 4966`.
+fn told(printed: &str, name: &str) -> Result<f64> {
+    let value = printed.lines().find_map(|found| found.strip_prefix(name)?.strip_prefix(' '));
+    let value = value.with_context(|| format!("nobody says `{name}`"))?;
+    Ok(value.trim().parse()?)
 }
 
 /// In turn, several rounds; the quickest of each counts.

@@ -19,7 +19,7 @@ pub struct Outcome {
     pub attributes: usize,
     /// A document type was declared.
     pub has_doctype: bool,
-    /// What is wrong: why reading stopped, or else the first that is odd.
+    /// What is wrong: why reading stopped, or else the first that is odd; an unknown entity only if nothing else is.
     pub error: Option<XmlError>,
 }
 
@@ -218,8 +218,11 @@ impl<Visitor: FnMut(&[u8])> Reading<'_, Visitor> {
         self.text.extend_from_slice(rest);
     }
 
+    /// The first that is odd; an unknown entity, which a site may allow, hides nothing else.
     fn note(&mut self, error: XmlError) {
-        self.outcome.error.get_or_insert(error);
+        if matches!(self.outcome.error, None | Some(XmlError::UnknownEntity)) {
+            self.outcome.error = Some(error);
+        }
     }
 }
 

@@ -32,8 +32,8 @@ pub(crate) struct Run<'a> {
 }
 
 impl State {
-    /// Runs a phase, 1 to 5.
-    pub(crate) fn phase(&mut self, run: Run<'_>, phase: u8) {
+    /// Runs a phase, 1 to 5, from one of its rules on.
+    pub(crate) fn phase(&mut self, run: Run<'_>, phase: u8, from: usize) {
         if self.mode == EngineMode::Off || self.allowed.is_some_and(|until| phase <= until && phase != 5) {
             return;
         }
@@ -44,7 +44,7 @@ impl State {
         self.feeds.resize(run.rules.feeds.len(), UNKNOWN);
         self.feed_bits.clear();
         let Some(numbers) = run.rules.phases.get(usize::from(phase.wrapping_sub(1))) else { return };
-        let mut at = 0;
+        let mut at = from;
         while let Some(number) = numbers.get(at).copied() {
             at += 1;
             let Some(rule) = run.rules.rules.get(number as usize) else { continue };
@@ -54,16 +54,19 @@ impl State {
                 }
                 continue;
             }
-            if self.mode == EngineMode::Off || self.is_spent {
-                return;
-            }
-            if phase != 5 && (self.interruption.is_some() || self.allowed.is_some_and(|until| phase <= until))
-            {
-                return;
-            }
             match rule.jump {
                 Some(to) => at = at.max(to as usize),
                 None => at = at.saturating_add(rule.skip as usize),
+            }
+            if self.mode == EngineMode::Off || self.is_spent {
+                return;
+            }
+            if phase != 5 && self.interruption.is_some() {
+                self.broken_off = Some((phase, at));
+                return;
+            }
+            if phase != 5 && self.allowed.is_some_and(|until| phase <= until) {
+                return;
             }
         }
         if self.allowed == Some(0) {

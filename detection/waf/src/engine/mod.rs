@@ -111,9 +111,17 @@ impl Transaction {
         self.state.findings_more
     }
 
-    /// What a rule wants done with the request. Later phases but the last do nothing then.
+    /// What a rule wants done with the request. Later phases but the last do nothing then, unless it is forgiven.
     pub const fn interruption(&self) -> Option<&Interruption> {
         self.state.interruption.as_ref()
+    }
+
+    /// Nobody acts on what interrupted the request: the rest of that phase runs, and those after it will. What was found
+    /// and added up stays. What interrupts now, if another rule of the rest does; no rule does it twice in a phase.
+    pub fn forgive(&mut self) -> Option<&Interruption> {
+        self.state.interruption.take()?;
+        let (phase, from) = self.state.broken_off.take()?;
+        self.run(phase, from)
     }
 
     /// Whether rules were stopped before they had seen everything, by the budget or by a bound of memory.
@@ -154,6 +162,10 @@ impl Transaction {
             let counted = self.state.is_counted;
             self.sampling = if counted { self.rules.statistics.begin(self.clock) } else { None };
         }
+        self.run(phase, 0)
+    }
+
+    fn run(&mut self, phase: u8, from: usize) -> Option<&Interruption> {
         let budget = self.budget.as_deref().map(|budget| budget as &dyn Fn() -> bool);
         let run = Run {
             rules: &self.rules,
@@ -162,7 +174,7 @@ impl Transaction {
             sampling: self.sampling,
             filters: self.filters,
         };
-        self.state.phase(run, phase);
+        self.state.phase(run, phase, from);
         self.state.interruption.as_ref()
     }
 }

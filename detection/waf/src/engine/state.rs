@@ -91,6 +91,8 @@ pub(crate) struct State {
     pub(crate) findings: Vec<Finding>,
     pub(crate) findings_more: usize,
     pub(crate) interruption: Option<Interruption>,
+    /// The phase that it broke off, and where that goes on if nobody acts on it.
+    pub(crate) broken_off: Option<(u8, usize)>,
     pub(crate) mode: EngineMode,
     pub(crate) processor: Option<BodyProcessor>,
     pub(crate) forces_request_body: bool,
@@ -127,6 +129,7 @@ impl State {
             findings: Vec::new(),
             findings_more: 0,
             interruption: None,
+            broken_off: None,
             mode: EngineMode::On,
             processor: None,
             forces_request_body: false,
@@ -160,6 +163,7 @@ impl State {
         self.findings.clear();
         self.findings_more = 0;
         self.interruption = None;
+        self.broken_off = None;
         self.mode = rules.settings.mode;
         self.processor = None;
         self.forces_request_body = false;

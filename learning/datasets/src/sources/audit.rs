@@ -169,6 +169,7 @@ mod tests {
             scores: AuditScores::default(),
             rules: Vec::new(),
             added_us: 1,
+            matches: Vec::new(),
             upstream_us: 2,
         };
         let mut line = Vec::new();

@@ -3,13 +3,12 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
 use sunbeam_pipeline::{Category, Tally};
-use sunbeam_traffic::{RULES_MAX, Redaction};
+use sunbeam_traffic::{RULES_MAX, Redaction, RuleMatch};
 use sunbeam_waf::engine::{Finding, Transaction};
 
-/// Matches that are kept of one request.
-const FINDINGS_MAX: usize = 32;
+/// Bytes that are told of a name or a message, which a client may have made as long as a whole body.
+const TEXT_BYTES_MAX: usize = 256;
 
 /// What stands in place of a secret.
 const MASK: &str = "[redacted]";
@@ -19,27 +18,10 @@ const MASK: &str = "[redacted]";
 pub(crate) struct Findings {
     /// Their numbers, each once, in order; the first [`RULES_MAX`].
     pub(crate) rules: Vec<u64>,
-    /// Where, and what; the first [`FINDINGS_MAX`].
-    pub(crate) matches: Vec<RuleFinding>,
+    /// Where, and what; the first [`RULES_MAX`].
+    pub(crate) matches: Vec<RuleMatch>,
     /// What kind of attack they speak of.
     pub(crate) category: Category,
-}
-
-/// A rule that matched.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct RuleFinding {
-    /// Its number.
-    pub(crate) rule: u64,
-    /// What it says.
-    pub(crate) message: String,
-    /// `ARGS:name`
-    pub(crate) target: String,
-    /// What stands there, cut.
-    pub(crate) value: String,
-    /// What it found in that.
-    pub(crate) data: String,
-    /// Where the rule stands: `file:line`.
-    pub(crate) at: String,
 }
 
 impl Findings {
@@ -59,12 +41,14 @@ impl Findings {
             if found.rules.len() < RULES_MAX && !found.rules.contains(&rule.id) {
                 found.rules.push(rule.id);
             }
-            if found.matches.len() < FINDINGS_MAX {
+            if found.matches.len() < RULES_MAX {
                 let (value, data) = shown(finding, redaction, session_cookies);
-                found.matches.push(RuleFinding {
+                // With its variables filled in it may quote what is hidden.
+                let message = if data == MASK { rule.message() } else { cut(&finding.message).to_owned() };
+                found.matches.push(RuleMatch {
                     rule: rule.id,
-                    message: finding.message.clone(),
-                    target: finding.target.clone(),
+                    message,
+                    target: cut(&finding.target).to_owned(),
                     value,
                     data,
                     at: format!("{}:{}", rule.span.file, rule.span.line),
@@ -74,6 +58,10 @@ impl Findings {
         found.category = tally.most();
         Some(Box::new(found))
     }
+}
+
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or_default()
 }
 
 /// Value and data, without secrets.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What a node writes to its audit log while tests run: the rules that matched, by the request's id.
+//! What a node writes to its audit log while tests run: the rules that matched, and what, by the request's id.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -20,14 +20,32 @@ pub(super) struct AuditLines {
     number: u64,
     /// The beginning of a line.
     rest: Vec<u8>,
-    found: HashMap<String, Vec<u64>>,
+    found: HashMap<String, Found>,
+}
+
+/// What rules found in one request.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+pub(super) struct Found {
+    #[serde(default)]
+    pub(super) rules: Vec<u64>,
+    /// With `audit.matches` only.
+    #[serde(default)]
+    pub(super) matches: Vec<Match>,
+}
+
+/// What one of them says of it.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Match {
+    pub(super) rule: u64,
+    pub(super) message: String,
+    pub(super) data: String,
 }
 
 #[derive(Deserialize)]
 struct Line {
     request_id: String,
-    #[serde(default)]
-    rules: Vec<u64>,
+    #[serde(flatten)]
+    found: Found,
 }
 
 /// A longer line is not read: a node bounds what it writes.
@@ -48,12 +66,12 @@ impl AuditLines {
         Ok(Self { path: path.to_owned(), file, number, rest: Vec::new(), found: HashMap::new() })
     }
 
-    /// The rules of these requests, in order; nothing of one whose line did not come in time.
-    pub(super) fn rules_of(
+    /// What was found in these requests, in order; nothing of one whose line did not come in time.
+    pub(super) fn found_in(
         &mut self,
         ids: &[String],
         within: Duration,
-    ) -> Result<Vec<Option<Vec<u64>>>, CliError> {
+    ) -> Result<Vec<Option<Found>>, CliError> {
         let until = Instant::now() + within;
         loop {
             self.read().map_err(|error| refused("read", &self.path, &error))?;
@@ -63,10 +81,10 @@ impl AuditLines {
             }
             thread::sleep(LOOK_EVERY);
         }
-        let rules = ids.iter().map(|id| self.found.remove(id)).collect();
+        let found = ids.iter().map(|id| self.found.remove(id)).collect();
         // What others asked meanwhile.
         self.found.clear();
-        Ok(rules)
+        Ok(found)
     }
 
     fn read(&mut self) -> io::Result<()> {
@@ -94,8 +112,8 @@ impl AuditLines {
                 if part.ends_with(b"\n") {
                     let line = std::mem::take(&mut self.rest);
                     // Not every line is one of a request.
-                    if let Ok(Line { request_id, rules }) = serde_json::from_slice(&line) {
-                        self.found.insert(request_id, rules);
+                    if let Ok(Line { request_id, found }) = serde_json::from_slice(&line) {
+                        self.found.insert(request_id, found);
                     }
                 }
             }
@@ -120,18 +138,22 @@ mod tests {
         let mut lines = AuditLines::open(&path).unwrap();
         let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
         let now = Duration::ZERO;
-        assert_eq!(lines.rules_of(&ids(&["a"]), now).unwrap(), [None], "it stood there before");
+        let rules = |rules: &[u64]| Some(Found { rules: rules.to_vec(), matches: Vec::new() });
+        assert_eq!(lines.found_in(&ids(&["a"]), now).unwrap(), [None], "it stood there before");
         let mut file = fs::OpenOptions::new().append(true).open(&path).unwrap();
         let whole = line("b", "[2,3]");
         let (first, second) = whole.split_at(9);
         file.write_all(format!("no JSON\n{}{first}", line("c", "[]")).as_bytes()).unwrap();
-        assert_eq!(lines.rules_of(&ids(&["c"]), now).unwrap(), [Some(vec![])]);
+        assert_eq!(lines.found_in(&ids(&["c"]), now).unwrap(), [rules(&[])]);
         file.write_all(second.as_bytes()).unwrap();
         let rotated = path.with_extension("1");
         fs::rename(&path, &rotated).unwrap();
-        fs::write(&path, line("d", "[4]")).unwrap();
-        let found = lines.rules_of(&ids(&["d", "b", "e"]), now).unwrap();
-        assert_eq!(found, [Some(vec![4]), Some(vec![2, 3]), None]);
+        let matches = r#","matches":[{"rule":4,"message":"m","target":"ARGS:a","value":"v","data":"d","at":"a.conf:1"}]"#;
+        fs::write(&path, line("d", "[4]").replace('}', &format!("{matches}}}"))).unwrap();
+        let found = lines.found_in(&ids(&["d", "b", "e"]), now).unwrap();
+        assert_eq!(found[1..], [rules(&[2, 3]), None]);
+        let first = found[0].as_ref().unwrap();
+        assert_eq!((first.rules.as_slice(), first.matches[0].data.as_str()), (&[4][..], "d"));
         for path in [path, rotated] {
             fs::remove_file(path).unwrap();
         }

@@ -4,7 +4,7 @@
 use sunbeam_waf::engine::Transaction;
 use sunbeam_waf::rules::RuleOptions;
 use sunbeam_waf_suite::engine;
-use sunbeam_waf_suite::expectation::{Miss, Verdict};
+use sunbeam_waf_suite::expectation::{Miss, Scope, Verdict, judge};
 
 use super::{Asked, Ran, Runner};
 use crate::cli::GlobalArgs;
@@ -37,15 +37,19 @@ impl InProcess {
     }
 
     fn one(&mut self, asked: &Asked) -> Ran {
-        let (mut verdict, mut log) = (Verdict::NotJudged, Vec::new());
+        let (mut ran, mut outcomes) = (Ran::default(), Vec::new());
         for stage in &asked.case.test.stages {
             let judged = engine::stage(&mut self.transaction, &self.loaded.rules, stage);
             let judged =
                 judged.unwrap_or_else(|error| Verdict::Failed(Miss::NotSent { why: error.to_string() }));
-            log.extend(engine::outcome(&self.transaction).log.unwrap_or_default());
-            verdict = verdict.and(judged);
+            let outcome = engine::outcome(&self.transaction);
+            ran.log.extend(outcome.log.iter().flatten().cloned());
+            ran.verdict = ran.verdict.and(judged);
+            outcomes.push(outcome);
         }
-        Ran { verdict, log }
+        ran.without_override = asked
+            .all_without_override(outcomes.iter(), |output, outcome| judge(output, outcome, Scope::Engine));
+        ran
     }
 }
 

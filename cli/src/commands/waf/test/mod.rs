@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use sunbeam_waf_suite::expectation::Verdict;
-use sunbeam_waf_suite::format::Stage;
+use sunbeam_waf_suite::format::{Output, Stage};
 use sunbeam_waf_suite::load::{Case, Suite};
 use sunbeam_waf_suite::overrides::Overrides;
 use sunbeam_waf_suite::summary::Summary;
@@ -28,7 +28,7 @@ use wire::Wire;
 /// Without `--url` the rules are read and asked in this process; status and answers of a server are not judged then. The
 /// settings are those that the Core Rule Set's tests are meant for: nothing is refused, paranoia level 4, answers are
 /// looked at; `--own-settings` takes the configuration's instead. With `--url` the bytes of each test go to a running
-/// node, exactly as the test has them, and what its rules found is read from its audit log: the node must be told to use
+/// node, exactly as the test has them, and what its rules found is read from its audit log (what they matched, too, with `audit.matches`): the node must be told to use
 /// such settings itself, and `sunbeam waf backend` serves what the tests need behind it. Exit code 1 when a test fails.
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct Test {
@@ -52,6 +52,9 @@ pub(super) struct Test {
     /// The audit log that this node writes
     #[arg(long, value_name = "FILE", requires = "url")]
     audit_log: Option<PathBuf>,
+    /// How many tests are sent at the same time; more than one where no rule remembers earlier requests
+    #[arg(long, value_name = "N", default_value = "1", requires = "url", value_parser = clap::value_parser!(u8).range(1..=64))]
+    connections: u8,
     /// Print every test and which rules logged
     #[arg(long)]
     verbose: bool,
@@ -61,8 +64,16 @@ pub(super) struct Test {
 #[derive(Debug)]
 struct Ran {
     verdict: Verdict,
+    /// The verdict by what the test itself says, where an override took its place.
+    without_override: Option<Verdict>,
     /// What rules logged, as lines of a log.
     log: Vec<String>,
+}
+
+impl Default for Ran {
+    fn default() -> Self {
+        Self { verdict: Verdict::NotJudged, without_override: None, log: Vec::new() }
+    }
 }
 
 /// Whoever runs tests.
@@ -78,7 +89,25 @@ trait Runner {
 #[derive(Debug)]
 struct Asked {
     case: Case,
-    is_overridden: bool,
+    /// What the stages themselves expect, where any of them has an override.
+    without_override: Option<Vec<Output>>,
+}
+
+impl Asked {
+    /// The verdict by what the test itself says, if that was overridden.
+    fn all_without_override<'a, T: 'a>(
+        &self,
+        outcomes: impl Iterator<Item = &'a T>,
+        judge: impl Fn(&Output, &T) -> Verdict,
+    ) -> Option<Verdict> {
+        let verdicts = self
+            .without_override
+            .as_ref()?
+            .iter()
+            .zip(outcomes)
+            .map(|(output, outcome)| judge(output, outcome));
+        verdicts.reduce(Verdict::and)
+    }
 }
 
 impl Test {
@@ -87,7 +116,7 @@ impl Test {
         let printer = global.printer();
         let report = match (self.url, &self.audit_log) {
             (Some(address), Some(log)) => {
-                let runner = Wire::new(address, log, self.of_rules(global)?)?;
+                let runner = Wire::new(address, log, self.of_rules(global)?, self.connections.into())?;
                 self.run_by(runner, &tests, print::Report::over_wire(address))?
             }
             _ => {
@@ -153,6 +182,7 @@ impl Test {
 }
 
 fn asked(mut case: Case, overrides: &Overrides) -> Asked {
+    let own: Vec<Output> = case.test.stages.iter().map(|stage| stage.output.clone()).collect();
     let mut is_overridden = false;
     for (number, stage) in case.test.stages.iter_mut().enumerate() {
         if let Some(found) = overrides.of(case.rule_id, case.test_id, number) {
@@ -160,10 +190,10 @@ fn asked(mut case: Case, overrides: &Overrides) -> Asked {
             put_in(stage, found.output.clone(), found.retry_once);
         }
     }
-    Asked { case, is_overridden }
+    Asked { case, without_override: is_overridden.then_some(own) }
 }
 
-fn put_in(stage: &mut Stage, output: sunbeam_waf_suite::format::Output, retry_once: Option<bool>) {
+fn put_in(stage: &mut Stage, output: Output, retry_once: Option<bool>) {
     stage.output = output;
     stage.output.retry_once = retry_once.or(stage.output.retry_once);
 }
@@ -177,6 +207,8 @@ fn address(url: &str) -> Result<SocketAddr, String> {
 
 #[cfg(test)]
 mod tests {
+    use sunbeam_waf_suite::expectation::{Outcome, Scope, judge};
+
     use super::*;
 
     #[test]
@@ -206,6 +238,12 @@ mod tests {
             (output.status, output.retry_once)
         };
         assert_eq!((of(0), of(1)), ((Some(200), None), (Some(400), Some(true))));
-        assert!(asked.is_overridden);
+        let own: Vec<_> = asked.without_override.iter().flatten().map(|output| output.status).collect();
+        assert_eq!(own, [Some(200); 2]);
+        let status = |output: &Output, status: &u16| {
+            judge(output, &Outcome { status: Some(*status), ..Outcome::default() }, Scope::Wire)
+        };
+        assert_eq!(asked.all_without_override([200, 200].iter(), status), Some(Verdict::Passed));
+        assert!(matches!(asked.all_without_override([200, 400].iter(), status), Some(Verdict::Failed(_))));
     }
 }

@@ -56,7 +56,10 @@ impl Report {
     pub(super) fn add(&mut self, asked: &Asked, ran: Ran) {
         let case = &asked.case;
         self.summary.add(case, &ran.verdict);
-        self.summary.overridden += usize::from(asked.is_overridden);
+        self.summary.overridden += usize::from(asked.without_override.is_some());
+        if ran.without_override == Some(Verdict::Passed) {
+            self.summary.needless_overrides.push(case.title.clone());
+        }
         let group = case.file.rsplit_once('/').map_or(case.file.as_str(), |(folder, _)| folder);
         let counts = self.groups.entry(group.to_owned()).or_default();
         let (verdict, count) = match ran.verdict {

@@ -4,15 +4,19 @@
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use sunbeam_waf::compile::RuleSet;
-use sunbeam_waf_suite::expectation::{Miss, Outcome, Scope, Verdict, judge};
-use sunbeam_waf_suite::format::Stage;
+use sunbeam_waf_suite::expectation::{Miss, Outcome, Scope, Verdict, judge, log_line};
+use sunbeam_waf_suite::format::{Output, Stage};
 use sunbeam_waf_suite::request::build;
 
-use super::audit_lines::AuditLines;
+use super::audit_lines::{AuditLines, Found};
 use super::{Asked, Ran, Runner};
 use crate::exit::CliError;
 
@@ -20,11 +24,15 @@ pub(super) struct Wire {
     address: SocketAddr,
     log: AuditLines,
     texts: Texts,
+    connections: usize,
 }
 
-/// What rules say of themselves, by their numbers.
+/// What rules say of themselves, by their numbers: message and tags.
 #[derive(Debug, Default)]
-pub(super) struct Texts(HashMap<u64, String>);
+pub(super) struct Texts(HashMap<u64, (String, Vec<Arc<str>>)>);
+
+/// What came of each stage of a test.
+type Outcomes = Vec<Result<Outcome, Miss>>;
 
 /// How long a request and its answer may take: longer than a node waits for the rest of a request.
 const EXCHANGE_MAX: Duration = Duration::from_secs(20);
@@ -35,47 +43,47 @@ const ANSWER_BYTES_MAX: usize = 1 << 20;
 
 impl Texts {
     pub(super) fn of(rules: &RuleSet) -> Self {
-        let text = |rule: &sunbeam_waf::compile::Rule| {
-            let tags: String = rule.tags.iter().map(|tag| format!(" [tag \"{tag}\"]")).collect();
-            (rule.id, format!("[msg \"{}\"]{tags}", rule.message()))
-        };
+        let text = |rule: &sunbeam_waf::compile::Rule| (rule.id, (rule.message(), rule.tags.clone()));
         Self(rules.rules().iter().map(text).collect())
     }
 
-    /// As a log has it.
-    fn line(&self, rule: u64) -> String {
-        match self.0.get(&rule) {
-            Some(text) => format!("[id \"{rule}\"] {text}"),
-            None => format!("[id \"{rule}\"]"),
-        }
+    /// As a log has it: by what a node tells of each match, else by what the rule says of itself.
+    fn lines(&self, found: &Found) -> Vec<String> {
+        let none = (String::new(), Vec::new());
+        let of = |rule: u64| self.0.get(&rule).unwrap_or(&none);
+        let told =
+            found.matches.iter().map(|one| log_line(one.rule, &one.message, &one.data, &of(one.rule).1));
+        let is_told = |rule: &&u64| found.matches.iter().any(|one| one.rule == **rule);
+        let untold = found.rules.iter().filter(|rule| !is_told(rule)).map(|rule| {
+            let (message, tags) = of(*rule);
+            log_line(*rule, message, "", tags)
+        });
+        told.chain(untold).collect()
     }
 }
 
 impl Wire {
-    pub(super) fn new(address: SocketAddr, log: &Path, texts: Texts) -> Result<Self, CliError> {
-        Ok(Self { address, log: AuditLines::open(log)?, texts })
+    pub(super) fn new(
+        address: SocketAddr,
+        log: &Path,
+        texts: Texts,
+        connections: usize,
+    ) -> Result<Self, CliError> {
+        Ok(Self { address, log: AuditLines::open(log)?, texts, connections })
     }
 
-    /// Sends all, then reads what came of all of them from the log; the outcomes in order.
-    fn exchange_all(&mut self, stages: &[&Stage]) -> Result<Vec<Result<Outcome, Miss>>, CliError> {
-        let mut outcomes = Vec::with_capacity(stages.len());
-        let mut ids = Vec::new();
-        for stage in stages {
-            let outcome = match build(&stage.input) {
-                Ok(bytes) => Ok(self.exchange(&bytes)?),
-                Err(error) => Err(Miss::NotSent { why: error.to_string() }),
-            };
-            ids.extend(outcome.as_ref().ok().and_then(request_id));
-            outcomes.push(outcome);
-        }
-        let rules = self.log.rules_of(&ids, LOG_MAX)?;
-        let mut rules: HashMap<String, Option<Vec<u64>>> = ids.into_iter().zip(rules).collect();
-        for outcome in outcomes.iter_mut().flatten() {
+    /// Sends all, then reads what came of all of them from the log.
+    fn exchange_all(&mut self, tests: &[Vec<&Stage>]) -> Result<Vec<Outcomes>, CliError> {
+        let mut outcomes = self.send_all(tests)?;
+        let ids: Vec<String> = outcomes.iter().flatten().flatten().filter_map(request_id).collect();
+        let found = self.log.found_in(&ids, LOG_MAX)?;
+        let mut found: HashMap<String, Option<Found>> = ids.into_iter().zip(found).collect();
+        for outcome in outcomes.iter_mut().flatten().flatten() {
             let Some(id) = request_id(outcome) else { continue };
-            match rules.remove(&id).flatten() {
+            match found.remove(&id).flatten() {
                 Some(found) => {
-                    outcome.log = Some(found.iter().map(|rule| self.texts.line(*rule)).collect());
-                    outcome.rules = found;
+                    outcome.log = Some(self.texts.lines(&found));
+                    outcome.rules = found.rules;
                 }
                 None => {
                     let message = format!("the audit log has no line for request {id} after {LOG_MAX:?}");
@@ -84,6 +92,36 @@ impl Wire {
             }
         }
         Ok(outcomes)
+    }
+
+    /// Several tests at a time; the stages of one go one after another.
+    fn send_all(&self, tests: &[Vec<&Stage>]) -> Result<Vec<Outcomes>, CliError> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut sent = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(stages) = tests.get(number) else { return Ok(sent) };
+                let outcomes: Result<Outcomes, CliError> =
+                    stages.iter().map(|stage| self.send(stage)).collect();
+                sent.push((number, outcomes?));
+            }
+        };
+        let sent: Result<Vec<_>, CliError> = thread::scope(|scope| {
+            let workers: Vec<_> = (0..self.connections).map(|_| scope.spawn(work)).collect();
+            let joined = workers.into_iter().map(ScopedJoinHandle::join);
+            joined.map(|sent| sent.unwrap_or_else(|panic| resume_unwind(panic))).collect()
+        });
+        let mut sent: Vec<(usize, Outcomes)> = sent?.into_iter().flatten().collect();
+        sent.sort_by_key(|(number, _)| *number);
+        Ok(sent.into_iter().map(|(_, outcomes)| outcomes).collect())
+    }
+
+    fn send(&self, stage: &Stage) -> Result<Result<Outcome, Miss>, CliError> {
+        match build(&stage.input) {
+            Ok(bytes) => Ok(Ok(self.exchange(&bytes)?)),
+            Err(error) => Ok(Err(Miss::NotSent { why: error.to_string() })),
+        }
     }
 
     /// # Errors
@@ -106,15 +144,6 @@ impl Wire {
         };
         Ok(Outcome { status: answer.status(), response: answer.bytes, error, ..Outcome::default() })
     }
-
-    fn judged(&mut self, stages: &[&Stage]) -> Result<Vec<(Verdict, Vec<String>)>, CliError> {
-        let outcomes = self.exchange_all(stages)?;
-        let judged = |(stage, outcome): (&&Stage, Result<Outcome, Miss>)| match outcome {
-            Ok(outcome) => (judge(&stage.output, &outcome, Scope::Wire), outcome.log.unwrap_or_default()),
-            Err(miss) => (Verdict::Failed(miss), Vec::new()),
-        };
-        Ok(stages.iter().zip(outcomes).map(judged).collect())
-    }
 }
 
 impl Runner for Wire {
@@ -122,33 +151,40 @@ impl Runner for Wire {
     const AT_ONCE: usize = 128;
 
     fn run(&mut self, tests: &[Asked]) -> Result<Vec<Ran>, CliError> {
-        let stages: Vec<&Stage> = tests.iter().flat_map(|asked| &asked.case.test.stages).collect();
-        let mut judged = self.judged(&stages)?;
-        let is_tried_again = |(stage, (verdict, _)): (&&Stage, &(Verdict, Vec<String>))| {
-            stage.output.retry_once == Some(true) && matches!(verdict, Verdict::Failed(_))
-        };
-        let again: Vec<usize> = (0..stages.len())
-            .filter(|place| stages.get(*place).zip(judged.get(*place)).is_some_and(is_tried_again))
-            .collect();
-        let stages_again: Vec<&Stage> =
-            again.iter().filter_map(|place| stages.get(*place).copied()).collect();
-        if !stages_again.is_empty() {
-            for (place, second) in again.into_iter().zip(self.judged(&stages_again)?) {
-                if let Some(first) = judged.get_mut(place) {
-                    *first = second;
+        let stages: Vec<Vec<&Stage>> =
+            tests.iter().map(|asked| asked.case.test.stages.iter().collect()).collect();
+        let mut outcomes = self.exchange_all(&stages)?;
+        let mut again = Vec::new();
+        for (stages, outcomes) in stages.iter().zip(&mut outcomes) {
+            for (stage, outcome) in stages.iter().zip(outcomes) {
+                let has_failed = matches!(verdict(&stage.output, outcome), Verdict::Failed(_));
+                if stage.output.retry_once == Some(true) && has_failed {
+                    again.push((*stage, outcome));
                 }
             }
         }
-        let mut judged = judged.into_iter();
-        let of_test = |asked: &Asked| {
-            let (mut verdict, mut log) = (Verdict::NotJudged, Vec::new());
-            for (of_stage, lines) in judged.by_ref().take(asked.case.test.stages.len()) {
-                verdict = verdict.and(of_stage);
-                log.extend(lines);
+        if !again.is_empty() {
+            let stages: Vec<Vec<&Stage>> = again.iter().map(|(stage, _)| vec![*stage]).collect();
+            let second = self.exchange_all(&stages)?.into_iter().flatten();
+            again.into_iter().zip(second).for_each(|((_, first), second)| *first = second);
+        }
+        let ran = |(asked, outcomes): (&Asked, Outcomes)| {
+            let mut ran = Ran::default();
+            for (stage, outcome) in asked.case.test.stages.iter().zip(&outcomes) {
+                ran.verdict = ran.verdict.and(verdict(&stage.output, outcome));
+                ran.log.extend(outcome.iter().flat_map(|outcome| outcome.log.iter().flatten().cloned()));
             }
-            Ran { verdict, log }
+            ran.without_override = asked.all_without_override(outcomes.iter(), verdict);
+            ran
         };
-        Ok(tests.iter().map(of_test).collect())
+        Ok(tests.iter().zip(outcomes).map(ran).collect())
+    }
+}
+
+fn verdict(output: &Output, outcome: &Result<Outcome, Miss>) -> Verdict {
+    match outcome {
+        Ok(outcome) => judge(output, outcome, Scope::Wire),
+        Err(miss) => Verdict::Failed(miss.clone()),
     }
 }
 
