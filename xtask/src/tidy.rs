@@ -112,11 +112,14 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "sunbeam-cli",
             "sunbeam-config",
+            "sunbeam-datasets",
             "sunbeam-listeners",
             "sunbeam-metrics",
             "sunbeam-pipeline",
             "sunbeam-proxy",
+            "sunbeam-report",
             "sunbeam-testkit",
+            "sunbeam-trainer",
         ],
     ),
 ];

@@ -271,3 +271,27 @@ fn a_body_without_a_known_kind_is_read() {
         assert_eq!(transaction.outcome().is_interrupted, want, "{headers:?}");
     }
 }
+
+#[test]
+fn what_is_found_in_texts_is_told_apart_from_how_a_request_is_sent() {
+    let mut transaction = Transaction::new(Arc::clone(&RULES));
+    for (name, method, target, agent, body, want) in [
+        ("nothing", "GET", "/shop?q=shoes", "Mozilla/5.0", "", (false, false)),
+        ("an argument", "GET", "/shop?q=<script>alert(1)</script>", "Mozilla/5.0", "", (true, true)),
+        ("a body", "POST", "/shop", "Mozilla/5.0", "q=<script>alert(1)</script>", (true, true)),
+        ("a path", "GET", "/shop/../../etc/passwd", "Mozilla/5.0", "", (true, true)),
+        ("a header", "GET", "/shop?q=shoes", "sqlmap/1.8", "", (true, false)),
+        ("a method", "TRACE", "/shop?q=shoes", "Mozilla/5.0", "", (true, false)),
+    ] {
+        transaction.begin(&RULES);
+        let headers: [(&[u8], &[u8]); 3] = [
+            (b"Host", b"shop.example.org"),
+            (b"User-Agent", agent.as_bytes()),
+            (b"Content-Type", b"application/x-www-form-urlencoded"),
+        ];
+        let (method, target, protocol) = (method.as_bytes(), target.as_bytes(), &b"HTTP/1.1"[..]);
+        transaction.request_head(&RequestHead { method, target, protocol, headers: &headers, id: "1" });
+        transaction.request_body(body.as_bytes(), false);
+        assert_eq!((transaction.outcome().score > 0, transaction.finds_in_texts()), want, "{name}");
+    }
+}

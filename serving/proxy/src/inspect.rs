@@ -509,6 +509,7 @@ pub(crate) fn found(transaction: &Transaction, looked: &Looked, is_unread: bool)
     RulesFound {
         score: outcome.score,
         threshold: outcome.threshold,
+        is_in_texts: transaction.finds_in_texts(),
         interruption: interrupted(transaction),
         is_spent: transaction.is_spent(),
         is_oversized: looked.is_cut && !looked.is_undecodable,

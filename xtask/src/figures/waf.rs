@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures of the WAF (parts: suite, wire, cost): the Core Rule Set's own tests, in process and through a node, what the
-//! filter overlooks, and what a request costs beside libmodsecurity with the same rules.
+//! Figures of the WAF (parts: suite, wire, cost, verdicts, adversarial): the Core Rule Set's own tests, in process and
+//! through a node, what the filter overlooks, what a request costs beside libmodsecurity with the same rules, what either
+//! stops of labelled requests, and how long requests take that are built to be expensive.
+
+mod causes;
+mod corpus;
+mod engines;
+mod page;
+mod verdicts;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +41,9 @@ pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
     }
     if recorder.wants("cost") {
         cost(root, &folder, recorder)?;
+    }
+    if recorder.wants("verdicts") {
+        verdicts::measure(root, Path::new(&shared), &folder, recorder)?;
     }
     Ok(())
 }
@@ -98,12 +108,7 @@ fn cost(root: &Path, folder: &Path, recorder: &mut Recorder) -> Result<()> {
     let work = root.join("target/waf-cost");
     fs::create_dir_all(&work)?;
     let requests = write_requests(&work)?;
-    let peer = work.join("modsecurity");
-    let source = root.join("benchmarks/waf/modsecurity.c");
-    let built = Command::new("cc").arg("-O2").arg("-o").arg(&peer).arg(&source).arg("-lmodsecurity").status();
-    if !built.context("there is no C compiler")?.success() {
-        bail!("libmodsecurity is missing: `./dev setup bench`");
-    }
+    let peer = build_peer(root, &work)?;
     for (level, goals) in [("1", true), ("4", false)] {
         let settings = work.join(format!("level-{level}.conf"));
         fs::write(&settings, settings_of_peer(level))?;
@@ -127,13 +132,18 @@ fn cost(root: &Path, folder: &Path, recorder: &mut Recorder) -> Result<()> {
     Ok(())
 }
 
-fn our_cost(root: &Path, folder: &Path, level: &str, requests: &[PathBuf]) -> Result<String> {
-    let mut bench = Command::new(env!("CARGO"));
-    bench.args(["bench", "--locked", "--package", "sunbeam-waf", "--bench", "cost", "--"]);
-    text_of(bench.arg(folder).args([level, "2000"]).args(requests).current_dir(root))
+fn build_peer(root: &Path, work: &Path) -> Result<PathBuf> {
+    let peer = work.join("modsecurity");
+    let source = root.join("benchmarks/waf/modsecurity.c");
+    let built = Command::new("cc").arg("-O2").arg("-o").arg(&peer).arg(&source).arg("-lmodsecurity").status();
+    if !built.context("there is no C compiler")?.success() {
+        bail!("libmodsecurity is missing: `./dev setup bench`");
+    }
+    Ok(peer)
 }
 
-fn peer_cost(peer: &Path, settings: &Path, folder: &Path, requests: &[PathBuf]) -> Result<String> {
+/// Files of the Core Rule Set, in the order in which they are read.
+fn rule_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut rules: Vec<PathBuf> = fs::read_dir(folder.join("rules"))?
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<Vec<_>>>()?
@@ -141,8 +151,18 @@ fn peer_cost(peer: &Path, settings: &Path, folder: &Path, requests: &[PathBuf]) 
         .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
         .collect();
     rules.sort();
+    Ok(rules)
+}
+
+fn our_cost(root: &Path, folder: &Path, level: &str, requests: &[PathBuf]) -> Result<String> {
+    let mut bench = Command::new(env!("CARGO"));
+    bench.args(["bench", "--locked", "--package", "sunbeam-waf", "--bench", "cost", "--"]);
+    text_of(bench.arg(folder).args([level, "2000"]).args(requests).current_dir(root))
+}
+
+fn peer_cost(peer: &Path, settings: &Path, folder: &Path, requests: &[PathBuf]) -> Result<String> {
     let mut command = Command::new(peer);
-    command.arg(folder.join("crs-setup.conf.example")).arg(settings).args(rules);
+    command.arg(folder.join("crs-setup.conf.example")).arg(settings).args(rule_files(folder)?);
     text_of(command.args(["--", "40"]).args(requests))
 }
 

@@ -11,6 +11,8 @@ pub struct RulesFound {
     pub score: i64,
     /// From where on that is too much; less than 1: the rules do not say.
     pub threshold: i64,
+    /// A rule that counts matched in a text: in what the model reads, too, not in how the request is sent.
+    pub is_in_texts: bool,
     /// What a rule wants done.
     pub interruption: Option<Interrupted>,
     /// Rules were stopped before they had seen everything.
@@ -143,6 +145,10 @@ fn combined(found: &RulesFound, texts: &TextsFound) -> Judgement {
         Zone::Unseen if is_too_much => Judgement::block("rules", FORBIDDEN),
         Zone::Doubtful | Zone::Certain if is_too_much => Judgement::block("rules_and_model", FORBIDDEN),
         Zone::Certain => Judgement::block("model", FORBIDDEN),
+        // Either could be wrong, but they look for different things, and hardly ever err about the same text.
+        Zone::Doubtful if found.is_in_texts && found.score > 0 => {
+            Judgement::block("rules_and_model", FORBIDDEN)
+        }
         Zone::Doubtful => Judgement::doubtful("model", FORBIDDEN),
         Zone::Clean | Zone::Unseen => Judgement::PASS,
     }
@@ -161,6 +167,7 @@ mod tests {
     const NOTHING: RulesFound = RulesFound {
         score: 0,
         threshold: 5,
+        is_in_texts: false,
         interruption: None,
         is_spent: false,
         is_oversized: false,
@@ -198,6 +205,20 @@ mod tests {
                 (Block, "rules_and_model", 403),
             ),
             ("doubted texts alone", NOTHING, DOUBTED, (Doubtful, "model", 403)),
+            ("rules below, elsewhere, doubted texts", BELOW, DOUBTED, (Doubtful, "model", 403)),
+            (
+                "rules below, in a doubted text",
+                RulesFound { is_in_texts: true, ..BELOW },
+                DOUBTED,
+                (Block, "rules_and_model", 403),
+            ),
+            ("rules below, in a clean text", RulesFound { is_in_texts: true, ..BELOW }, CLEAN, (Pass, "", 0)),
+            (
+                "rules that do not count, in a doubted text",
+                RulesFound { is_in_texts: true, ..NOTHING },
+                DOUBTED,
+                (Doubtful, "model", 403),
+            ),
             ("certain texts alone", NOTHING, SURE, (Block, "model", 403)),
             (
                 "certain without a sign",

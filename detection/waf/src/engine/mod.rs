@@ -12,7 +12,7 @@ mod texts;
 use std::sync::Arc;
 
 use crate::compile::{RuleSet, Side};
-use crate::seclang::ast::EngineMode;
+use crate::seclang::ast::{EngineMode, Variable};
 use evaluate::Run;
 use state::State;
 use statistics::{Clock, Sampling};
@@ -106,6 +106,15 @@ impl Transaction {
         &self.state.findings
     }
 
+    /// Whether anything was found in what the request says: its path, arguments, cookies, body and files' names. What is
+    /// odd in how it is sent is none of that.
+    pub fn finds_in_texts(&self) -> bool {
+        self.findings().iter().any(|finding| {
+            let variable = finding.target.split(':').next().and_then(Variable::parse);
+            variable.is_some_and(is_text)
+        })
+    }
+
     /// Findings that were only counted.
     pub const fn findings_more(&self) -> usize {
         self.state.findings_more
@@ -177,4 +186,35 @@ impl Transaction {
         self.state.phase(run, phase, from);
         self.state.interruption.as_ref()
     }
+}
+
+const fn is_text(variable: Variable) -> bool {
+    use Variable::{
+        Args, ArgsGet, ArgsGetNames, ArgsNames, ArgsPost, ArgsPostNames, Files, FilesNames, MatchedVar,
+        MatchedVars, MultipartFilename, MultipartName, QueryString, RequestBasename, RequestBody,
+        RequestCookies, RequestCookiesNames, RequestFilename, RequestUri, RequestUriRaw, Xml,
+    };
+    matches!(
+        variable,
+        Args | ArgsNames
+            | ArgsGet
+            | ArgsGetNames
+            | ArgsPost
+            | ArgsPostNames
+            | RequestCookies
+            | RequestCookiesNames
+            | RequestUri
+            | RequestUriRaw
+            | RequestFilename
+            | RequestBasename
+            | QueryString
+            | RequestBody
+            | Files
+            | FilesNames
+            | MultipartFilename
+            | MultipartName
+            | Xml
+            | MatchedVar
+            | MatchedVars
+    )
 }

@@ -10,27 +10,36 @@ use crate::byte_set::ByteSet;
 pub(super) static FROM_UTF8: Transformation = Transformation {
     name: "utf8toUnicode",
     aliases: &[],
-    doc: "Writes UTF-8 beyond ASCII as `%uHHHH`, also what is longer than it need be; other bytes stay.",
-    changes: Some(ByteSet::range(0xC0, 0xF4)),
+    doc: "Writes UTF-8 beyond ASCII as `%uHHHH`, also what is longer than it need be; of a character that is broken the \
+          first byte goes, and other bytes stay.",
+    changes: Some(FIRST),
     apply,
 };
 
+/// That first bytes of broken characters go is as in ModSecurity: what skips them downstream reads `etc/passwd` in
+/// `etc\xC0/passwd`.
 fn apply(input: &[u8], _: &Settings, output: &mut Vec<u8>) -> bool {
     let mut rewrite = Rewrite::new(input, output);
     let mut at = 0;
     while let Some(rest) = input.get(at..)
-        && let Some(offset) = rest.iter().position(|byte| *byte >= 0xC0)
+        && let Some(offset) = rest.iter().position(|byte| FIRST.contains(*byte))
     {
         let start = at + offset;
         at = start + 1;
-        if let Some((code, length)) = input.get(start..).and_then(decode) {
-            at = start + length;
-            let (text, unused) = escape(code);
-            rewrite.replace(start..at, text.get(..text.len() - unused).unwrap_or_default());
+        match input.get(start..).and_then(decode) {
+            Some((code, length)) => {
+                at = start + length;
+                let (text, unused) = escape(code);
+                rewrite.replace(start..at, text.get(..text.len() - unused).unwrap_or_default());
+            }
+            None => rewrite.replace(start..at, b""),
         }
     }
     rewrite.finish()
 }
+
+/// First bytes of characters beyond ASCII.
+const FIRST: ByteSet = ByteSet::range(0xC0, 0xF4);
 
 /// `%u` and four digits, or as many as it takes; and how many bytes at the end are not used.
 fn escape(code: u32) -> ([u8; 8], usize) {
@@ -98,15 +107,17 @@ mod tests {
                 ("three bytes", "a＜b".as_bytes(), Some(b"a%uff1cb")),
                 ("four bytes", "😀".as_bytes(), Some(b"%u1f600")),
                 ("the last", "\u{10FFFF}".as_bytes(), Some(b"%u10ffff")),
-                ("beyond the last", b"\xF4\x90\x80\x80", None),
+                ("beyond the last", b"\xF4\x90\x80\x80", Some(b"\x90\x80\x80")),
                 (
                     "longer than need be",
                     b"..\xC0\xAF\xE0\x80\xAF\xF0\x80\x80\xAF",
                     Some(b"..%u002f%u002f%u002f"),
                 ),
                 ("half of a pair", b"\xED\xA0\x80", Some(b"%ud800")),
-                ("cut short", b"\xE2\x82", None),
-                ("broken", b"\xE2\xC3\xA9\x80\xFF", Some(b"\xE2%u00e9\x80\xFF")),
+                ("cut short", b"\xE2\x82", Some(b"\x82")),
+                ("broken", b"\xE2\xC3\xA9\x80\xFF", Some(b"%u00e9\x80\xFF")),
+                ("a first byte alone", b"..\xC0/etc\xF1/passwd\xC0", Some(b"../etc/passwd")),
+                ("no first byte", b"\x80\xBF\xF5\xFF", None),
             ],
         );
     }
