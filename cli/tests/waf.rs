@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flate2::Compression;
@@ -240,6 +241,41 @@ fn a_release_is_installed_and_the_one_before_kept() {
     let (code, out, err) =
         waf(&folder, &["rules", "--crs-path", crs.to_str().unwrap(), "--tag", "attack-sqli"]);
     assert!(code == 0 && out.contains("942100"), "{out}{err}");
+}
+
+/// Files of more than 2 KiB cannot be written: as on a disk that is full, somewhere in the middle of it.
+#[test]
+fn a_disk_that_is_full_changes_nothing() {
+    let folder = TestFolder::new();
+    let crs = rule_set(&folder, "crs");
+    let read = || fs::read_to_string(crs.join("rules/REQUEST-942.conf")).unwrap();
+    let (before, there) = (read(), names(&folder.join("")));
+    let long = format!("{SQL}{}", "# long\n".repeat(1_000));
+    let mut release = RELEASE;
+    release[2].1 = &long;
+    let bytes = archive(&release);
+    let path = folder.write("release.tar.gz", &bytes);
+    let config = folder.write("none.toml", b"");
+    let program = sunbeam(&folder);
+    let mut limited = Command::new("sh");
+    // The signal would end the program; without it, writing fails.
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$@\"", "sh"]).arg(program.get_program());
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => limited.env(name, value),
+            None => limited.env_remove(name),
+        };
+    }
+    limited.arg("--config").arg(&config).args(["waf", "install-crs"]).arg(&path);
+    limited.args(["--sha256", &hash(&bytes), "--to"]).arg(&crs);
+    let (code, out, err) = told(&limited.output().unwrap());
+    assert!(code == 1 && err.contains("REQUEST-942.conf") && err.contains("too large"), "{code} {out}{err}");
+    let left: Vec<String> =
+        names(&folder.join("")).into_iter().filter(|name| !there.contains(name)).collect();
+    assert_eq!((read(), left), (before, vec!["none.toml".to_owned(), "release.tar.gz".to_owned()]));
+    // With room it is installed.
+    let (code, out, err) = install(&folder, &bytes, &[]);
+    assert_eq!((code, read()), (0, long), "{out}{err}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the fuzz targets share.
 
+pub mod waf;
+
 /// Bytes at the front of an input that say how the rest arrives.
 const CUTS: usize = 4;
 

@@ -45,6 +45,9 @@ pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
     if recorder.wants("verdicts") {
         verdicts::measure(root, Path::new(&shared), &folder, recorder)?;
     }
+    if recorder.wants("adversarial") {
+        adversarial(root, &folder, recorder)?;
+    }
     Ok(())
 }
 
@@ -96,11 +99,57 @@ fn wire(root: &Path, recorder: &mut Recorder) -> Result<()> {
     Ok(())
 }
 
+/// Of all shapes the one that takes longest, and how much longer twice as much of any takes. A shape of which 1 MiB is
+/// read in less than [`TOLD_FROM_MS`] grows by chance.
+fn adversarial(root: &Path, folder: &Path, recorder: &mut Recorder) -> Result<()> {
+    for level in ["1", "4"] {
+        let mut bench = Command::new(env!("CARGO"));
+        bench.args(["bench", "--locked", "--package", "sunbeam-waf", "--bench", "adversarial", "--"]);
+        let printed = text_of(bench.arg(folder).arg(level).current_dir(root))?;
+        let mut shapes = printed.lines().map(Growth::parse).collect::<Result<Vec<_>>>()?;
+        shapes.sort_by(|one, other| other.of_mib[0].total_cmp(&one.of_mib[0]));
+        let of =
+            format!("of {} adversarial bodies, all phases, no budget, paranoia level {level}", shapes.len());
+        let longest = shapes.first().context("the benchmark has no shapes")?;
+        eprintln!("{of}, nanoseconds of 1, 2 and 4 MiB:\n{printed}");
+        eprintln!("longest: {}", longest.name);
+        recorder.note(&format!("longest 1 MiB {of}"), longest.of_mib[0], "ms", "")?;
+        let told: Vec<&Growth> = shapes.iter().filter(|shape| shape.of_mib[0] >= TOLD_FROM_MS).collect();
+        for (from, sizes) in [(0, "2 MiB over 1 MiB"), (1, "4 MiB over 2 MiB")] {
+            let growth = |shape: &&&Growth| shape.of_mib[from + 1] / shape.of_mib[from];
+            let most = told.iter().max_by(|one, other| growth(one).total_cmp(&growth(other)));
+            let most = most.context("no shape takes long enough for its growth to be told")?;
+            eprintln!("largest growth, {sizes}: {}", most.name);
+            recorder.note(&format!("largest growth, {sizes}, {of}"), growth(&most), "×", "<= 2.2")?;
+        }
+    }
+    Ok(())
+}
+
 /// Of a line `passed 4966`.
 fn told(printed: &str, name: &str) -> Result<f64> {
     let value = printed.lines().find_map(|found| found.strip_prefix(name)?.strip_prefix(' '));
     let value = value.with_context(|| format!("nobody says `{name}`"))?;
     Ok(value.trim().parse()?)
+}
+
+const TOLD_FROM_MS: f64 = 10.0;
+
+/// What 1, 2 and 4 MiB of a shape take, in milliseconds.
+struct Growth {
+    name: String,
+    of_mib: [f64; 3],
+}
+
+impl Growth {
+    /// Of `NAME NANOSECONDS NANOSECONDS NANOSECONDS`.
+    fn parse(line: &str) -> Result<Self> {
+        let mut words = line.split(' ');
+        let name = words.next().unwrap_or_default().to_owned();
+        let times: Vec<f64> = words.map_while(|word| Some(word.parse::<f64>().ok()? / 1e6)).collect();
+        let of_mib = times.try_into().ok().with_context(|| format!("`{line}` is no measurement"))?;
+        Ok(Self { name, of_mib })
+    }
 }
 
 /// In turn, several rounds; the quickest of each counts.

@@ -27,7 +27,7 @@ pub struct Limits {
     pub attributes_max: usize,
     /// `SecUploadFileLimit`: how many files of a multipart form are handed over.
     pub files_max: usize,
-    /// How many header lines of a part are handed over.
+    /// How many header lines of a part are handed over; its first `Content-Disposition` is, wherever it stands.
     pub part_headers_max: usize,
     /// How long a header line of a part may be before it is an error; it is read all the same.
     pub part_header_bytes_max: usize,

@@ -98,6 +98,7 @@ impl Transaction {
         let outcome = xml::visit(body, &limits, &mut text, |value| state.add(Variable::Xml, b"//@*", value));
         self.state.add(Variable::Xml, b"/*", &text);
         match outcome.error {
+            Some(XmlError::TooManyAttributes) => self.state.has_too_many = true,
             Some(XmlError::Truncated) if is_cut => {}
             Some(error) => self.state.body_error(&error.to_string()),
             None => {}
@@ -112,6 +113,7 @@ impl Transaction {
         let kind = kind.map(|entry| self.state.texts.get(entry.value).to_vec()).unwrap_or_default();
         let state = &mut self.state;
         let outcome = multipart::visit(&kind, body, &limits, |part| state.part(part));
+        self.state.has_too_many |= outcome.is_cut;
         self.state.multipart_flags(&outcome, is_cut);
     }
 

@@ -16,6 +16,8 @@ const UNKNOWN: u32 = u32::MAX;
 const TOLD_BYTES_MAX: usize = 256;
 /// Looking at a value costs this much, beside its bytes.
 const RUN_COST: u64 = 64;
+/// Bytes of work after which the clock is looked at.
+const ASKED_EACH: u64 = 65_536;
 
 /// Asked from time to time whether rules have run long enough.
 pub(crate) type Budget<'a> = &'a dyn Fn() -> bool;
@@ -215,7 +217,7 @@ impl State {
             Some(known) if *known != UNKNOWN => *known as usize,
             _ => self.read_feed(run, feed),
         };
-        self.feed_bits.get(start..).is_some_and(|bits| is_set(bits, matcher))
+        !self.is_spent && self.feed_bits.get(start..).is_some_and(|bits| is_set(bits, matcher))
     }
 
     /// The operators that may hold for any value of a feed: where their set begins.
@@ -230,13 +232,17 @@ impl State {
                 self.gather(run.rules, source, &mut items);
             }
         }
-        for item in &items {
+        'all: for item in &items {
             for node in &feed.nodes {
+                if self.is_spent {
+                    break 'all;
+                }
                 let text = self.texts.changed(run.rules, item.value, *node);
                 let found = self.texts.candidates(run.rules, run.side, text);
                 for (all, one) in self.feed_bits.iter_mut().skip(start).zip(found) {
                     *all |= one;
                 }
+                self.ask(run);
             }
         }
         self.items = items;
@@ -334,12 +340,18 @@ impl State {
                     }
                 }
                 self.spend(run, value);
+                if self.is_spent {
+                    return None;
+                }
                 let operator = run.rules.matchers.get(*matcher as usize)?;
                 let wanted = (link.captures && !is_negated).then_some(&mut captures);
                 operator.holds(self.texts.get(value), wanted) != *is_negated
             }
             Test::Templated { kind, argument, is_negated } => {
                 self.spend(run, value);
+                if self.is_spent {
+                    return None;
+                }
                 let argument = self.filled(run.rules, argument);
                 let argument = String::from_utf8_lossy(&argument);
                 // An argument that cannot be: what it stands for holds of nothing.
@@ -352,11 +364,16 @@ impl State {
     }
 
     fn spend(&mut self, run: Run<'_>, value: TextId) {
-        let before = self.work / 65_536;
         self.work += self.texts.get(value).len() as u64 + RUN_COST;
-        // The clock is looked at every 64 KiB.
-        if self.work / 65_536 != before && run.budget.is_some_and(|is_spent| is_spent()) {
-            self.is_spent = true;
+        self.ask(run);
+    }
+
+    /// Looks at the clock once something has been done since: as a rule 64 KiB, or one look at a value that is larger.
+    fn ask(&mut self, run: Run<'_>) {
+        let share = (self.work + self.texts.work()) / ASKED_EACH;
+        if share != self.asked {
+            self.asked = share;
+            self.is_spent |= run.budget.is_some_and(|is_spent| is_spent());
         }
     }
 

@@ -69,8 +69,9 @@ impl Transaction {
         self.budget = None;
     }
 
-    /// Asked from time to time (every 64 KiB of looking) whether rules have run long enough. Then they stop, and
-    /// [`Self::is_spent`] says so.
+    /// Asked from time to time (every 64 KiB of looking, changing and filtering) whether rules have run long enough. Then
+    /// they stop, and [`Self::is_spent`] says so. Nothing is stopped half-way: what a budget may be overrun by is one
+    /// operator, or one transformation and the filter, on one value.
     pub fn set_budget(&mut self, is_spent: impl Fn() -> bool + Send + Sync + 'static) {
         self.budget = Some(Box::new(is_spent));
     }

@@ -108,6 +108,8 @@ pub(crate) struct State {
     pub(crate) has_too_many: bool,
     /// Bytes that operators looked at, a fixed share for each run on top.
     pub(crate) work: u64,
+    /// How many shares of work the clock was last looked at.
+    pub(crate) asked: u64,
 }
 
 impl State {
@@ -142,6 +144,7 @@ impl State {
             has_looked: false,
             has_too_many: false,
             work: 0,
+            asked: 0,
         };
         state.begin(rules);
         state
@@ -175,6 +178,7 @@ impl State {
         self.is_counted = true;
         self.has_too_many = false;
         self.work = 0;
+        self.asked = 0;
     }
 
     /// Adds a value to a variable.

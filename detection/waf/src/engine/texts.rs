@@ -22,6 +22,8 @@ const UNKNOWN: u32 = u32::MAX;
 /// What one transaction may hold, its changed texts counted. A body of 128 KiB whose every byte is written as six,
 /// six times over, stays below.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What is noted of texts beside them, as bytes: which text each became, and which operators may hold for it.
+const NOTES_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 #[derive(Clone, Copy, Debug)]
 struct Text {
@@ -45,6 +47,8 @@ pub(crate) struct Texts {
     hits: Vec<u64>,
     lowered: Vec<u8>,
     is_full: bool,
+    /// Bytes that transformations and the filter went through.
+    work: u64,
 }
 
 impl Texts {
@@ -56,7 +60,13 @@ impl Texts {
         self.rows.clear();
         self.hits.clear();
         self.is_full = false;
+        self.work = 0;
         self.intern(b"");
+    }
+
+    /// Bytes that transformations and the filter went through so far.
+    pub(crate) const fn work(&self) -> u64 {
+        self.work
     }
 
     /// Whether something did not fit.
@@ -122,7 +132,7 @@ impl Texts {
         if step.changes.is_some_and(|changes| !changes.meets(&self.present(text))) {
             return text;
         }
-        let row = self.row(rules, text);
+        let Some(row) = self.row(rules, text) else { return text };
         if let Some(known) = self.rows.get(row + node as usize)
             && *known != UNKNOWN
         {
@@ -136,13 +146,19 @@ impl Texts {
         after
     }
 
-    fn row(&mut self, rules: &RuleSet, text: TextId) -> usize {
-        let Some(known) = self.texts.get_mut(text as usize) else { return usize::MAX / 2 };
+    /// `None`: there is no room for it, and the text stays as it is.
+    fn row(&mut self, rules: &RuleSet, text: TextId) -> Option<usize> {
+        let notes = size_of_val(self.rows.as_slice()) + size_of_val(self.hits.as_slice());
+        let known = self.texts.get_mut(text as usize)?;
         if known.row == UNKNOWN {
+            if notes > NOTES_BYTES_MAX {
+                self.is_full = true;
+                return None;
+            }
             known.row = place(self.rows.len());
             self.rows.resize(self.rows.len() + rules.nodes.len(), UNKNOWN);
         }
-        known.row as usize
+        Some(known.row as usize)
     }
 
     fn apply(
@@ -168,6 +184,7 @@ impl Texts {
             .to_vec();
         let is_changed = (transformation.apply)(&input, &rules.transformations, &mut output);
         self.bytes = output;
+        self.work += (input.len() + self.bytes.len().saturating_sub(start)) as u64;
         if !is_changed {
             self.bytes.truncate(start);
             return text;
@@ -192,6 +209,7 @@ impl Texts {
             let start = self.hits.len();
             self.hits.resize(start + words, 0);
             let bytes = self.bytes.get(text.start as usize..text.end as usize).unwrap_or_default();
+            self.work += bytes.len() as u64;
             if let Some(found) = self.hits.get_mut(start..) {
                 index.candidates(bytes, &text.present, &mut self.lowered, found);
             }

@@ -6,6 +6,7 @@
 
 mod event_handlers;
 mod ingredients;
+mod runs;
 mod sqli;
 mod xss;
 

@@ -2,14 +2,13 @@
 //! `@detectSQLi`: a text is cut into SQL's words, its first few are written as one letter each, and known injections
 //! are known by those letters.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use libinjectionrs::sqli::{TokenType, blacklist};
 use libinjectionrs::{SqliFlags, SqliState};
 use memchr::{memchr, memmem};
 
-use super::ingredients;
+use super::{ingredients, runs};
 use crate::byte_set::ByteSet;
 
 /// What a text in which [`is_sqli`] finds something has at least one byte of, set by set. Letters, digits and `_` alone
@@ -46,7 +45,7 @@ pub fn is_sqli(text: &[u8]) -> Option<Fingerprint> {
 
 /// [`is_sqli`] without the short cut.
 pub(super) fn read(text: &[u8]) -> Option<Fingerprint> {
-    let text = with_short_names(text);
+    let text = runs::cut(text);
     read_as_written(&text).or_else(|| read_as_written(&with_phrases_as_words(&text)?))
 }
 
@@ -153,24 +152,6 @@ fn blank_len(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// The crate looks up what stands before each dot and backtick of a name, copying it each time: of a name that is longer
-/// than any database takes only those near its start stay what they are, lest the time grow with the square.
-fn with_short_names(text: &[u8]) -> Cow<'_, [u8]> {
-    let mut output: Option<Vec<u8>> = None;
-    let mut start = 0;
-    for (at, byte) in text.iter().enumerate() {
-        if NAME_ENDS.contains(*byte) {
-            start = at + 1;
-        } else if at - start >= NAME_BYTES_MAX
-            && matches!(byte, b'.' | b'`')
-            && let Some(one) = output.get_or_insert_with(|| text.to_vec()).get_mut(at)
-        {
-            *one = b'_';
-        }
-    }
-    output.map_or(Cow::Borrowed(text), Cow::Owned)
-}
-
 const INTO: &[u8] = b"INTO";
 /// Phrases that are one word of SQL's and that the crate takes for several, each with a word of the same kind.
 static PHRASES: &[(&[&[u8]], &[u8])] = &[
@@ -181,10 +162,8 @@ static PHRASES: &[(&[&[u8]], &[u8])] = &[
 ];
 /// Between the words of a phrase. It bounds what is read again for each word that could start one.
 const BLANK_BYTES_MAX: usize = 256;
-/// No database takes an identifier of more than 128 characters, and none that is worth attacking has two such in a row.
-const NAME_BYTES_MAX: usize = 256;
 /// What ends a word.
-const NAME_ENDS: ByteSet = ByteSet::of(b" []{}<>:\\?=@!#~+-*/&|^%(),';\t\n\x0b\x0c\r\"\xa0\0");
+pub(super) const NAME_ENDS: ByteSet = ByteSet::of(b" []{}<>:\\?=@!#~+-*/&|^%(),';\t\n\x0b\x0c\r\"\xa0\0");
 const WORD_BYTES: ByteSet =
     ByteSet::range(b'0', b'9').union(ByteSet::range(b'A', b'Z')).union(ByteSet::range(b'a', b'z')).with(b'_');
 
@@ -217,14 +196,6 @@ mod tests {
             let found = is_sqli(text.as_bytes()).map(|found| found.to_string());
             assert_eq!(found.as_deref(), want, "{name}");
         }
-    }
-
-    #[test]
-    fn names_that_no_database_takes_cost_no_more() {
-        let long = b"a.".repeat(1 << 18);
-        assert_eq!(is_sqli(&long), None);
-        assert_eq!(with_short_names(&long).iter().filter(|byte| **byte == b'.').count(), NAME_BYTES_MAX / 2);
-        assert!(matches!(with_short_names(b"a.b.c d.e"), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use libinjectionrs::XssDetector;
 use libinjectionrs::xss::{Html5Flags, Html5State, TokenType};
-use memchr::{memchr, memchr_iter, memchr3_iter};
+use memchr::{memchr, memchr_iter, memchr3, memchr3_iter};
 
 use super::event_handlers::EVENT_HANDLERS;
 use crate::byte_set::ByteSet;
@@ -38,12 +38,12 @@ fn read_as_written(text: &[u8]) -> bool {
     // Without the quote the text is all one value, and nothing follows.
     ways.into_iter()
         .filter(|(quote, _)| quote.is_none_or(|quote| memchr(quote, text).is_some()))
-        .any(|(_, way)| XssDetector::is_xss(text, way) || has_event_handler(text, way))
+        .any(|(_, way)| XssDetector::is_xss(text, way) || runs_script(text, way))
 }
 
-/// Whether an attribute has a value and its name starts as an event handler's, or names such an attribute for an
-/// animation to set: the crate compares whole names.
-fn has_event_handler(text: &[u8], way: Html5Flags) -> bool {
+/// Whether an attribute holds script that the crate does not look for. It compares whole names of event handlers, be it
+/// an attribute's or the one that an animation sets, and knows few of the attributes that hold an address.
+fn runs_script(text: &[u8], way: Html5Flags) -> bool {
     let mut html = Html5State::new(text, way);
     let mut name: &[u8] = &[];
     while html.next() {
@@ -52,7 +52,10 @@ fn has_event_handler(text: &[u8], way: Html5Flags) -> bool {
             TokenType::AttrName => name = token,
             TokenType::AttrValue => {
                 let names_another = name.eq_ignore_ascii_case(b"attributename");
-                if is_event_handler(if names_another { token } else { name }) {
+                let holds_script = |name: &[u8]| DOCUMENTS.iter().any(|known| is_named(name, known));
+                let holds_address = |name: &[u8]| ADDRESSES.iter().any(|known| is_named(name, known));
+                let set = if names_another { token } else { name };
+                if is_event_handler(set) || holds_script(set) || holds_address(set) && is_script(token) {
                     return true;
                 }
                 name = &[];
@@ -69,6 +72,18 @@ fn is_event_handler(name: &[u8]) -> bool {
         return false;
     }
     EVENT_HANDLERS.iter().any(|event| event.iter().copied().eq(bytes.clone().take(event.len())))
+}
+
+/// The case of letters does not count, and NULs are looked over.
+fn is_named(name: &[u8], known: &[u8]) -> bool {
+    name.iter().filter(|byte| **byte != 0).map(u8::to_ascii_lowercase).eq(known.iter().copied())
+}
+
+/// Whether an address is a script: what the crate says of it as a link.
+fn is_script(address: &[u8]) -> bool {
+    let end = memchr3(b'\'', b'"', b'`', address).unwrap_or(address.len());
+    let link = [b"x href=\"", address.get(..end).unwrap_or_default(), b"\""].concat();
+    XssDetector::is_xss(&link, Html5Flags::ValueNoQuote)
 }
 
 /// Whether a tag, a declaration or a comment starts somewhere, or some value's name is one that [`read`] looks at.
@@ -107,7 +122,10 @@ fn name_starts(name: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn is_known_name(name: &[u8]) -> bool {
     let starts_as =
         |known: &&[u8]| name.get(..known.len()).is_some_and(|start| start.eq_ignore_ascii_case(known));
-    NAME_STARTS.iter().any(starts_as) || NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+    NAME_STARTS.iter().any(starts_as)
+        || [ADDRESSES, DOCUMENTS, OTHERS]
+            .iter()
+            .any(|names| names.iter().any(|known| name.eq_ignore_ascii_case(known)))
 }
 
 const BLANK: ByteSet = ByteSet::of(b"\0\t\n\x0b\x0c\r ");
@@ -117,28 +135,45 @@ const NAME_ENDS: ByteSet = ByteSet::of(b"\t\n\x0b\x0c\r />");
 /// What the names of attributes that matter start with.
 static NAME_STARTS: &[&[u8]] = &[b"on", b"xmlns", b"xlink"];
 
-/// The attributes that matter by their whole name: they hold addresses, styles, or another attribute's name.
-static NAMES: &[&[u8]] = &[
+/// The attributes that hold an address, which may be a script.
+static ADDRESSES: &[&[u8]] = &[
+    // HTML, as its index of attributes says: one address, or several.
     b"action",
-    b"attributename",
-    b"background",
-    b"by",
-    b"dataformatas",
-    b"datasrc",
-    b"dynsrc",
-    b"filter",
-    b"folder",
+    b"cite",
+    b"data",
     b"formaction",
-    b"from",
-    b"handler",
     b"href",
-    b"lowsrc",
+    b"imagesrcset",
+    b"ping",
     b"poster",
     b"src",
-    b"style",
+    b"srcset",
+    // What it calls obsolete, and what only some browsers had.
+    b"archive",
+    b"background",
+    b"classid",
+    b"codebase",
+    b"dynsrc",
+    b"folder",
+    b"longdesc",
+    b"lowsrc",
+    b"manifest",
+    b"profile",
+    b"usemap",
+    // What an animation of SVG sets an attribute to, and where XML Events finds what is run.
+    b"by",
+    b"from",
+    b"handler",
     b"to",
     b"values",
 ];
+
+/// The attributes that hold a page.
+static DOCUMENTS: &[&[u8]] = &[b"srcdoc"];
+
+/// The attributes that matter for something else: styles, which may have addresses and expressions; the name of another
+/// attribute; and those that bind a page to data that is taken for HTML.
+static OTHERS: &[&[u8]] = &[b"attributename", b"dataformatas", b"datasrc", b"filter", b"style"];
 
 #[cfg(test)]
 mod tests {
@@ -168,6 +203,13 @@ mod tests {
             ("a NUL in its name", "x on\0click=1", true),
             ("no event", "only=1", false),
             ("a name without a value", "x onclick", false),
+            ("an address that the crate does not look at", "<x data=\"javascript:alert(1)\">", true),
+            ("the same without a tag", "x data=javascript:alert(1)", true),
+            ("several addresses", "<img srcset='java\0script:alert(1) 2x'>", true),
+            ("an honest one", "<x data=\"https://example.com/a.svg\">", false),
+            ("an animation that sets one", "<set attributename=href to=x>", true),
+            ("a page", "<x srcdoc=\"hello\">", true),
+            ("data that are none", "data=4&cite=javascript", false),
             ("a style", "' style=x:expression(1)", true),
             ("a declaration", "<!doctype html>", true),
             ("a comment of IE's", "<!--[if IE]>", true),

@@ -76,6 +76,8 @@ pub struct Outcome {
     pub files: usize,
     /// `FILES_COMBINED_SIZE`: the bytes of all of them.
     pub files_bytes: usize,
+    /// There are more fields than `arguments_max`, or more files than `files_max`: the rest was not handed over.
+    pub is_cut: bool,
     /// What is odd.
     pub flags: Flags,
     /// The first thing that is wrong: `REQBODY_ERROR`.
@@ -426,11 +428,14 @@ impl Outcome {
         if part.is_file() {
             self.files += 1;
             self.files_bytes += part.range().len();
-            self.flags.file_limit_exceeded |= self.files > limits.files_max;
-            return self.files <= limits.files_max;
+            let is_too_many = self.files > limits.files_max;
+            self.flags.file_limit_exceeded |= is_too_many;
+            self.is_cut |= is_too_many;
+            return !is_too_many;
         }
         if self.fields >= limits.arguments_max {
             self.error.get_or_insert(MultipartError::TooManyFields);
+            self.is_cut = true;
             return false;
         }
         self.fields += 1;
