@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sunbeam-config", &[]),
     ("sunbeam-metrics", &[]),
     ("sunbeam-traffic", &[]),
+    ("sunbeam-decisions", &[]),
     ("sunbeam-encoding", &[]),
     ("sunbeam-wire", &[]),
     ("sunbeam-static-files", &[]),
@@ -59,6 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "sunbeam-proxy",
         &[
             "sunbeam-config",
+            "sunbeam-decisions",
             "sunbeam-encoding",
             "sunbeam-ensemble",
             "sunbeam-features",
