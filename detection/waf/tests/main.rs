@@ -3,7 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
 
 mod builtin;
+mod collections;
+mod debian;
+mod directives;
 mod injection;
+mod made;
 mod operators;
 mod seclang;
 mod transformations;
+mod variables;

@@ -19,6 +19,7 @@ use http::request::Parts;
 use http::{Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use jiff::Timestamp;
 use sunbeam_encoding::{Coding, PrefixEnd, decode_prefix};
 use sunbeam_pipeline::{Category, Decision, Interrupted, Judged, Judgement, RulesFound, Scratch, is_binary};
 use sunbeam_traffic::RequestFacts;
@@ -88,6 +89,8 @@ impl Inspection {
             spare.take().unwrap_or_else(|| Box::new(Transaction::new(Arc::clone(&rules.set))));
         transaction.set_clock(nanoseconds);
         transaction.begin(&rules.set);
+        transaction.set_collections(&context.shared.collections);
+        transaction.set_moment(rules.moment(context.timestamp()));
         Some(Self {
             transaction: Some(transaction),
             spare: Rc::clone(spare),
@@ -177,7 +180,7 @@ impl Inspection {
                 looked = decoded(coding, body.unread.clone(), body.is_whole, max);
                 response = Response::from_parts(parts, boxed(body));
             }
-            self.run(|transaction| transaction.response_body(&looked.bytes).is_some());
+            self.run(|transaction| transaction.response_body(&looked.bytes, looked.is_cut).is_some());
         }
         let interruption = self.transaction.as_deref().and_then(interrupted);
         if let Some(mut judged) = context.judged.take() {
@@ -289,6 +292,7 @@ pub(crate) fn made_up(
     let looked = Looked { bytes: Bytes::copy_from_slice(body), is_cut, is_undecodable: false };
     let mut transaction = Transaction::new(Arc::clone(&rules.set));
     transaction.without_statistics();
+    transaction.set_moment(rules.moment(Timestamp::now()));
     let server = std::net::Ipv4Addr::UNSPECIFIED.into();
     transaction.connection(&Ends { client: facts.client, client_port: 0, server, server_port: 0 });
     let is_stopped = transaction.request_head(&head.as_sent("")).is_some();
