@@ -117,6 +117,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sunbeam-pipeline",
             "sunbeam-proxy",
             "sunbeam-testkit",
+            "sunbeam-waf",
         ],
     ),
 ];
