@@ -127,6 +127,30 @@ fn everything_that_is_wrong_with_rules_is_told_with_file_and_line() {
 }
 
 #[test]
+fn what_rules_cannot_do_is_told_and_they_are_used() {
+    let folder = TestFolder::new();
+    let own = folder.join("own");
+    let rules =
+        "SecUploadDir /tmp\nSecRule ARGS \"@rbl a.example\" \"id:1000,phase:2,deny,msg:'A walrus'\"\n";
+    folder.write("own/1.conf", rules);
+    let config = folder.write("none.toml", format!("[waf]\nruleset = \"none\"\nrules_dir = {own:?}\n"));
+    let config = config.display().to_string();
+    let place = own.join("1.conf").display().to_string();
+    let (code, out, err) = waf(&folder, &["rules"]);
+    assert!(code == 0 && out.contains("A walrus"), "{out}{err}");
+    for (line, text) in [(1, "`SecUploadDir` has no effect here"), (2, "`@rbl` holds for no value here")] {
+        let told = format!("{place}:{line}: warning: {text}");
+        assert!(err.contains(&told), "{told}: {err}");
+    }
+    let (code, out, err) = told(&run(&folder, &["validate", "--offline", &config]));
+    assert!(code == 0 && out.contains("none.toml: ok, 0 routes"), "{out}{err}");
+    assert!(
+        out.contains(&format!("none.toml:3:1: warning: `waf.rules_dir`: {place}:1: `SecUploadDir`")),
+        "{out}"
+    );
+}
+
+#[test]
 fn the_configuration_says_which_rules_are_meant() {
     let folder = TestFolder::new();
     let crs = rule_set(&folder, "crs");

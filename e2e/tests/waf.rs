@@ -421,6 +421,57 @@ fn rules_are_replaced_whole_or_not_at_all() {
     assert_eq!(post(&proxy, FORM, "animal=cat").status, 200);
 }
 
+/// Behind a proxy, so that a test can be several clients.
+const BEHIND: &str = "listen.trusted_proxies = [\"127.0.0.0/8\"]\n";
+
+#[test]
+fn rules_remember_who_comes_again_over_threads_and_reloads() {
+    let tries = |status: u16| {
+        format!(
+            "SecAction \"id:1000401,phase:1,pass,nolog,initcol:ip=%{{REMOTE_ADDR}}\"\n\
+             SecRule REQUEST_FILENAME \"@streq /login\" \"id:1000402,phase:1,pass,nolog,\
+             setvar:ip.tries=+1,expirevar:ip.tries=3600\"\n\
+             SecRule IP:tries \"@gt 3\" \"id:1000403,phase:1,deny,status:{status},log,msg:'%{{ip.tries}} tries'\"\n"
+        )
+    };
+    let backend = TestUpstream::echo();
+    let builder = builder(&tries(429));
+    let config = text(&builder, &backend, BEHIND, "");
+    let proxy = builder.config(&config).start();
+    let ask = |client: &str, path: &str| proxy.client().header("x-forwarded-for", client).get(HOST, path);
+    // Each on a connection of its own, which any thread may have.
+    let login: Vec<u16> = (0..5).map(|_| ask("198.51.100.7", "/login").status).collect();
+    assert_eq!(login, [200, 200, 200, 429, 429]);
+    assert_eq!(ask("198.51.100.7", "/").status, 429);
+    assert_eq!(ask("198.51.100.8", "/login").status, 200, "a neighbour");
+    fs::write(proxy.folder().join("rules/own.conf"), tries(403)).unwrap();
+    proxy.reload(&config).unwrap();
+    let after = ask("198.51.100.7", "/login");
+    assert_eq!((after.status, record(&proxy, &after).rules), (403, vec![1_000_403]));
+    assert_eq!(ask("198.51.100.8", "/login").status, 200);
+    assert_eq!(proxy.metric("sunbeam_limit_hits_total", &[("limit", "waf_collections")]), 0.0);
+}
+
+#[test]
+fn what_rules_cannot_do_is_told_at_a_reload_with_its_place() {
+    let backend = TestUpstream::echo();
+    let builder = builder("");
+    let config = text(&builder, &backend, "", "");
+    let proxy = builder.config(&config).start();
+    let file = proxy.folder().join("rules/own.conf");
+    let rules = "\nSecRequestBodyLimitAction Reject\n\
+                 SecRule REMOTE_ADDR \"@rbl list.example\" \"id:1,phase:1,deny\"\n";
+    fs::write(&file, rules).unwrap();
+    let warnings = proxy.reload(&config).unwrap().warnings;
+    let told: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    for (line, says) in [(2, "`waf.on_oversized_body`"), (3, "`@rbl` holds for no value here")] {
+        let place = format!("{}:{line}: ", file.display());
+        let is_told = |text: &String| text.contains(&place) && text.contains(says);
+        assert!(told.iter().any(is_told), "{place}: {told:?}");
+        assert!(told.iter().all(|text| text.contains("warning: `waf.rules_dir`: ")), "{told:?}");
+    }
+}
+
 #[test]
 fn rules_are_added_and_taken_away_while_the_node_runs() {
     let backend = TestUpstream::echo();

@@ -10,6 +10,10 @@ use sunbeam_listeners::ListenerMetrics;
 use sunbeam_metrics::{ALIASES, MetricDoc};
 use sunbeam_pipeline::DetectionMetrics;
 use sunbeam_proxy::{Config, ProxyMetrics};
+use sunbeam_waf::operators::OPERATORS;
+use sunbeam_waf::seclang::DIRECTIVES;
+use sunbeam_waf::seclang::ast::Variable;
+use sunbeam_waf::transformations::TRANSFORMATIONS;
 
 use crate::figures;
 
@@ -45,6 +49,7 @@ fn pages(root: &Path) -> Result<Vec<(PathBuf, String)>> {
         ("docs/reference/configuration.md".into(), configuration()),
         ("docs/reference/metrics.md".into(), metrics()),
         ("docs/reference/commands.md".into(), commands()),
+        ("docs/reference/seclang.md".into(), seclang()),
         ("BENCHMARKS.md".into(), figures::page(root)?),
     ])
 }
@@ -137,6 +142,50 @@ fn command_page(command: &mut clap::Command, above: &str, page: &mut String) {
     for inner in command.get_subcommands_mut().filter(|inner| inner.get_name() != "help") {
         command_page(inner, &format!("{name} "), page);
     }
+}
+
+/// What rule files may say.
+fn seclang() -> String {
+    let mut page = format!(
+        "# SecLang\n\n{GENERATED}\
+         What rule files may say, and what of it has no effect here: each such directive warns at start, at a reload, in\n\
+         `sunbeam validate` and in `sunbeam waf rules`, with file and line. What is not listed is an error.\n\
+         [waf.md](../waf.md) tells what differs from ModSecurity.\n\n## Directives\n\n\
+         | directive | |\n|---|---|\n"
+    );
+    let mut rows: Vec<_> = DIRECTIVES.iter().collect();
+    rows.sort_by_key(|row| row.name.to_ascii_lowercase());
+    for row in rows.iter().filter(|row| row.ignored_because().is_none()) {
+        let refused = if row.is_refused() { "; refused: not supported" } else { "" };
+        line(&mut page, &format!("| `{}` | {}{refused} |", row.name, cell(row.arguments)));
+    }
+    page.push_str("\n## Directives without effect\n\n| directive | because |\n|---|---|\n");
+    for row in &rows {
+        if let Some(why) = row.ignored_because() {
+            line(&mut page, &format!("| `{}` | {} |", row.name, cell(why)));
+        }
+    }
+    page.push_str("\n## Operators\n\n| operator | |\n|---|---|\n");
+    for operator in OPERATORS {
+        let names = named('@', operator.name, operator.aliases);
+        line(&mut page, &format!("| {names} | {} |", cell(&one_line(operator.doc))));
+    }
+    page.push_str("\n## Transformations\n\n| transformation | |\n|---|---|\n");
+    for transformation in TRANSFORMATIONS {
+        let names = named(' ', transformation.name, transformation.aliases);
+        line(&mut page, &format!("| {names} | {} |", cell(&one_line(transformation.doc))));
+    }
+    let variables: Vec<String> =
+        Variable::ALL.iter().map(|variable| format!("`{}`", variable.as_str())).collect();
+    line(&mut page, &format!("\n## Variables\n\n{}", variables.join(", ")));
+    page
+}
+
+/// A name and its aliases, each with a mark before it.
+fn named(mark: char, name: &str, aliases: &[&str]) -> String {
+    let mark = mark.to_string();
+    let all = std::iter::once(&name).chain(aliases);
+    all.map(|name| format!("`{}{name}`", mark.trim())).collect::<Vec<_>>().join(", ")
 }
 
 fn one_line(text: &str) -> String {

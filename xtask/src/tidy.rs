@@ -122,6 +122,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sunbeam-report",
             "sunbeam-testkit",
             "sunbeam-trainer",
+            "sunbeam-waf",
         ],
     ),
 ];

@@ -20,7 +20,7 @@ fn main() {
         before: engine::SETTINGS.to_owned(),
         paranoia_level: 4,
         responses: true,
-        body_max: 13_107_200,
+        body_max: engine::BODY_BYTES_MAX,
         ..RuleOptions::default()
     };
     let rules = Arc::new(load(&options).unwrap_or_else(|errors| panic!("{}", errors[0])));

@@ -15,11 +15,13 @@ use crate::raw::{RawRequest, Refusal};
 use crate::request::{self, BuildError};
 use crate::summary::Summary;
 
+/// Bytes of a body that are looked at then.
+pub const BODY_BYTES_MAX: usize = 13_107_200;
+
 /// The rules by which the Core Rule Set's tests are meant to be run, between its set-up and its rules: nothing is
 /// refused, everything is looked for.
 pub const SETTINGS: &str = "\
 SecRuleEngine DetectionOnly
-SecRequestBodyLimit 13107200
 SecResponseBodyMimeType text/plain text/html text/xml application/json
 SecAction \"id:900005,phase:1,nolog,pass,ctl:ruleEngine=DetectionOnly,\
 setvar:tx.blocking_paranoia_level=4,setvar:tx.detection_paranoia_level=4,setvar:tx.crs_validate_utf8_encoding=1,\
@@ -50,7 +52,7 @@ pub fn ask(transaction: &mut Transaction, rules: &Arc<RuleSet>, request: &RawReq
         protocol: b"HTTP/1.1",
         headers: &headers,
     });
-    transaction.response_body(&answer.body);
+    transaction.response_body(&answer.body, false);
     transaction.end();
 }
 

@@ -30,7 +30,7 @@ fn rules(folder: &Path) -> Arc<RuleSet> {
         ruleset: RuleSetKind::Crs(folder.to_owned()),
         before: engine::SETTINGS.to_owned(),
         responses: true,
-        body_max: 13_107_200,
+        body_max: engine::BODY_BYTES_MAX,
         ..RuleOptions::default()
     };
     Arc::new(load(&options).unwrap_or_else(|errors| panic!("{}", errors[0])))

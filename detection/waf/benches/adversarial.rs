@@ -349,7 +349,7 @@ fn run(transaction: &mut Transaction, rules: &Arc<RuleSet>, shape: &Shape, body:
     transaction.request_body(body, false);
     let headers: [(&[u8], &[u8]); 1] = [(b"Content-Type", b"text/html")];
     transaction.response_head(&ResponseHead { status: 200, protocol: b"HTTP/1.1", headers: &headers });
-    transaction.response_body(b"<html><body>hello</body></html>");
+    transaction.response_body(b"<html><body>hello</body></html>", false);
     transaction.end();
     worked() - begun
 }

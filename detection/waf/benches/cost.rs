@@ -72,7 +72,7 @@ fn run(transaction: &mut Transaction, rules: &Arc<sunbeam_waf::compile::RuleSet>
     transaction.request_body(&bytes[end + 4..], false);
     let headers: [(&[u8], &[u8]); 1] = [(b"Content-Type", b"text/html")];
     transaction.response_head(&ResponseHead { status: 200, protocol: b"HTTP/1.1", headers: &headers });
-    transaction.response_body(b"<html><body>hello</body></html>");
+    transaction.response_body(b"<html><body>hello</body></html>", false);
     transaction.end();
     match transaction.interruption().map(|interruption| &interruption.kind) {
         Some(InterruptionKind::Deny(status)) => *status,

@@ -7,9 +7,11 @@
 
 pub mod bodies;
 pub mod byte_set;
+pub mod collections;
 pub mod compile;
 pub mod engine;
 mod filter;
+mod hex;
 pub mod injection;
 pub mod operators;
 pub mod rules;

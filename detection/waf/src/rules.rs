@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::compile::{ResourcesOf, RuleSet};
 use crate::operators::Resources;
-use crate::seclang::ast::Span;
+use crate::seclang::ast::{DirectiveKind, Span};
 use crate::seclang::{self, DiskFiles, Files, RuleError};
 
 /// What is loaded, and how strict it is.
@@ -85,7 +85,17 @@ pub fn load(options: &RuleOptions) -> Result<RuleSet, Vec<RuleError>> {
     let sources = Sources::new(options)?;
     let roots: Vec<&str> = sources.roots.iter().map(String::as_str).collect();
     let directives = seclang::load(&sources, &roots)?;
-    RuleSet::new(&directives, &sources)
+    let mut rules = RuleSet::new(&directives, &sources)?;
+    rules.settings.arguments_max = options.arguments_max;
+    rules.settings.request_body_max = options.body_max;
+    if !options.responses {
+        rules.warnings.extend(directives.into_iter().filter_map(|directive| {
+            let asks = matches!(directive.kind, DirectiveKind::ResponseBodyAccess(true));
+            let text = "`SecResponseBodyAccess On` has no effect here: `waf.inspect_responses` is false";
+            asks.then(|| (directive.span, text.to_owned()))
+        }));
+    }
+    Ok(rules)
 }
 
 /// The text of a file that a rule's place names, whether it is compiled in, made up of the options, or on disk.
@@ -262,12 +272,9 @@ fn error(file: &str, message: String) -> RuleError {
 }
 
 fn settings(options: &RuleOptions) -> String {
-    let RuleOptions {
-        paranoia_level, inbound_threshold, outbound_threshold, arguments_max, body_max, ..
-    } = options;
+    let RuleOptions { paranoia_level, inbound_threshold, outbound_threshold, .. } = options;
     let mut text = format!(
-        "SecArgumentsLimit {arguments_max}\nSecRequestBodyLimit {body_max}\n\
-         SecAction \"id:7300100,phase:1,pass,nolog,t:none,\
+        "SecAction \"id:7300100,phase:1,pass,nolog,t:none,\
          setvar:tx.blocking_paranoia_level={paranoia_level},setvar:tx.detection_paranoia_level={paranoia_level},\
          setvar:tx.paranoia_level={paranoia_level},setvar:tx.executing_paranoia_level={paranoia_level},\
          setvar:tx.inbound_anomaly_score_threshold={inbound_threshold},\

@@ -4,8 +4,13 @@
 
 mod bounds;
 mod builtin;
+mod collections;
+mod debian;
+mod directives;
 mod injection;
+mod made;
 mod operators;
 mod seclang;
 mod transactions;
 mod transformations;
+mod variables;

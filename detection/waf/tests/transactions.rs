@@ -71,7 +71,7 @@ fn what_nobody_forgives_ends_everything_but_the_last_phase() {
     assert_eq!(interrupts(&transaction), Some(11));
     transaction.request_body(b"", false);
     answer(&mut transaction);
-    transaction.response_body(b"a");
+    transaction.response_body(b"a", false);
     transaction.end();
     assert_eq!((found(&transaction), interrupts(&transaction)), (vec![11, 51, 53, 54], Some(11)));
 }
@@ -84,7 +84,7 @@ fn what_is_forgiven_leaves_no_rule_out() {
         match phase {
             2 => drop(transaction.request_body(b"", false)),
             3 => answer(&mut transaction),
-            4 => drop(transaction.response_body(b"a")),
+            4 => drop(transaction.response_body(b"a", false)),
             _ => {}
         }
         assert_eq!(

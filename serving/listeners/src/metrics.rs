@@ -16,7 +16,8 @@ declare_metrics! {
         connections: Counter["sunbeam_connections_total", listener],
         /// TLS handshakes, by result: ok, failed, timeout, refused, no_certificate.
         tls_handshakes: Counter["sunbeam_tls_handshakes_total", result],
-        /// How often a bound was hit, by its key in `[limits]` (and address_table, audit_queue, file_descriptors).
+        /// How often a bound was hit, by its key in `[limits]` (and address_table, audit_queue,
+        /// file_descriptors, waf_collections).
         limit_hits: Counter["sunbeam_limit_hits_total", limit],
         /// PROXY headers of `listen.proxy_protocol_from`, by result: client, local, malformed, timeout, ended.
         proxy_protocol_headers: Counter["sunbeam_proxy_protocol_headers_total", result],

@@ -314,6 +314,11 @@ impl RequestContext {
         self.route.as_ref().map_or("other", |route| route.name.as_str())
     }
 
+    /// When its head was there.
+    pub(crate) const fn timestamp(&self) -> Timestamp {
+        self.head.timestamp
+    }
+
     fn facts(&self, parts: &Parts) -> HeadFacts {
         let headers = &parts.headers;
         let (mut order, mut has_forwarding) = (HeaderOrder::default(), false);

@@ -19,6 +19,7 @@ use http::request::Parts;
 use http::{Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
+use jiff::Timestamp;
 use sunbeam_encoding::{Coding, PrefixEnd, decode_prefix};
 use sunbeam_pipeline::{Category, Decision, Interrupted, Judged, Judgement, RulesFound, Scratch, is_binary};
 use sunbeam_traffic::RequestFacts;
@@ -95,6 +96,8 @@ impl Inspection {
             spare.take().unwrap_or_else(|| Box::new(Transaction::new(Arc::clone(&rules.set))));
         transaction.set_clock(nanoseconds);
         transaction.begin(&rules.set);
+        transaction.set_collections(&context.shared.collections);
+        transaction.set_moment(rules.moment(context.timestamp()));
         Some(Self {
             transaction,
             spare: Rc::clone(spare),
@@ -194,7 +197,7 @@ impl Inspection {
 
     /// The answer's body, as far as it is looked at.
     fn answer_body(&mut self, context: &mut RequestContext, looked: &Looked) -> Result<(), Denial> {
-        self.run(context, |transaction| transaction.response_body(&looked.bytes).is_some());
+        self.run(context, |transaction| transaction.response_body(&looked.bytes, looked.is_cut).is_some());
         self.decide_answer(context)
     }
 
@@ -348,6 +351,7 @@ pub(crate) fn made_up(
     let looked = Looked { bytes: Bytes::copy_from_slice(body), is_cut, is_undecodable: false };
     let mut transaction = Transaction::new(Arc::clone(&rules.set));
     transaction.without_statistics();
+    transaction.set_moment(rules.moment(Timestamp::now()));
     let server = std::net::Ipv4Addr::UNSPECIFIED.into();
     transaction.connection(&Ends { client: facts.client, client_port: 0, server, server_port: 0 });
     let mut decide = |transaction: &mut Transaction, looked: &Looked, is_unread| {

@@ -432,6 +432,7 @@ fn make_shared(
         tls,
         registry,
         metrics,
+        collections: Shared::collections(&listener_metrics),
         listener_metrics,
         audit,
         events: Events::new(),

@@ -13,6 +13,7 @@ use sunbeam_listeners::{ConnectionGuard, ListenerMetrics, TlsStore};
 use sunbeam_metrics::Registry;
 use sunbeam_pipeline::{DetectionMetrics, Memory};
 use sunbeam_tables::Moment;
+use sunbeam_waf::collections::{Bounds, Collections};
 use tokio::sync::{broadcast, watch};
 
 use crate::audit_log::AuditLog;
@@ -33,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: ProxyMetrics,
     pub(crate) detection: DetectionMetrics,
     pub(crate) memory: Arc<Memory>,
+    /// What the WAF's rules remember, whatever rules there are.
+    pub(crate) collections: Arc<Collections>,
     /// What was put beside the configuration. Changed behind the lock of `Core::changing` only.
     pub(crate) additions: Mutex<Additions>,
     /// Looked at once a minute, and when somebody asks.
@@ -62,6 +65,12 @@ impl Shared {
             set(before, 0);
         }
         set(config, 1);
+    }
+
+    /// An empty memory for rules. Where it is full, that is counted.
+    pub(crate) fn collections(metrics: &ListenerMetrics) -> Arc<Collections> {
+        let full = metrics.limit_hits("waf_collections");
+        Arc::new(Collections::new(Bounds::default(), move || full.inc()))
     }
 
     /// What judging has that outlives configurations.

@@ -5,7 +5,8 @@
 //! array is: no rule asks for them, and they would count as arguments. `null` has an empty value, as in both; empty
 //! arrays and objects have no leaf; a value that stands alone is `json`.
 
-use super::{Limits, percent::hex_digit};
+use super::Limits;
+use crate::hex;
 
 /// What came of reading.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -381,7 +382,7 @@ fn code_unit(text: &[u8]) -> Option<u32> {
     let [b'\\', b'u', digits @ ..] = text else {
         return None;
     };
-    digits.get(..4)?.iter().try_fold(0, |unit, digit| Some(unit << 4 | u32::from(hex_digit(*digit)?)))
+    hex::four(digits).map(u32::from)
 }
 
 /// `-1.5e+3`, by RFC 8259.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Percent encoding, as forms have it.
 
+use crate::hex;
+
 /// Whether [`decode`] would change anything or find something wrong.
 pub fn is_encoded(text: &[u8]) -> bool {
     memchr::memchr2(b'%', b'+', text).is_some()
@@ -33,20 +35,10 @@ pub fn decode(text: &[u8], output: &mut Vec<u8>) -> bool {
 
 /// The byte of an escape, and what follows it.
 pub(super) fn escape(text: &[u8]) -> Option<(u8, &[u8])> {
-    let [b'%', high, low, after @ ..] = text else {
+    let [b'%', digits @ ..] = text else {
         return None;
     };
-    Some((hex_digit(*high)? << 4 | hex_digit(*low)?, after))
-}
-
-/// What a hexadecimal digit is worth.
-pub(super) const fn hex_digit(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
+    Some((hex::pair(digits)?, digits.get(2..)?))
 }
 
 #[cfg(test)]

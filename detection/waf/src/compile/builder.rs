@@ -4,20 +4,21 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::draft::{Draft, Places as _, in_ranges, update_actions};
+use super::facts::{Facts, Said};
+use super::noted::Noted;
 use super::program::{
-    Amount, Changed, Disruption, EngineSettings, Feed, Name, Node, PHASES, Picks, PieceOf, Pieces, Rule,
-    RuleSet, SetVariable, Side, Slots, Source, Test,
+    Disruption, EngineSettings, Feed, Node, PHASES, Picks, PieceOf, Pieces, Rule, RuleSet, Side, Slots,
+    Source, Test,
 };
-use super::{Link, ResourcesOf, link};
+use super::{ResourcesOf, link};
 use crate::byte_set::ByteSet;
 use crate::engine::statistics::Statistics;
 use crate::filter::index::{Index, is_set, set};
 use crate::operators::rx::Expression;
 use crate::operators::{Needs, Operator};
 use crate::seclang::RuleError;
-use crate::seclang::ast::{
-    self, Action, Directive, DirectiveKind, Piece, Selector, Sense, Span, Target, Template, Variable,
-};
+use crate::seclang::ast::{Action, Directive, DirectiveKind, Piece, Selector, Span, Template, Variable};
 use crate::transformations::{self, Transformation};
 
 /// At most so many errors are told.
@@ -27,59 +28,6 @@ const ERRORS_MAX: usize = 100;
 #[derive(Clone, Debug, Default)]
 struct PhaseDefault {
     actions: Vec<Action>,
-}
-
-/// A condition of it: where it stands, what it looks at and how, and what it does.
-type DraftLink = (Span, Option<(Vec<Target>, ast::Operator)>, Vec<Action>);
-
-/// A rule while the directives behind it may still change it.
-#[derive(Clone, Debug)]
-pub(super) struct Draft {
-    pub(super) span: Span,
-    pub(super) links: Vec<DraftLink>,
-    defaults: Vec<Action>,
-    /// Markers and rules before it, for its jump.
-    place: usize,
-}
-
-impl Draft {
-    /// The actions of its head, those of the defaults before them.
-    pub(super) fn head(&self) -> impl Iterator<Item = &Action> {
-        self.links.first().into_iter().flat_map(|(_, _, actions)| actions)
-    }
-
-    pub(super) fn id(&self) -> u64 {
-        self.head().find_map(|action| if let Action::Id(id) = action { Some(*id) } else { None }).unwrap_or(0)
-    }
-
-    fn phase(&self) -> u8 {
-        let phase = |action: &Action| if let Action::Phase(phase) = action { Some(*phase) } else { None };
-        self.head().find_map(phase).unwrap_or(2)
-    }
-
-    pub(super) fn has_tag(&self, tag: &str) -> bool {
-        self.head().any(|action| matches!(action, Action::Tag(known) if known == tag))
-    }
-
-    fn matches_tag(&self, expression: &Expression) -> bool {
-        self.head()
-            .any(|action| matches!(action, Action::Tag(known) if expression.is_match(known.as_bytes())))
-    }
-
-    fn matches_msg(&self, expression: &Expression) -> bool {
-        self.head()
-            .any(|action| matches!(action, Action::Msg(msg) if expression.is_match(written(msg).as_bytes())))
-    }
-}
-
-/// A template as it was written.
-pub(super) fn written(template: &Template) -> String {
-    let piece = |piece: &Piece| match piece {
-        Piece::Text(text) => text.clone(),
-        Piece::Variable(variable, None) => format!("%{{{}}}", variable.as_str()),
-        Piece::Variable(variable, Some(name)) => format!("%{{{}.{name}}}", variable.as_str()),
-    };
-    template.0.iter().map(piece).collect()
 }
 
 /// Collects while it goes.
@@ -101,6 +49,7 @@ pub(super) struct Builder<'a> {
     pub(super) matcher_numbers: HashMap<(&'static str, String, String), u32>,
     pub(super) slots: Slots,
     pub(super) warnings: Vec<(Span, String)>,
+    pub(super) noted: Noted,
     tags: HashSet<Arc<str>>,
 }
 
@@ -129,6 +78,7 @@ impl<'a> Builder<'a> {
             matcher_numbers: HashMap::new(),
             slots,
             warnings: Vec::new(),
+            noted: Noted::default(),
             tags: HashSet::new(),
         }
     }
@@ -154,6 +104,9 @@ impl<'a> Builder<'a> {
             }
         }
         self.jumps(&mut rules, &phases, &places);
+        for (span, text) in self.noted.empty() {
+            self.warn(&span, &text);
+        }
         let mut rules = RuleSet {
             statistics: Statistics::new(rules.len()),
             rules,
@@ -167,6 +120,7 @@ impl<'a> Builder<'a> {
             settings: self.settings,
             transformations: self.transformations,
             warnings: self.warnings,
+            read: self.noted.read,
         };
         if self.errors.is_empty() {
             super::constant::fold(&mut rules);
@@ -252,52 +206,55 @@ impl<'a> Builder<'a> {
                 Err(message) => self.error(RuleError { span: span.clone(), message }),
             },
             DirectiveKind::UpdateTargetById(ranges, targets) => {
-                self.update_targets(targets, |draft| in_ranges(ranges, draft.id()));
+                self.each(|draft| in_ranges(ranges, draft.id()), |draft| draft.update_targets(targets));
             }
             DirectiveKind::UpdateTargetByTag(tag, targets) => {
-                self.update_targets(targets, |draft| draft.has_tag(tag));
+                self.each(|draft| draft.has_tag(tag), |draft| draft.update_targets(targets));
             }
             DirectiveKind::UpdateTargetByMsg(msg, targets) => {
-                self.update_targets(targets, |draft| {
-                    draft.head().any(|a| matches!(a, Action::Msg(known) if written(known) == *msg))
-                });
+                self.each(|draft| draft.has_msg(msg), |draft| draft.update_targets(targets));
             }
-            DirectiveKind::ReplaceTargetById(ranges, targets, replaced) => {
-                self.replace_targets(targets, replaced, |draft| in_ranges(ranges, draft.id()));
-            }
+            DirectiveKind::ReplaceTargetById(ranges, targets, replaced) => self
+                .each(|draft| in_ranges(ranges, draft.id()), |draft| draft.replace_targets(targets, replaced)),
             DirectiveKind::ReplaceTargetByTag(tag, targets, replaced) => {
-                self.replace_targets(targets, replaced, |draft| draft.has_tag(tag));
+                self.each(|draft| draft.has_tag(tag), |draft| draft.replace_targets(targets, replaced));
             }
             DirectiveKind::ReplaceTargetByMsg(msg, targets, replaced) => {
-                self.replace_targets(targets, replaced, |draft| {
-                    draft.head().any(|a| matches!(a, Action::Msg(known) if written(known) == *msg))
-                });
+                self.each(|draft| draft.has_msg(msg), |draft| draft.replace_targets(targets, replaced));
             }
             DirectiveKind::UpdateActionById(id, actions) => {
-                for draft in self.drafts.iter_mut().filter(|draft| draft.id() == *id) {
+                let update = |draft: &mut Draft| {
                     if let Some((_, _, head)) = draft.links.first_mut() {
                         update_actions(head, actions);
                     }
-                }
+                };
+                self.each(|draft| draft.id() == *id, update);
             }
-            DirectiveKind::ComponentSignature(_)
-            | DirectiveKind::CookieFormat(_)
-            | DirectiveKind::CollectionTimeout(_) => {}
-            DirectiveKind::Ignored(_) => {}
+            // Rules say themselves what version they are of.
+            DirectiveKind::ComponentSignature(_) | DirectiveKind::CookieFormat(0) => {}
+            DirectiveKind::CookieFormat(_) => {
+                self.warn(span, "`SecCookieFormat 1` has no effect here: cookies are read as in format 0");
+            }
+            DirectiveKind::CollectionTimeout(seconds) => {
+                settings.collection_timeout = i64::try_from(*seconds).unwrap_or(i64::MAX);
+            }
+            DirectiveKind::Ignored(name, why) => {
+                self.warn(span, &format!("`{name}` has no effect here: {why}"));
+            }
             DirectiveKind::Engine(mode) => settings.mode = *mode,
             DirectiveKind::RequestBodyAccess(on) => settings.request_body = *on,
             DirectiveKind::ResponseBodyAccess(on) => settings.response_body = *on,
-            DirectiveKind::RequestBodyLimit(bytes) => settings.request_body_max = size(*bytes),
-            DirectiveKind::RequestBodyNoFilesLimit(_)
-            | DirectiveKind::RequestBodyLimitRejects(_)
-            | DirectiveKind::ResponseBodyLimitRejects(_) => {}
+            DirectiveKind::ResponseBodyLimitRejects(false) => {}
+            DirectiveKind::ResponseBodyLimitRejects(true) => self.warn(
+                span,
+                "`SecResponseBodyLimitAction Reject` has no effect here: of a longer answer the beginning is looked at",
+            ),
             DirectiveKind::ResponseBodyLimit(bytes) => settings.response_body_max = size(*bytes),
             DirectiveKind::ResponseBodyMimeTypes(types) => {
                 settings.response_types.extend(types.iter().map(|text| text.to_ascii_lowercase()));
             }
             DirectiveKind::ResponseBodyMimeTypesClear => settings.response_types.clear(),
             DirectiveKind::JsonDepthLimit(depth) => settings.json_depth_max = size(*depth),
-            DirectiveKind::ArgumentsLimit(count) => settings.arguments_max = size(*count),
             DirectiveKind::ArgumentSeparator(byte) => settings.separator = *byte,
             DirectiveKind::UnicodeMap(pairs) => {
                 let mut map = vec![0; 0x1_0000];
@@ -311,36 +268,15 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// Of the rules before: more or fewer targets. All links that look at such a variable are meant.
-    fn update_targets(&mut self, targets: &[Target], is_meant: impl Fn(&Draft) -> bool) {
-        for draft in self.drafts.iter_mut().filter(|draft| is_meant(draft)) {
-            for target in targets {
-                for (number, (_, condition, _)) in draft.links.iter_mut().enumerate() {
-                    // What is added is added to the head; what is taken away, everywhere.
-                    if let Some((known, _)) = condition
-                        && (number == 0 || target.sense == Sense::Except)
-                    {
-                        known.push(target.clone());
-                    }
-                }
-            }
-        }
+    /// Changes the rules before that are meant.
+    fn each(&mut self, is_meant: impl Fn(&Draft) -> bool, change: impl Fn(&mut Draft)) {
+        self.drafts.iter_mut().filter(|draft| is_meant(draft)).for_each(change);
     }
 
-    /// Of the rules before: some targets instead of others.
-    fn replace_targets(
-        &mut self,
-        targets: &[Target],
-        replaced: &[Target],
-        is_meant: impl Fn(&Draft) -> bool,
-    ) {
-        for draft in self.drafts.iter_mut().filter(|draft| is_meant(draft)) {
-            let Some((_, Some((known, _)), _)) = draft.links.first_mut() else { continue };
-            let before = known.len();
-            known.retain(|target| !replaced.contains(target));
-            if known.len() < before {
-                known.extend_from_slice(targets);
-            }
+    /// Told once for each place.
+    pub(super) fn warn(&mut self, span: &Span, text: &str) {
+        if self.warnings.iter().rev().take_while(|(known, _)| known == span).all(|(_, known)| known != text) {
+            self.warnings.push((span.clone(), text.to_owned()));
         }
     }
 
@@ -383,7 +319,8 @@ impl<'a> Builder<'a> {
                     let text = format!(
                         "`skipAfter:{wanted}`: no such marker follows; the rest of the phase is skipped"
                     );
-                    self.warnings.push((draft.span.clone(), text));
+                    let span = draft.span.clone();
+                    self.warn(&span, &text);
                 }
                 if let Some(rule) = rules.get_mut(*number as usize) {
                     rule.jump = Some(index_of(to));
@@ -404,7 +341,7 @@ impl<'a> Builder<'a> {
         let mut links = Vec::new();
         for (number, (span, condition, actions)) in draft.links.iter().enumerate() {
             let defaults: &[Action] = &draft.defaults;
-            links.push(link::link(self, draft, span, condition.as_ref(), actions, defaults)?);
+            links.push(link::link(self, span, condition.as_ref(), actions, defaults)?);
             if number > 0 {
                 for action in actions {
                     facts.of_link(action);
@@ -421,7 +358,8 @@ impl<'a> Builder<'a> {
             }
         };
         let msg = facts.msg.unwrap_or_default();
-        Ok(Rule {
+        self.noted.at(&draft.span);
+        let mut rule = Rule {
             id: draft.id(),
             phase: draft.phase(),
             span: draft.span.clone(),
@@ -431,13 +369,16 @@ impl<'a> Builder<'a> {
             tags: facts.tags.iter().map(|tag| self.tag(tag)).collect(),
             version: facts.version,
             severity: facts.severity,
+            revision: facts.revision,
             logs: facts.logs,
-            is_plain: !facts.logs && is_plain(&links),
+            is_plain: false,
             links,
             disruption,
             jump: None,
             skip: facts.skip,
-        })
+        };
+        rule.is_plain = rule.is_plain();
+        Ok(rule)
     }
 
     fn tag(&mut self, tag: &str) -> Arc<str> {
@@ -451,6 +392,11 @@ impl<'a> Builder<'a> {
 
     /// A template with its names as numbers.
     pub(super) fn pieces(&mut self, template: &Template) -> Pieces {
+        for piece in &template.0 {
+            if let Piece::Variable(variable, name) = piece {
+                self.noted.reads(*variable, name.as_deref());
+            }
+        }
         let piece = |piece: &Piece| match piece {
             Piece::Text(text) => PieceOf::Text(text.as_bytes().into()),
             Piece::Variable(Variable::Tx, Some(name)) => PieceOf::Slot(self.slots.number(name)),
@@ -476,6 +422,7 @@ impl<'a> Builder<'a> {
             Selector::Named(name) => Selector::Named(name.to_ascii_lowercase()),
             other => other.clone(),
         };
+        self.noted.reads(variable, if let Selector::Named(name) = &selector { Some(name) } else { None });
         let key = (variable, selector);
         if let Some(number) = self.source_numbers.get(&key) {
             return Ok(*number);
@@ -538,152 +485,6 @@ fn indexes(rules: &RuleSet, needs: &[Needs]) -> [Index; 2] {
     [of(Side::Request), of(Side::Response)]
 }
 
-/// What the actions of a rule say together.
-#[derive(Default)]
-struct Facts {
-    disruption: Option<Said>,
-    default_disruption: Option<Said>,
-    status: Option<u16>,
-    msg: Option<Template>,
-    logdata: Option<Template>,
-    tags: Vec<String>,
-    version: String,
-    severity: Option<u8>,
-    logs: bool,
-    skip: u32,
-}
-
-#[derive(Clone)]
-enum Said {
-    Pass,
-    Deny,
-    Drop,
-    Allow(ast::Allow),
-    Redirect(Template),
-}
-
-fn said(action: &Action) -> Option<Said> {
-    Some(match action {
-        Action::Pass => Said::Pass,
-        Action::Deny => Said::Deny,
-        Action::Drop => Said::Drop,
-        Action::Allow(how) => Said::Allow(*how),
-        Action::Redirect(to) => Said::Redirect(to.clone()),
-        _ => return None,
-    })
-}
-
-impl Facts {
-    fn by_default(&mut self, action: &Action) {
-        match action {
-            Action::Log => self.logs = true,
-            Action::NoLog => self.logs = false,
-            Action::Status(status) => self.status = Some(*status),
-            other => {
-                if let Some(said) = said(other) {
-                    self.default_disruption = Some(said.clone());
-                    self.disruption = Some(said);
-                }
-            }
-        }
-    }
-
-    fn action(&mut self, action: &Action) {
-        match action {
-            Action::Msg(msg) => self.msg = Some(msg.clone()),
-            Action::Logdata(data) => self.logdata = Some(data.clone()),
-            Action::Tag(tag) => self.tags.push(tag.clone()),
-            Action::Ver(version) => self.version.clone_from(version),
-            Action::Severity(severity) => self.severity = Some(*severity),
-            Action::Log => self.logs = true,
-            Action::NoLog => self.logs = false,
-            Action::Status(status) => self.status = Some(*status),
-            Action::Skip(count) => self.skip = *count,
-            // What the phase's default says.
-            Action::Block => self.disruption = self.default_disruption.clone(),
-            other => {
-                if let Some(said) = said(other) {
-                    self.disruption = Some(said);
-                }
-            }
-        }
-    }
-
-    /// A link may tell what its head does not.
-    fn of_link(&mut self, action: &Action) {
-        match action {
-            Action::Msg(msg) if self.msg.is_none() => self.msg = Some(msg.clone()),
-            Action::Logdata(data) if self.logdata.is_none() => self.logdata = Some(data.clone()),
-            Action::Severity(severity) if self.severity.is_none() => self.severity = Some(*severity),
-            _ => {}
-        }
-    }
-}
-
-/// Whether nothing that is done asks what was matched.
-fn is_plain(links: &[Link]) -> bool {
-    let asks = |pieces: &Pieces| pieces.iter().any(|piece| !matches!(piece, PieceOf::Text(_)));
-    let [link] = links else { return false };
-    let is_plain = |set: &SetVariable| {
-        let name = matches!(&set.name, Name::Slot(_));
-        name && match &set.change {
-            Changed::Text(pieces)
-            | Changed::Add(Amount::Text(pieces))
-            | Changed::Subtract(Amount::Text(pieces)) => !asks(pieces),
-            _ => true,
-        }
-    };
-    !link.captures && link.on_match.iter().all(is_plain)
-}
-
-/// `SecRuleUpdateActionById`: what may be said once replaces, the rest is added.
-fn update_actions(head: &mut Vec<Action>, actions: &[Action]) {
-    for action in actions {
-        let same = |known: &Action| {
-            std::mem::discriminant(known) == std::mem::discriminant(action)
-                || (said(known).is_some() || matches!(known, Action::Block))
-                    && (said(action).is_some() || matches!(action, Action::Block))
-        };
-        let adds =
-            matches!(action, Action::Tag(_) | Action::SetVar(_) | Action::Ctl(_) | Action::Transformation(_));
-        if matches!(action, Action::Id(_) | Action::Phase(_) | Action::Chain) {
-            continue;
-        }
-        if matches!(action, Action::TransformationNone) {
-            head.retain(|known| !matches!(known, Action::Transformation(_) | Action::TransformationNone));
-        } else if !adds {
-            head.retain(|known| !same(known));
-        }
-        head.push(action.clone());
-    }
-}
-
-trait Places {
-    fn retain_with_places(&mut self, keeps: impl Fn(&Draft) -> bool, markers: &mut [(String, usize)]);
-}
-
-impl Places for Vec<Draft> {
-    /// Takes rules away; markers stay between the same rules.
-    fn retain_with_places(&mut self, keeps: impl Fn(&Draft) -> bool, markers: &mut [(String, usize)]) {
-        let kept: Vec<bool> = self.iter().map(keeps).collect();
-        for (_, place) in markers.iter_mut() {
-            *place = kept.iter().take(*place).filter(|kept| **kept).count();
-        }
-        let mut number = 0;
-        self.retain(|_| {
-            number += 1;
-            kept.get(number - 1).copied().unwrap_or(true)
-        });
-        for (place, draft) in self.iter_mut().enumerate() {
-            draft.place = place;
-        }
-    }
-}
-
-pub(super) fn in_ranges(ranges: &[(u64, u64)], id: u64) -> bool {
-    id != 0 && ranges.iter().any(|(first, last)| (*first..=*last).contains(&id))
-}
-
 fn expression(text: &str) -> Result<Expression, String> {
     Expression::new(text).map_err(|error| format!("`{text}` is no expression: {error}"))
 }
@@ -701,22 +502,4 @@ fn size(number: u64) -> usize {
 /// Numbers of what stands in rule files fit: a file has at most so many bytes.
 pub(super) fn index_of(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-impl Link {
-    /// Nothing yet.
-    pub(super) const fn new() -> Self {
-        Self {
-            targets: Vec::new(),
-            exclusions: Vec::new(),
-            node: 0,
-            steps: Vec::new(),
-            operator: "",
-            test: Test::Always,
-            feed: None,
-            captures: false,
-            on_match: Vec::new(),
-            effects: Vec::new(),
-        }
-    }
 }

@@ -4,9 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::program::{
-    Changed, Disruption, Effect, Link, LinkTarget, Name, Number, PHASES, Picks, Rule, RuleSet, Test,
-};
+use super::program::{Changed, Effect, Link, LinkTarget, Name, Number, PHASES, Picks, Rule, RuleSet, Test};
 use crate::filter::index::is_set;
 use crate::seclang::ast::Variable;
 
@@ -34,7 +32,7 @@ fn constants(rules: &RuleSet) -> HashMap<u32, Constant> {
     let mut prefixes: Vec<Vec<u8>> = Vec::new();
     for (number, rule) in (0..).zip(&rules.rules) {
         for link in &rule.links {
-            for set in link.on_match.iter().filter(|set| set.collection == Variable::Tx) {
+            for set in link.sets().filter(|set| set.collection == Variable::Tx) {
                 match &set.name {
                     Name::Templated(pieces) => prefixes.push(prefix(pieces)),
                     Name::Slot(slot) => match &set.change {
@@ -128,18 +126,9 @@ fn dead(rules: &RuleSet, phase: usize, constants: &HashMap<u32, Constant>) -> Ve
         }
         dead[between].fill(true);
         // Nothing is left for it to do.
-        dead[place] = only_jumps(rule);
+        dead[place] = rule.only_jumps();
     }
     dead
-}
-
-/// Whether it does nothing but jump.
-fn only_jumps(rule: &Rule) -> bool {
-    let is_idle = |link: &Link| link.on_match.is_empty() && link.effects.is_empty() && !link.captures;
-    !rule.logs
-        && rule.severity.is_none()
-        && matches!(rule.disruption, Disruption::Pass)
-        && rule.links.iter().all(is_idle)
 }
 
 /// What a condition comes to in every request, where that is known.

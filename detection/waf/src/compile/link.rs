@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use super::builder::{Builder, Draft, in_ranges, written};
+use super::builder::Builder;
+use super::draft::in_ranges;
 use super::program::{
-    Amount, Changed, Comparison, Effect, Except, Exception, Feed, Link, LinkTarget, Name, Number,
+    Amount, Changed, Comparison, Deed, Effect, Except, Exception, Feed, Link, LinkTarget, Name, Number,
     SetVariable, Test,
 };
 use crate::operators::Needs;
@@ -14,7 +15,6 @@ use crate::seclang::ast::{Action, Change, Ctl, Operator, Sense, SetVar, Span, Ta
 
 pub(super) fn link(
     builder: &mut Builder<'_>,
-    draft: &Draft,
     span: &Span,
     condition: Option<&(Vec<Target>, Operator)>,
     actions: &[Action],
@@ -22,6 +22,7 @@ pub(super) fn link(
 ) -> Result<Link, RuleError> {
     let wrong = |message: String| RuleError { span: span.clone(), message };
     let mut link = Link::new();
+    builder.noted.at(span);
     let multi_match = actions.iter().any(|action| matches!(action, Action::MultiMatch));
     link.captures = actions.iter().any(|action| matches!(action, Action::Capture));
     steps(builder, &mut link, actions, defaults);
@@ -37,7 +38,7 @@ pub(super) fn link(
         link.steps.clear();
     }
     for action in actions {
-        effect(builder, draft, &mut link, action).map_err(wrong)?;
+        effect(builder, span, &mut link, action).map_err(wrong)?;
     }
     Ok(link)
 }
@@ -88,6 +89,10 @@ fn test(builder: &mut Builder<'_>, span: &Span, operator: &Operator) -> Result<T
         return Ok(Test::Compared { comparison, with, is_negated: *is_negated });
     }
     let Some(text) = argument.as_text() else {
+        let made = (kind.compile)("", &*builder.resources.beside(&span.file)).ok();
+        if let Some(why) = made.and_then(|made| made.never()) {
+            builder.warn(span, &format!("`@{}` holds for no value here: {why}", kind.name));
+        }
         return Ok(Test::Templated { kind, argument: builder.pieces(argument), is_negated: *is_negated });
     };
     // Data files stand beside the rule's own.
@@ -106,6 +111,9 @@ fn test(builder: &mut Builder<'_>, span: &Span, operator: &Operator) -> Result<T
             number
         }
     };
+    if let Some(why) = builder.matchers.get(matcher as usize).and_then(|matcher| matcher.never()) {
+        builder.warn(span, &format!("`@{}` holds for no value here: {why}", kind.name));
+    }
     Ok(Test::Fixed { matcher, is_negated: *is_negated })
 }
 
@@ -153,19 +161,35 @@ pub(super) const fn is_volatile(variable: Variable) -> bool {
     )
 }
 
-fn effect(builder: &mut Builder<'_>, draft: &Draft, link: &mut Link, action: &Action) -> Result<(), String> {
+fn effect(builder: &mut Builder<'_>, span: &Span, link: &mut Link, action: &Action) -> Result<(), String> {
     match action {
         Action::SetVar(set) => {
             let set = set_variable(builder, set);
-            link.on_match.push(set);
+            link.on_match.push(Deed::Set(set));
         }
         Action::InitCol(collection, key) => {
             let key = builder.pieces(key);
-            link.effects.push(Effect::Collection(*collection, key));
+            builder.noted.begins(*collection);
+            link.on_match.push(Deed::Begin { collection: *collection, key, told: None });
         }
         Action::SetCollectionKey(collection, key) => {
             let key = builder.pieces(key);
-            link.effects.push(Effect::Collection(*collection, key));
+            let told = match collection {
+                Variable::Session => Some(Variable::SessionId),
+                Variable::User => Some(Variable::UserId),
+                _ => None,
+            };
+            builder.noted.begins(*collection);
+            told.into_iter().for_each(|told| builder.noted.begins(told));
+            link.on_match.push(Deed::Begin { collection: *collection, key, told });
+        }
+        Action::SetEnv(name, value) => {
+            builder.noted.sets_environment(name.as_text());
+            let (name, value) = (builder.pieces(name), builder.pieces(value));
+            link.on_match.push(Deed::Environment { name, value });
+        }
+        Action::Ctl(Ctl::Ignored(name)) => {
+            builder.warn(span, &format!("`ctl:{name}` has no effect here"));
         }
         Action::Ctl(ctl) => {
             if let Some(effect) = control(builder, ctl)? {
@@ -175,13 +199,20 @@ fn effect(builder: &mut Builder<'_>, draft: &Draft, link: &mut Link, action: &Ac
         Action::Proxy(_) => {
             return Err("`proxy` is not supported: routes say where requests go".to_owned());
         }
-        Action::ExpireVar(..) | Action::DeprecateVar(..) => {
-            let text = "`expirevar` and `deprecatevar` have no effect here: collections last for one request";
-            builder.warnings.push((draft.span.clone(), text.to_owned()));
+        Action::ExpireVar(Variable::Tx, ..) | Action::DeprecateVar(Variable::Tx, ..) => {
+            let text = "`expirevar` and `deprecatevar` have no effect on `TX`, which lasts for one request";
+            builder.warn(span, text);
         }
-        Action::Ignored(name) => {
-            builder.warnings.push((draft.span.clone(), format!("`{name}` has no effect here")));
+        Action::ExpireVar(collection, name, after) => {
+            let (name, after) = (builder.pieces(name), amount(builder, after));
+            link.on_match.push(Deed::Expire { collection: *collection, name, after });
         }
+        Action::DeprecateVar(collection, name, by, every) => {
+            let name = builder.pieces(name);
+            let (by, every) = (*by, *every);
+            link.on_match.push(Deed::Deprecate { collection: *collection, name, by, every });
+        }
+        Action::Ignored(name) => builder.warn(span, &format!("`{name}` has no effect here")),
         _ => {}
     }
     Ok(())
@@ -198,7 +229,7 @@ fn control(builder: &mut Builder<'_>, ctl: &Ctl) -> Result<Option<Effect>, Strin
             Effect::RemoveRules(builder.numbered(|draft| in_ranges(&[(*first, *last)], draft.id())))
         }
         Ctl::RuleRemoveByTag(tag) => Effect::RemoveRules(builder.numbered(|draft| draft.has_tag(tag))),
-        Ctl::RuleRemoveByMsg(msg) => Effect::RemoveRules(builder.numbered(|draft| has_msg(draft, msg))),
+        Ctl::RuleRemoveByMsg(msg) => Effect::RemoveRules(builder.numbered(|draft| draft.has_msg(msg))),
         Ctl::RuleRemoveTargetById(first, last, target) => {
             let rules = builder.numbered(|draft| in_ranges(&[(*first, *last)], draft.id()));
             Effect::RemoveTarget(Arc::new(Exception { rules, except: except(builder, target)? }))
@@ -208,22 +239,19 @@ fn control(builder: &mut Builder<'_>, ctl: &Ctl) -> Result<Option<Effect>, Strin
             Effect::RemoveTarget(Arc::new(Exception { rules, except: except(builder, target)? }))
         }
         Ctl::RuleRemoveTargetByMsg(msg, target) => {
-            let rules = builder.numbered(|draft| has_msg(draft, msg));
+            let rules = builder.numbered(|draft| draft.has_msg(msg));
             Effect::RemoveTarget(Arc::new(Exception { rules, except: except(builder, target)? }))
         }
         Ctl::RequestBodyProcessor(processor) => Effect::Processor(*processor),
         Ctl::ForceRequestBodyVariable(on) => Effect::ForceRequestBody(*on),
         Ctl::RequestBodyAccess(on) => Effect::RequestBodyAccess(*on),
         Ctl::ResponseBodyAccess(on) => Effect::ResponseBodyAccess(*on),
-        Ctl::RequestBodyLimit(_) | Ctl::ResponseBodyLimit(_) | Ctl::Ignored(_) => return Ok(None),
+        Ctl::OfLogs | Ctl::Ignored(_) => return Ok(None),
     }))
 }
 
-fn has_msg(draft: &Draft, msg: &str) -> bool {
-    draft.head().any(|action| matches!(action, Action::Msg(known) if written(known) == msg))
-}
-
 fn set_variable(builder: &mut Builder<'_>, set: &SetVar) -> SetVariable {
+    builder.noted.reads(set.collection, set.name.as_text());
     let name = match set.name.as_text() {
         Some(text) if set.collection == Variable::Tx => Name::Slot(builder.slots.number(text)),
         _ => Name::Templated(builder.pieces(&set.name)),

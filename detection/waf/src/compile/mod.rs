@@ -3,7 +3,10 @@
 
 mod builder;
 mod constant;
+mod draft;
+mod facts;
 mod link;
+mod noted;
 mod program;
 
 use crate::engine::statistics::Statistics;
@@ -12,8 +15,8 @@ use crate::seclang::RuleError;
 use crate::seclang::ast::Directive;
 
 pub(crate) use program::{
-    Amount, Changed, Disruption, Effect, Except, Exception, Link, LinkTarget, Name, Number, Picks, PieceOf,
-    Pieces, SetVariable, Side, Source, Test,
+    Amount, Changed, Deed, Disruption, Effect, Except, Exception, Link, LinkTarget, Name, Number, Picks,
+    PieceOf, Pieces, SetVariable, Side, Source, Test,
 };
 pub use program::{EngineSettings, PHASES, Rule, RuleSet};
 
@@ -55,7 +58,18 @@ impl RuleSet {
 impl Rule {
     /// `msg` as it was written; empty where there is none.
     pub fn message(&self) -> String {
-        builder::written(&self.msg)
+        draft::written(&self.msg)
+    }
+
+    /// What `RULE` tells of it, as it was written.
+    pub(crate) fn said(&self, slots: &program::Slots) -> [(&'static str, String); 5] {
+        [
+            ("id", self.id.to_string()),
+            ("rev", self.revision.clone()),
+            ("severity", self.severity.map(|severity| severity.to_string()).unwrap_or_default()),
+            ("msg", self.message()),
+            ("logdata", draft::written_again(slots, &self.logdata)),
+        ]
     }
 
     /// The operators of its conditions, as `rx`; those of a `SecAction` are none.

@@ -31,9 +31,18 @@ pub struct RuleSet {
     /// What loaded and does not do all that it says.
     pub(crate) warnings: Vec<(Span, String)>,
     pub(crate) statistics: Statistics,
+    /// The variables that any rule reads, as a set of bits.
+    pub(crate) read: u128,
 }
 
+const _: () = assert!(Variable::ALL.len() <= 128, "a set of variables has 128 bits");
+
 impl RuleSet {
+    /// Whether any rule looks at a variable, or tells it.
+    pub(crate) const fn reads(&self, variable: Variable) -> bool {
+        self.read & variable.bit() != 0
+    }
+
     pub(crate) const fn index(&self, side: Side) -> &Index {
         &self.indexes[side as usize]
     }
@@ -69,6 +78,8 @@ pub struct Rule {
     pub tags: Vec<Arc<str>>,
     /// `ver`
     pub version: String,
+    /// `rev`
+    pub revision: String,
     /// `severity`: 0 (emergency) to 7 (debug).
     pub severity: Option<u8>,
     /// Whether a match is told.
@@ -108,8 +119,58 @@ pub(crate) struct Link {
     /// It must name the operator, or nothing can match. `None`: nothing is known.
     pub(crate) feed: Option<u32>,
     pub(crate) captures: bool,
-    pub(crate) on_match: Vec<SetVariable>,
+    pub(crate) on_match: Vec<Deed>,
     pub(crate) effects: Vec<Effect>,
+}
+
+impl Rule {
+    /// Whether nothing that is done asks what was matched.
+    pub(crate) fn is_plain(&self) -> bool {
+        let asks = |pieces: &Pieces| pieces.iter().any(|piece| !matches!(piece, PieceOf::Text(_)));
+        let [link] = self.links.as_slice() else { return false };
+        let is_plain = |deed: &Deed| {
+            let Deed::Set(SetVariable { name: Name::Slot(_), change, .. }) = deed else { return false };
+            match change {
+                Changed::Text(pieces)
+                | Changed::Add(Amount::Text(pieces))
+                | Changed::Subtract(Amount::Text(pieces)) => !asks(pieces),
+                _ => true,
+            }
+        };
+        !self.logs && !link.captures && link.on_match.iter().all(is_plain)
+    }
+
+    /// Whether it does nothing but jump.
+    pub(crate) fn only_jumps(&self) -> bool {
+        let is_idle = |link: &Link| link.on_match.is_empty() && link.effects.is_empty() && !link.captures;
+        !self.logs
+            && self.severity.is_none()
+            && matches!(self.disruption, Disruption::Pass)
+            && self.links.iter().all(is_idle)
+    }
+}
+
+impl Link {
+    /// Nothing yet.
+    pub(super) const fn new() -> Self {
+        Self {
+            targets: Vec::new(),
+            exclusions: Vec::new(),
+            node: 0,
+            steps: Vec::new(),
+            operator: "",
+            test: Test::Always,
+            feed: None,
+            captures: false,
+            on_match: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// The variables that it sets.
+    pub(crate) fn sets(&self) -> impl Iterator<Item = &SetVariable> {
+        self.on_match.iter().filter_map(|deed| if let Deed::Set(set) = deed { Some(set) } else { None })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -264,6 +325,21 @@ pub(crate) enum PieceOf {
     Variable(Variable, Option<Box<[u8]>>),
 }
 
+/// What a condition does as soon as it holds, in the order of its actions.
+#[derive(Debug)]
+pub(crate) enum Deed {
+    /// `setvar`
+    Set(SetVariable),
+    /// `initcol`, `setsid`, `setuid`, `setrsc`: a collection begins; its key, and the variable that tells it.
+    Begin { collection: Variable, key: Pieces, told: Option<Variable> },
+    /// `expirevar`
+    Expire { collection: Variable, name: Pieces, after: Amount },
+    /// `deprecatevar`
+    Deprecate { collection: Variable, name: Pieces, by: i64, every: i64 },
+    /// `setenv`
+    Environment { name: Pieces, value: Pieces },
+}
+
 /// `setvar`
 #[derive(Debug)]
 pub(crate) struct SetVariable {
@@ -308,8 +384,6 @@ pub(crate) enum Effect {
     ForceRequestBody(bool),
     RequestBodyAccess(bool),
     ResponseBodyAccess(bool),
-    /// A collection begins: its key.
-    Collection(Variable, Pieces),
 }
 
 /// What the directives beside the rules say.
@@ -323,14 +397,16 @@ pub struct EngineSettings {
     pub response_body: bool,
     /// `SecResponseBodyMimeType`
     pub response_types: Vec<String>,
-    /// `SecRequestBodyLimit`
+    /// Bytes of a request's body.
     pub request_body_max: usize,
     /// `SecResponseBodyLimit`
     pub response_body_max: usize,
     /// `SecRequestBodyJsonDepthLimit`
     pub json_depth_max: usize,
-    /// `SecArgumentsLimit`
+    /// Arguments, parts and leaves.
     pub arguments_max: usize,
+    /// `SecCollectionTimeout`: seconds.
+    pub collection_timeout: i64,
     /// `SecArgumentSeparator`
     pub separator: u8,
 }
@@ -346,6 +422,7 @@ impl Default for EngineSettings {
             response_body_max: 524_288,
             json_depth_max: 64,
             arguments_max: 1_000,
+            collection_timeout: 3_600,
             separator: b'&',
         }
     }

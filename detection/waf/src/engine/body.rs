@@ -13,8 +13,14 @@ impl Transaction {
     /// The body, as far as it is looked at; phase 2. Called for every request: an empty body has its rules, too.
     /// `is_cut`: there is more of it, which nobody will see.
     pub fn request_body(&mut self, body: &[u8], is_cut: bool) -> Option<&Interruption> {
-        let body = body.get(..self.rules.settings.request_body_max).unwrap_or(body);
+        let whole = body;
+        let body = whole.get(..self.rules.settings.request_body_max).unwrap_or(whole);
+        let is_cut = is_cut || body.len() < whole.len();
         self.state.put_number(Variable::RequestBodyLength, body.len());
+        self.state.put(Variable::InboundDataError, if is_cut { b"1" } else { b"0" });
+        if self.state.request_body {
+            self.full_request(None, body);
+        }
         if self.state.request_body && !body.is_empty() {
             self.read_body(body, is_cut);
             self.combined_size();
@@ -111,8 +117,14 @@ impl Transaction {
         let is_type = |name: &[u8]| name.eq_ignore_ascii_case(b"content-type");
         let kind = headers.iter().find(|entry| is_type(self.state.texts.get(entry.name)));
         let kind = kind.map(|entry| self.state.texts.get(entry.value).to_vec()).unwrap_or_default();
+        let keeps_contents = self.rules.reads(Variable::FilesTmpContent);
         let state = &mut self.state;
-        let outcome = multipart::visit(&kind, body, &limits, |part| state.part(part));
+        let outcome = multipart::visit(&kind, body, &limits, |part| {
+            state.part(part);
+            if keeps_contents && part.is_file() {
+                state.add(Variable::FilesTmpContent, part.name(), part.value());
+            }
+        });
         self.state.has_too_many |= outcome.is_cut;
         self.state.multipart_flags(&outcome, is_cut);
     }

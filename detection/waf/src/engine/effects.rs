@@ -4,13 +4,43 @@
 use std::sync::Arc;
 
 use super::state::{Scalar, State, number};
-use crate::compile::{Amount, Changed, Effect, Name, RuleSet, SetVariable};
+use crate::collections::Change;
+use crate::compile::{Amount, Changed, Deed, Effect, Name, RuleSet, SetVariable};
 use crate::seclang::ast::Variable;
 
 impl State {
-    pub(crate) fn set_variables(&mut self, rules: &RuleSet, all: &[SetVariable]) {
-        for one in all {
-            self.set_variable(rules, one);
+    /// Does what a condition does as soon as it holds.
+    pub(crate) fn set_variables(&mut self, rules: &RuleSet, deeds: &[Deed]) {
+        for deed in deeds {
+            self.deed(rules, deed);
+        }
+    }
+
+    fn deed(&mut self, rules: &RuleSet, deed: &Deed) {
+        match deed {
+            Deed::Set(set) => self.set_variable(rules, set),
+            Deed::Begin { collection, key, told } => {
+                let key = self.filled(rules, key);
+                if let Some(told) = told {
+                    self.put(*told, &key);
+                }
+                self.begin_collection(*collection, &key);
+            }
+            Deed::Expire { collection, name, after } => {
+                let name = self.filled(rules, name).to_ascii_lowercase();
+                let after = self.amount(rules, after);
+                self.change_kept(rules, *collection, &name, Change::Expire(after));
+            }
+            Deed::Deprecate { collection, name, by, every } => {
+                let name = self.filled(rules, name).to_ascii_lowercase();
+                self.change_kept(rules, *collection, &name, Change::Deprecate { by: *by, every: *every });
+            }
+            Deed::Environment { name, value } => {
+                let name = self.filled(rules, name).to_ascii_lowercase();
+                let value = self.filled(rules, value);
+                let value = self.texts.intern(&value);
+                self.set_made_up(Variable::Env, &name, Some(Scalar::Text(value)));
+            }
         }
     }
 
@@ -26,6 +56,12 @@ impl State {
                 }
             }
         };
+        if let Place::MadeUp(name) = &place
+            && self.begun(set.collection).is_some()
+        {
+            let change = self.kept_change(rules, &set.change);
+            return self.change_kept(rules, set.collection, name, change);
+        }
         let before = match &place {
             Place::Slot(slot) => self.slot(*slot),
             Place::MadeUp(name) => self.made_up(set.collection, name),
@@ -53,7 +89,7 @@ impl State {
         }
     }
 
-    fn amount(&mut self, rules: &RuleSet, amount: &Amount) -> i64 {
+    pub(super) fn amount(&mut self, rules: &RuleSet, amount: &Amount) -> i64 {
         match amount {
             Amount::Number(number) => *number,
             Amount::Slot(slot) => self.slot(*slot).map_or(0, |value| self.number_of(value)),
@@ -76,11 +112,6 @@ impl State {
             Effect::ForceRequestBody(on) => self.forces_request_body = *on,
             Effect::RequestBodyAccess(on) => self.request_body = *on,
             Effect::ResponseBodyAccess(on) => self.response_body = *on,
-            Effect::Collection(collection, key) => {
-                let key = self.filled(rules, key);
-                let key = self.texts.intern(&key);
-                self.set_made_up(*collection, b"key", Some(Scalar::Text(key)));
-            }
         }
     }
 }

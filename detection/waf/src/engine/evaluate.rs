@@ -92,6 +92,7 @@ impl State {
 
     /// Whether a rule matched with its whole chain; then it has done what it does.
     fn rule(&mut self, run: Run<'_>, number: u32, rule: &Rule) -> bool {
+        self.rule = number;
         for link in &rule.links {
             if !self.link(run, number, rule, link) {
                 return false;
@@ -398,8 +399,12 @@ impl State {
             }
             Variable::Tx => self.gather_tx(rules, source, items),
             Variable::Global | Variable::Ip | Variable::Session | Variable::User | Variable::Resource => {
-                self.gather_made_up(source, items);
+                if !self.gather_kept(source, items) {
+                    self.gather_made_up(source, items);
+                }
             }
+            Variable::Env => self.gather_made_up(source, items),
+            Variable::Rule => self.gather_rule(rules, source, items),
             Variable::MatchedVar => items.extend(self.last_matched.map(|item| Item {
                 variable: Variable::MatchedVar,
                 name: NONE,
@@ -445,6 +450,17 @@ impl State {
                 if matches!(source.picks, Picks::All) || source.picks.takes(self.texts.get(entry.name)) {
                     items.push(Item { variable: source.variable, name: entry.name, value: entry.value });
                 }
+            }
+        }
+    }
+
+    /// What the rule at hand says of itself.
+    fn gather_rule(&mut self, rules: &RuleSet, source: &Source, items: &mut Vec<Item>) {
+        let Some(rule) = rules.rules.get(self.rule as usize) else { return };
+        for (name, value) in rule.said(&rules.slots) {
+            if !value.is_empty() && source.picks.takes(name.as_bytes()) {
+                let (name, value) = (self.texts.intern(name.as_bytes()), self.texts.intern(value.as_bytes()));
+                items.push(Item { variable: Variable::Rule, name, value });
             }
         }
     }

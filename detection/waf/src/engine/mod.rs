@@ -4,6 +4,8 @@
 mod body;
 mod effects;
 mod evaluate;
+mod kept;
+mod moment;
 mod request;
 mod state;
 pub mod statistics;
@@ -11,12 +13,14 @@ mod texts;
 
 use std::sync::Arc;
 
+use crate::collections::Collections;
 use crate::compile::{RuleSet, Side};
 use crate::seclang::ast::{EngineMode, Variable};
 use evaluate::Run;
 use state::State;
 use statistics::{Clock, Sampling};
 
+pub use moment::Moment;
 pub use request::{Ends, RequestHead, ResponseHead};
 pub(crate) use state::number;
 pub use state::{Finding, Interruption, InterruptionKind};
@@ -27,6 +31,8 @@ pub struct Transaction {
     state: State,
     budget: Option<Box<dyn Fn() -> bool + Send + Sync>>,
     clock: Option<Clock>,
+    /// By that clock.
+    begun: u64,
     sampling: Option<Sampling>,
     filters: bool,
 }
@@ -57,7 +63,7 @@ impl Transaction {
     /// For these rules.
     pub fn new(rules: Arc<RuleSet>) -> Self {
         let state = State::new(&rules);
-        Self { rules, state, budget: None, clock: None, sampling: None, filters: true }
+        Self { rules, state, budget: None, clock: None, begun: 0, sampling: None, filters: true }
     }
 
     /// The next request, in the memory of the last.
@@ -67,6 +73,20 @@ impl Transaction {
         }
         self.state.begin(rules);
         self.budget = None;
+        self.begun = self.clock.map_or(0, |clock| clock());
+    }
+
+    /// What outlives this transaction and those after it in its memory: collections that rules begin. Without it each
+    /// lasts for one request.
+    pub fn set_collections(&mut self, collections: &Arc<Collections>) {
+        if !self.state.collections.as_ref().is_some_and(|known| Arc::ptr_eq(known, collections)) {
+            self.state.collections = Some(Arc::clone(collections));
+        }
+    }
+
+    /// When this request came; after [`Self::begin`].
+    pub const fn set_moment(&mut self, now: Moment) {
+        self.state.now = now;
     }
 
     /// Asked from time to time (every 64 KiB of looking, changing and filtering) whether rules have run long enough. Then
@@ -171,6 +191,11 @@ impl Transaction {
         if phase == 1 {
             let counted = self.state.is_counted;
             self.sampling = if counted { self.rules.statistics.begin(self.clock) } else { None };
+        }
+        if self.rules.reads(Variable::Duration) {
+            let now = self.clock.map_or(0, |clock| clock());
+            let microseconds = now.saturating_sub(self.begun) / 1_000;
+            self.state.put_number(Variable::Duration, usize::try_from(microseconds).unwrap_or(usize::MAX));
         }
         self.run(phase, 0)
     }

@@ -68,7 +68,34 @@ impl Transaction {
         self.headers(head.headers);
         self.state.put(Variable::UniqueId, head.id.as_bytes());
         self.combined_size();
+        if self.rules.asks_the_time() {
+            self.tell_time();
+        }
+        self.full_request(Some(head), b"");
         self.phase(1)
+    }
+
+    /// `FULL_REQUEST`, where rules look at it: the line, the headers, an empty line, and what is looked at of the body
+    /// once that is there.
+    pub(super) fn full_request(&mut self, head: Option<&RequestHead<'_>>, body: &[u8]) {
+        if !self.rules.reads(Variable::FullRequest) && !self.rules.reads(Variable::FullRequestLength) {
+            return;
+        }
+        let state = &mut self.state;
+        let before = state.of(Variable::FullRequest).first().map(|entry| entry.value);
+        let mut text = before.map(|before| state.texts.get(before).to_vec()).unwrap_or_default();
+        if let Some(head) = head {
+            text.extend_from_slice(&[head.method, head.target, head.protocol].join(&b' '));
+            text.push(b'\n');
+            for (name, value) in head.headers {
+                text.extend_from_slice(&[*name, value].join(&b": "[..]));
+                text.push(b'\n');
+            }
+            text.push(b'\n');
+        }
+        text.extend_from_slice(body);
+        state.put(Variable::FullRequest, &text);
+        state.put_number(Variable::FullRequestLength, text.len());
     }
 
     fn line(&mut self, head: &RequestHead<'_>) {
@@ -87,6 +114,8 @@ impl Transaction {
         state.put(Variable::QueryString, query);
         let path = decoded(path);
         state.put(Variable::RequestFilename, &path);
+        // There are no scripts here, behind whose name more of the path could stand.
+        state.put(Variable::PathInfo, &path);
         let base = memchr::memrchr2(b'/', b'\\', &path).map_or(0, |at| at + 1);
         state.put(Variable::RequestBasename, path.get(base..).unwrap_or_default());
         self.arguments(query, Variable::ArgsGet, Variable::ArgsGetNames);
@@ -103,14 +132,24 @@ impl Transaction {
                 self.state.put(Variable::ServerName, value.get(..end).unwrap_or_default());
             } else if name.eq_ignore_ascii_case(b"content-type") {
                 self.state.processor = processor(value);
+            } else if name.eq_ignore_ascii_case(b"authorization") {
+                let end = memchr::memchr(b' ', value).unwrap_or(value.len());
+                self.state.put(Variable::AuthType, value.get(..end).unwrap_or_default());
             }
         }
         let processor = self.state.processor.map_or("", BodyProcessor::as_str);
         self.state.put(Variable::ReqbodyProcessor, processor.as_bytes());
-        for zero in
-            [Variable::ReqbodyError, Variable::MultipartStrictError, Variable::MultipartUnmatchedBoundary]
-        {
+        for zero in [
+            Variable::ReqbodyError,
+            Variable::MultipartStrictError,
+            Variable::MultipartUnmatchedBoundary,
+            Variable::InboundDataError,
+            Variable::OutboundDataError,
+        ] {
             self.state.put(zero, b"0");
+        }
+        if self.rules.reads(Variable::ModsecBuild) {
+            self.state.put(Variable::ModsecBuild, BUILD);
         }
     }
 
@@ -119,6 +158,8 @@ impl Transaction {
         let state = &mut self.state;
         state.put_number(Variable::ResponseStatus, head.status.into());
         state.put(Variable::ResponseProtocol, head.protocol);
+        let line = [head.protocol, head.status.to_string().as_bytes()].join(&b' ');
+        state.put(Variable::StatusLine, &line);
         for (name, value) in head.headers {
             state.add(Variable::ResponseHeaders, name, value);
             state.add(Variable::ResponseHeadersNames, name, name);
@@ -142,9 +183,13 @@ impl Transaction {
     }
 
     /// The answer's body, as far as it is looked at; phase 4.
-    pub fn response_body(&mut self, body: &[u8]) -> Option<&Interruption> {
+    /// `is_cut`: there is more of it, which nobody will see.
+    pub fn response_body(&mut self, body: &[u8], is_cut: bool) -> Option<&Interruption> {
         if self.looks_at_response_body() {
-            let body = body.get(..self.rules.settings.response_body_max).unwrap_or(body);
+            let seen = body.get(..self.rules.settings.response_body_max).unwrap_or(body);
+            let is_cut = is_cut || seen.len() < body.len();
+            self.state.put(Variable::OutboundDataError, if is_cut { b"1" } else { b"0" });
+            let body = seen;
             self.state.put(Variable::ResponseBody, body);
             self.state.put_number(Variable::ResponseContentLength, body.len());
         }
@@ -156,6 +201,9 @@ impl Transaction {
         self.phase(5);
     }
 }
+
+/// `MODSEC_BUILD`: rules ask for a version from which on the language has something. This is that of ModSecurity 3.0.0.
+const BUILD: &[u8] = b"030000000";
 
 /// A target in absolute form names its host, too.
 fn without_authority(target: &[u8]) -> &[u8] {

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Moment;
 use super::texts::{EMPTY, NONE, TextId, Texts};
+use crate::collections::{Collections, Key};
 use crate::compile::{Exception, RuleSet};
 use crate::seclang::ast::{BodyProcessor, EngineMode, Variable};
 
@@ -33,6 +35,15 @@ pub(crate) struct Item {
 pub(crate) enum Scalar {
     Number(i64),
     Text(TextId),
+}
+
+/// A collection that a rule began.
+#[derive(Clone, Debug)]
+pub(crate) struct Begun {
+    pub(crate) collection: Variable,
+    pub(crate) key: Key,
+    /// Whether there was nothing in it.
+    pub(crate) is_new: bool,
 }
 
 /// A rule that matched.
@@ -79,6 +90,13 @@ pub(crate) struct State {
     /// Of other collections, and of TX what was not known at start: `tx`, `ip` and a name.
     pub(crate) made_up: Vec<(Variable, Box<[u8]>, Option<Scalar>)>,
     pub(crate) made_up_places: HashMap<(Variable, Box<[u8]>), usize>,
+    /// What outlives requests. `None`: nothing does.
+    pub(crate) collections: Option<Arc<Collections>>,
+    /// The collections that were begun.
+    pub(crate) begun: Vec<Begun>,
+    pub(crate) now: Moment,
+    /// The rule at hand.
+    pub(crate) rule: u32,
     /// What the conditions of this chain matched.
     pub(crate) matched: Vec<Item>,
     pub(crate) matched_of: u32,
@@ -120,6 +138,10 @@ impl State {
             slots: Vec::new(),
             made_up: Vec::new(),
             made_up_places: HashMap::new(),
+            collections: None,
+            begun: Vec::new(),
+            now: Moment::default(),
+            rule: u32::MAX,
             matched: Vec::new(),
             matched_of: u32::MAX,
             last_matched: None,
@@ -158,6 +180,9 @@ impl State {
         self.slots.resize(rules.slots.names.len(), None);
         self.made_up.clear();
         self.made_up_places.clear();
+        self.begun.clear();
+        self.now = Moment::default();
+        self.rule = u32::MAX;
         self.matched.clear();
         self.matched_of = u32::MAX;
         self.last_matched = None;

@@ -27,6 +27,11 @@ pub trait Operator: fmt::Debug + Send + Sync {
     fn needs(&self) -> Needs {
         Needs::default()
     }
+
+    /// Why it holds for no value here, where that is so: told where a rule that has it is loaded.
+    fn never(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// What an operator found: places in the value, the whole first, then groups; at most ten.
@@ -119,6 +124,8 @@ pub static OPERATORS: &[&OperatorKind] = &[
     &verify::VALIDATE_NID,
     &always::UNCONDITIONAL_MATCH,
     &always::NO_MATCH,
+    &always::GEO_LOOKUP,
+    &always::RBL,
 ];
 
 /// In whatever case.

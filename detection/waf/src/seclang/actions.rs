@@ -170,8 +170,9 @@ static ACTIONS: &[Row] = &[
         Ok(Action::ExpireVar(collection, name, after))
     }),
     value("deprecatevar", |value| {
-        let (collection, name, after) = name_and_value(value)?;
-        Ok(Action::DeprecateVar(collection, name, after))
+        let (collection, name, less) = name_and_value(value)?;
+        let (by, every) = amount_and_seconds(&less)?;
+        Ok(Action::DeprecateVar(collection, name, by, every))
     }),
     value("initcol", initcol),
     value("t", transformation),
@@ -282,6 +283,14 @@ fn name_and_value(text: &str) -> Result<(Variable, Template, Template), String> 
     Ok((collection, name, template::parse(value.trim())?))
 }
 
+/// `60/300`
+fn amount_and_seconds(text: &Template) -> Result<(i64, i64), String> {
+    let parts = text.as_text().and_then(|text| text.split_once('/'));
+    let read = |text: &str| number(text).ok().and_then(|number| i64::try_from(number).ok());
+    let numbers = parts.and_then(|(by, every)| read(by).zip(read(every)));
+    numbers.filter(|(_, every)| *every > 0).ok_or_else(|| "it is not `AMOUNT/SECONDS`".to_owned())
+}
+
 fn initcol(text: &str) -> Result<Action, String> {
     let (collection, Some(key)) = split_at_equals(text) else {
         return Err(format!("`{}` has no `=`", shown(text)));
@@ -294,11 +303,11 @@ fn initcol(text: &str) -> Result<Action, String> {
 }
 
 fn setenv(text: &str) -> Result<Action, String> {
-    let (name, _) = split_at_equals(text);
+    let (name, value) = split_at_equals(text);
     if name.trim().is_empty() {
         return Err(format!("`{}` has no name", shown(text)));
     }
-    template::parse(text).map(Action::SetEnv)
+    Ok(Action::SetEnv(template::parse(name.trim())?, template::parse(value.unwrap_or("1"))?))
 }
 
 fn transformation(name: &str) -> Result<Action, String> {
@@ -371,7 +380,8 @@ mod tests {
             ),
             ("proxy:http://a", "Proxy(\"http://a\")"),
             ("skip:2,skipAfter:END-SAMPLING", "Skip(2) SkipAfter(\"END-SAMPLING\")"),
-            ("setenv:a=%{tx.0}", "SetEnv(Template([Text(\"a=\"), Variable(Tx, Some(\"0\"))]))"),
+            ("setenv:a=%{tx.0}", "SetEnv(Template([Text(\"a\")]), Template([Variable(Tx, Some(\"0\"))]))"),
+            ("setenv:a", "SetEnv(Template([Text(\"a\")]), Template([Text(\"1\")]))"),
             (
                 "setuid:%{ARGS.user},setsid:a",
                 "SetCollectionKey(User, Template([Variable(Args, Some(\"user\"))])) SetCollectionKey(Session, Template([Text(\"a\")]))",
@@ -382,7 +392,7 @@ mod tests {
             ),
             (
                 "deprecatevar:session.score=60/300",
-                "DeprecateVar(Session, Template([Text(\"score\")]), Template([Text(\"60/300\")]))",
+                "DeprecateVar(Session, Template([Text(\"score\")]), 60, 300)",
             ),
             ("initcol:global=global", "InitCol(Global, Template([Text(\"global\")]))"),
             (

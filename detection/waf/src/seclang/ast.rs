@@ -65,12 +65,6 @@ pub enum DirectiveKind {
     RequestBodyAccess(bool),
     /// `SecResponseBodyAccess On|Off`
     ResponseBodyAccess(bool),
-    /// `SecRequestBodyLimit BYTES`
-    RequestBodyLimit(u64),
-    /// `SecRequestBodyNoFilesLimit BYTES`
-    RequestBodyNoFilesLimit(u64),
-    /// `SecRequestBodyLimitAction Reject|ProcessPartial`: whether what is larger is refused.
-    RequestBodyLimitRejects(bool),
     /// `SecResponseBodyLimit BYTES`
     ResponseBodyLimit(u64),
     /// `SecResponseBodyLimitAction Reject|ProcessPartial`
@@ -81,8 +75,6 @@ pub enum DirectiveKind {
     ResponseBodyMimeTypesClear,
     /// `SecRequestBodyJsonDepthLimit N`
     JsonDepthLimit(u64),
-    /// `SecArgumentsLimit N`
-    ArgumentsLimit(u64),
     /// `SecArgumentSeparator C`
     ArgumentSeparator(u8),
     /// `SecCookieFormat 0|1`
@@ -91,9 +83,9 @@ pub enum DirectiveKind {
     UnicodeMap(Vec<(u32, u8)>),
     /// `SecCollectionTimeout SECONDS`
     CollectionTimeout(u64),
-    /// A directive that is known and means nothing here (audit log, debug log, temporary folders, uploads): its name.
-    /// What it would have done is done by the configuration of the node, or not at all.
-    Ignored(&'static str),
+    /// A directive that is known and has no effect here (audit log, debug log, temporary folders, uploads): its name, and
+    /// why it has none. What it would have done is done by the configuration of the node, or not at all.
+    Ignored(&'static str, &'static str),
 }
 
 /// `SecRuleEngine`
@@ -166,6 +158,11 @@ macro_rules! variables {
             /// As rules write it.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $text),* }
+            }
+
+            /// As one of a set of bits.
+            pub(crate) const fn bit(self) -> u128 {
+                1 << self as u8
             }
 
             /// In whatever case.
@@ -375,13 +372,13 @@ pub enum Action {
     /// `setvar:…`
     SetVar(SetVar),
     /// `setenv:NAME=VALUE`
-    SetEnv(Template),
+    SetEnv(Template, Template),
     /// `setuid`, `setrsc`, `setsid`
     SetCollectionKey(Variable, Template),
     /// `expirevar:NAME=SECONDS`
     ExpireVar(Variable, Template, Template),
-    /// `deprecatevar:…`
-    DeprecateVar(Variable, Template, Template),
+    /// `deprecatevar:NAME=AMOUNT/SECONDS`: so much less for each of so many seconds
+    DeprecateVar(Variable, Template, i64, i64),
     /// `initcol:NAME=KEY`
     InitCol(Variable, Template),
     /// `t:NAME`
@@ -452,13 +449,11 @@ pub enum Ctl {
     ForceRequestBodyVariable(bool),
     /// `requestBodyAccess=`
     RequestBodyAccess(bool),
-    /// `requestBodyLimit=`
-    RequestBodyLimit(u64),
     /// `responseBodyAccess=`
     ResponseBodyAccess(bool),
-    /// `responseBodyLimit=`
-    ResponseBodyLimit(u64),
-    /// `auditEngine`, `auditLogParts`, `debugLogLevel`, `hashEngine` …: without effect here
+    /// `auditEngine`, `auditLogParts`, `debugLogLevel`: of logs that the configuration of the node sets
+    OfLogs,
+    /// `hashEngine`, `requestBodyLimit` …: without effect here
     Ignored(&'static str),
 }
 

@@ -2,7 +2,7 @@
 //! What a rule changes of the engine for one request: `ctl:ruleRemoveTargetById=942100;ARGS:x`.
 
 use super::ast::{BodyProcessor, Ctl, Sense, Target};
-use super::directives::{engine_mode, id_ranges, number, switch};
+use super::directives::{engine_mode, id_ranges, switch};
 use super::error::{shown, unknown};
 use super::targets;
 
@@ -80,16 +80,16 @@ static CTLS: &[Row] = &[
     one("requestBodyProcessor", |value| body_processor(value).map(Ctl::RequestBodyProcessor)),
     one("forceRequestBodyVariable", |value| switch(value).map(Ctl::ForceRequestBodyVariable)),
     one("requestBodyAccess", |value| switch(value).map(Ctl::RequestBodyAccess)),
-    one("requestBodyLimit", |value| number(value).map(Ctl::RequestBodyLimit)),
     one("responseBodyAccess", |value| switch(value).map(Ctl::ResponseBodyAccess)),
-    one("responseBodyLimit", |value| number(value).map(Ctl::ResponseBodyLimit)),
-    ignored("auditEngine"),
-    ignored("auditLogParts"),
-    ignored("debugLogLevel"),
+    one("auditEngine", |_| Ok(Ctl::OfLogs)),
+    one("auditLogParts", |_| Ok(Ctl::OfLogs)),
+    one("debugLogLevel", |_| Ok(Ctl::OfLogs)),
     ignored("forceResponseBodyVariable"),
     ignored("hashEnforcement"),
     ignored("hashEngine"),
     ignored("parseXmlIntoArgs"),
+    ignored("requestBodyLimit"),
+    ignored("responseBodyLimit"),
     ignored("responseBodyProcessor"),
 ];
 
@@ -150,9 +150,8 @@ mod tests {
             ("requestBodyProcessor=xml", "[RequestBodyProcessor(Xml)]"),
             ("forceRequestBodyVariable=On", "[ForceRequestBodyVariable(true)]"),
             ("requestBodyAccess=Off", "[RequestBodyAccess(false)]"),
-            ("requestBodyLimit=1073741824", "[RequestBodyLimit(1073741824)]"),
-            ("responseBodyLimit=1", "[ResponseBodyLimit(1)]"),
-            ("auditLogParts=+E", "[Ignored(\"auditLogParts\")]"),
+            ("requestBodyLimit=1073741824", "[Ignored(\"requestBodyLimit\")]"),
+            ("auditLogParts=+E", "[OfLogs]"),
         ] {
             assert_eq!(parse(from).map(|found| format!("{found:?}")), Ok(want.to_owned()), "{from}");
         }

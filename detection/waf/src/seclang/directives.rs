@@ -20,9 +20,17 @@ pub struct DirectiveRow {
 }
 
 impl DirectiveRow {
-    /// Whether it is known only so that files which have it can be used.
-    pub const fn is_ignored(&self) -> bool {
-        matches!(self.reading, Reading::Ignored(_))
+    /// Why it has no effect: it is known only so that files which have it can be used, and warned of. `None`: it has one.
+    pub const fn ignored_because(&self) -> Option<&'static str> {
+        match self.reading {
+            Reading::Ignored(_, why) => Some(why),
+            _ => None,
+        }
+    }
+
+    /// Whether rules that have it are refused.
+    pub const fn is_refused(&self) -> bool {
+        matches!(self.reading, Reading::Refused)
     }
 
     pub(super) fn check_count(&self, count: usize) -> Result<(), String> {
@@ -53,8 +61,8 @@ pub(super) enum Reading {
     Include { is_optional: bool },
     /// It names a file with a map.
     UnicodeMap,
-    /// Nothing becomes of it; what would be wrong elsewhere is told nevertheless.
-    Ignored(Check),
+    /// Nothing becomes of it, and why; what would be wrong elsewhere is told nevertheless.
+    Ignored(Check, &'static str),
     /// Without what it asks for, rules would not do what they say.
     Refused,
 }
@@ -105,28 +113,66 @@ const fn kind(
     DirectiveRow { name, arguments, counts, reading: Reading::Kind(read) }
 }
 
-const fn ignored(name: &'static str, arguments: &'static str, counts: (usize, usize)) -> DirectiveRow {
-    DirectiveRow { name, arguments, counts, reading: Reading::Ignored(Check::Anything) }
+const fn ignored(
+    name: &'static str,
+    arguments: &'static str,
+    counts: (usize, usize),
+    why: &'static str,
+) -> DirectiveRow {
+    DirectiveRow { name, arguments, counts, reading: Reading::Ignored(Check::Anything, why) }
 }
 
-const fn ignored_number(name: &'static str) -> DirectiveRow {
-    DirectiveRow { name, arguments: "NUMBER", counts: (1, 1), reading: Reading::Ignored(Check::Number) }
+const fn ignored_number(name: &'static str, why: &'static str) -> DirectiveRow {
+    DirectiveRow { name, arguments: "NUMBER", counts: (1, 1), reading: Reading::Ignored(Check::Number, why) }
 }
 
 const fn ignored_choice(
     name: &'static str,
     arguments: &'static str,
     known: &'static [&'static str],
+    why: &'static str,
 ) -> DirectiveRow {
-    DirectiveRow { name, arguments, counts: (1, 1), reading: Reading::Ignored(Check::OneOf(known)) }
+    DirectiveRow { name, arguments, counts: (1, 1), reading: Reading::Ignored(Check::OneOf(known), why) }
 }
 
-const fn ignored_switch(name: &'static str) -> DirectiveRow {
-    ignored_choice(name, "On|Off", &["On", "Off"])
+const fn ignored_switch(name: &'static str, why: &'static str) -> DirectiveRow {
+    ignored_choice(name, "On|Off", &["On", "Off"], why)
 }
 
 const fn refused(name: &'static str, arguments: &'static str) -> DirectiveRow {
     DirectiveRow { name, arguments, counts: (0, usize::MAX), reading: Reading::Refused }
+}
+
+/// Why a directive has no effect: who decides instead.
+mod why {
+    pub(super) const AUDIT: &str = "what is recorded, and where, is decided by `[audit]`";
+    pub(super) const LOG: &str = "what is logged is decided by `telemetry.log_level`";
+    pub(super) const BODIES: &str = "how much of a body is looked at is decided by `waf.max_inspected_body_bytes`, what is done with a longer one by \
+         `waf.on_oversized_body`";
+    pub(super) const ARGUMENTS: &str =
+        "how many arguments and parts are looked at is decided by `waf.max_parameters`";
+    pub(super) const BUDGET: &str = "what happens when rules take too long is decided by `waf.on_budget`";
+    pub(super) const LINEAR: &str =
+        "expressions take time linear in the value, and `waf.regex_budget_ms` bounds all of them together";
+    pub(super) const LIMITS: &str = "connections are bounded by `[limits]`";
+    pub(super) const PLATFORM: &str = "the node is named by `[platform]`";
+    pub(super) const SERVER: &str = "the node is set up by its own configuration";
+    pub(super) const MEMORY: &str = "collections are kept in memory";
+    pub(super) const UPLOADS: &str = "no body is written to a file";
+    pub(super) const LOOKUPS: &str = "no request waits for a look-up";
+    pub(super) const ANSWERS: &str = "rules change no bodies";
+    pub(super) const CODINGS: &str = "compressed answers are decoded before rules look at them";
+    pub(super) const COOKIES: &str = "cookies are separated by `;`";
+    pub(super) const HASHES: &str = "links are not signed";
+    pub(super) const REFUSES: &str = "rules that are wrong are always refused";
+    pub(super) const FILES: &str = "rules come from files alone";
+    pub(super) const XML: &str = "XML stands in `XML` alone";
+    pub(super) const ENTITIES: &str = "external entities are never read";
+    pub(super) const ONE_SET: &str = "all routes have the same rules";
+    pub(super) const STATISTICS: &str = "`sunbeam waf stats` has the times of rules";
+    pub(super) const ALWAYS_SHARED: &str = "transformed values are always shared between rules";
+    pub(super) const FILTER: &str = "there is always a filter, and it never changes a result";
+    pub(super) const NOT_REPORTED: &str = "nothing is reported to anybody";
 }
 
 /// All.
@@ -179,15 +225,14 @@ pub static DIRECTIVES: &[DirectiveRow] = &[
     kind("SecResponseBodyAccess", "On|Off", (1, 1), |words| {
         word_as(words, 0, switch).map(DirectiveKind::ResponseBodyAccess)
     }),
-    kind("SecRequestBodyLimit", "BYTES", (1, 1), |words| {
-        word_as(words, 0, number).map(DirectiveKind::RequestBodyLimit)
-    }),
-    kind("SecRequestBodyNoFilesLimit", "BYTES", (1, 1), |words| {
-        word_as(words, 0, number).map(DirectiveKind::RequestBodyNoFilesLimit)
-    }),
-    kind("SecRequestBodyLimitAction", "Reject|ProcessPartial", (1, 1), |words| {
-        word_as(words, 0, rejects).map(DirectiveKind::RequestBodyLimitRejects)
-    }),
+    ignored_number("SecRequestBodyLimit", why::BODIES),
+    ignored_number("SecRequestBodyNoFilesLimit", why::BODIES),
+    ignored_choice(
+        "SecRequestBodyLimitAction",
+        "Reject|ProcessPartial",
+        &["Reject", "ProcessPartial"],
+        why::BODIES,
+    ),
     kind("SecResponseBodyLimit", "BYTES", (1, 1), |words| {
         word_as(words, 0, number).map(DirectiveKind::ResponseBodyLimit)
     }),
@@ -204,9 +249,7 @@ pub static DIRECTIVES: &[DirectiveRow] = &[
     kind("SecRequestBodyJsonDepthLimit", "NUMBER", (1, 1), |words| {
         word_as(words, 0, number).map(DirectiveKind::JsonDepthLimit)
     }),
-    kind("SecArgumentsLimit", "NUMBER", (1, 1), |words| {
-        word_as(words, 0, number).map(DirectiveKind::ArgumentsLimit)
-    }),
+    ignored_number("SecArgumentsLimit", why::ARGUMENTS),
     kind("SecArgumentSeparator", "CHARACTER", (1, 1), |words| {
         word_as(words, 0, one_byte).map(DirectiveKind::ArgumentSeparator)
     }),
@@ -234,72 +277,74 @@ pub static DIRECTIVES: &[DirectiveRow] = &[
         counts: (2, 2),
         reading: Reading::UnicodeMap,
     },
-    ignored_choice("SecAuditEngine", "On|Off|RelevantOnly", &["On", "Off", "RelevantOnly"]),
-    ignored("SecAuditLog", "FILE", (1, 1)),
-    ignored("SecAuditLog2", "FILE", (1, 1)),
-    ignored("SecAuditLogDir", "FOLDER", (1, 1)),
-    ignored("SecAuditLogDirMode", "MODE", (1, 1)),
-    ignored("SecAuditLogFileMode", "MODE", (1, 1)),
+    ignored_choice("SecAuditEngine", "On|Off|RelevantOnly", &["On", "Off", "RelevantOnly"], why::AUDIT),
+    ignored("SecAuditLog", "FILE", (1, 1), why::AUDIT),
+    ignored("SecAuditLog2", "FILE", (1, 1), why::AUDIT),
+    ignored("SecAuditLogDir", "FOLDER", (1, 1), why::AUDIT),
+    ignored("SecAuditLogDirMode", "MODE", (1, 1), why::AUDIT),
+    ignored("SecAuditLogFileMode", "MODE", (1, 1), why::AUDIT),
     ignored_choice(
         "SecAuditLogFormat",
         "JSON|JsonLegacy|Native|OCSF",
         &["JSON", "JsonLegacy", "Native", "OCSF"],
+        why::AUDIT,
     ),
-    ignored("SecAuditLogParts", "LETTERS", (1, 1)),
-    ignored("SecAuditLogPrefix", "TEXT", (1, 1)),
-    ignored("SecAuditLogRelevantStatus", "EXPRESSION", (1, 1)),
-    ignored("SecAuditLogStorageDir", "FOLDER", (1, 1)),
+    ignored("SecAuditLogParts", "LETTERS", (1, 1), why::AUDIT),
+    ignored("SecAuditLogPrefix", "TEXT", (1, 1), why::AUDIT),
+    ignored("SecAuditLogRelevantStatus", "EXPRESSION", (1, 1), why::AUDIT),
+    ignored("SecAuditLogStorageDir", "FOLDER", (1, 1), why::AUDIT),
     ignored_choice(
         "SecAuditLogType",
         "Serial|Concurrent|Parallel|HTTPS|Syslog",
         &["Serial", "Concurrent", "Parallel", "HTTPS", "Syslog"],
+        why::AUDIT,
     ),
-    ignored_switch("SecCacheTransformations"),
-    ignored("SecChrootDir", "FOLDER", (1, 1)),
-    ignored_choice("SecConnEngine", "On|Off|DetectionOnly", &["On", "Off", "DetectionOnly"]),
-    ignored("SecConnReadStateLimit", "NUMBER [OPERATOR]", (1, 2)),
-    ignored("SecConnWriteStateLimit", "NUMBER [OPERATOR]", (1, 2)),
-    ignored_switch("SecContentInjection"),
-    ignored("SecCookieV0Separator", "CHARACTER", (1, 1)),
-    ignored("SecDataDir", "FOLDER", (1, 1)),
-    ignored("SecDebugLog", "FILE", (1, 1)),
-    ignored_number("SecDebugLogLevel"),
-    ignored_switch("SecDisableBackendCompression"),
-    ignored("SecGeoLookupDb", "FILE", (1, 1)),
-    ignored("SecGsbLookupDb", "FILE", (1, 1)),
-    ignored("SecGuardianLog", "FILE", (1, 2)),
-    ignored_switch("SecHashEngine"),
-    ignored("SecHashKey", "TEXT [TEXT]", (1, 2)),
-    ignored("SecHashMethodPm", "KIND TEXT", (2, 2)),
-    ignored("SecHashMethodRx", "KIND EXPRESSION", (2, 2)),
-    ignored("SecHashParam", "TEXT", (1, 1)),
-    ignored("SecHttpBlKey", "TEXT", (1, 1)),
-    ignored_switch("SecIgnoreRuleCompilationErrors"),
-    ignored_switch("SecInterceptOnError"),
-    ignored_choice("SecParseXmlIntoArgs", "On|Off|OnlyArgs", &["On", "Off", "OnlyArgs"]),
-    ignored_number("SecPcreMatchLimit"),
-    ignored_number("SecPcreMatchLimitRecursion"),
-    ignored("SecReadStateLimit", "NUMBER [OPERATOR]", (1, 2)),
-    ignored_choice("SecRemoteRulesFailAction", "Abort|Warn", &["Abort", "Warn"]),
-    ignored_number("SecRemoteTimeout"),
-    ignored_number("SecRequestBodyInMemoryLimit"),
-    ignored_switch("SecRuleInheritance"),
-    ignored_number("SecRulePerfTime"),
-    ignored_switch("SecRxPreFilter"),
-    ignored("SecSensorId", "TEXT", (1, 1)),
-    ignored("SecServerSignature", "TEXT", (1, 1)),
-    ignored_switch("SecStatusEngine"),
-    ignored_switch("SecStreamInBodyInspection"),
-    ignored_switch("SecStreamOutBodyInspection"),
-    ignored("SecTmpDir", "FOLDER", (1, 1)),
-    ignored_switch("SecTmpSaveUploadedFiles"),
-    ignored("SecUploadDir", "FOLDER", (1, 1)),
-    ignored_number("SecUploadFileLimit"),
-    ignored("SecUploadFileMode", "MODE", (1, 1)),
-    ignored_choice("SecUploadKeepFiles", "On|Off|RelevantOnly", &["On", "Off", "RelevantOnly"]),
-    ignored("SecWebAppId", "TEXT", (1, 1)),
-    ignored("SecWriteStateLimit", "NUMBER [OPERATOR]", (1, 2)),
-    ignored_switch("SecXmlExternalEntity"),
+    ignored_switch("SecCacheTransformations", why::ALWAYS_SHARED),
+    ignored("SecChrootDir", "FOLDER", (1, 1), why::SERVER),
+    ignored_choice("SecConnEngine", "On|Off|DetectionOnly", &["On", "Off", "DetectionOnly"], why::LIMITS),
+    ignored("SecConnReadStateLimit", "NUMBER [OPERATOR]", (1, 2), why::LIMITS),
+    ignored("SecConnWriteStateLimit", "NUMBER [OPERATOR]", (1, 2), why::LIMITS),
+    ignored_switch("SecContentInjection", why::ANSWERS),
+    ignored("SecCookieV0Separator", "CHARACTER", (1, 1), why::COOKIES),
+    ignored("SecDataDir", "FOLDER", (1, 1), why::MEMORY),
+    ignored("SecDebugLog", "FILE", (1, 1), why::LOG),
+    ignored_number("SecDebugLogLevel", why::LOG),
+    ignored_switch("SecDisableBackendCompression", why::CODINGS),
+    ignored("SecGeoLookupDb", "FILE", (1, 1), why::LOOKUPS),
+    ignored("SecGsbLookupDb", "FILE", (1, 1), why::LOOKUPS),
+    ignored("SecGuardianLog", "FILE", (1, 2), why::LOG),
+    ignored_switch("SecHashEngine", why::HASHES),
+    ignored("SecHashKey", "TEXT [TEXT]", (1, 2), why::HASHES),
+    ignored("SecHashMethodPm", "KIND TEXT", (2, 2), why::HASHES),
+    ignored("SecHashMethodRx", "KIND EXPRESSION", (2, 2), why::HASHES),
+    ignored("SecHashParam", "TEXT", (1, 1), why::HASHES),
+    ignored("SecHttpBlKey", "TEXT", (1, 1), why::LOOKUPS),
+    ignored_switch("SecIgnoreRuleCompilationErrors", why::REFUSES),
+    ignored_switch("SecInterceptOnError", why::BUDGET),
+    ignored_choice("SecParseXmlIntoArgs", "On|Off|OnlyArgs", &["On", "Off", "OnlyArgs"], why::XML),
+    ignored_number("SecPcreMatchLimit", why::LINEAR),
+    ignored_number("SecPcreMatchLimitRecursion", why::LINEAR),
+    ignored("SecReadStateLimit", "NUMBER [OPERATOR]", (1, 2), why::LIMITS),
+    ignored_choice("SecRemoteRulesFailAction", "Abort|Warn", &["Abort", "Warn"], why::FILES),
+    ignored_number("SecRemoteTimeout", why::FILES),
+    ignored_number("SecRequestBodyInMemoryLimit", why::BODIES),
+    ignored_switch("SecRuleInheritance", why::ONE_SET),
+    ignored_number("SecRulePerfTime", why::STATISTICS),
+    ignored_switch("SecRxPreFilter", why::FILTER),
+    ignored("SecSensorId", "TEXT", (1, 1), why::PLATFORM),
+    ignored("SecServerSignature", "TEXT", (1, 1), why::SERVER),
+    ignored_switch("SecStatusEngine", why::NOT_REPORTED),
+    ignored_switch("SecStreamInBodyInspection", why::ANSWERS),
+    ignored_switch("SecStreamOutBodyInspection", why::ANSWERS),
+    ignored("SecTmpDir", "FOLDER", (1, 1), why::UPLOADS),
+    ignored_switch("SecTmpSaveUploadedFiles", why::UPLOADS),
+    ignored("SecUploadDir", "FOLDER", (1, 1), why::UPLOADS),
+    ignored_number("SecUploadFileLimit", why::ARGUMENTS),
+    ignored("SecUploadFileMode", "MODE", (1, 1), why::UPLOADS),
+    ignored_choice("SecUploadKeepFiles", "On|Off|RelevantOnly", &["On", "Off", "RelevantOnly"], why::UPLOADS),
+    ignored("SecWebAppId", "TEXT", (1, 1), why::PLATFORM),
+    ignored("SecWriteStateLimit", "NUMBER [OPERATOR]", (1, 2), why::LIMITS),
+    ignored_switch("SecXmlExternalEntity", why::ENTITIES),
     refused("SecDataset", "NAME ITEMS"),
     refused("SecRemoteRules", "KEY URL"),
     refused("SecRuleScript", "FILE [ACTIONS]"),

@@ -165,9 +165,9 @@ impl Loader<'_> {
                 Ok(None)
             }
             Reading::UnicodeMap => self.unicode_map(file, arguments).map(Some).map_err(at_name),
-            Reading::Ignored(check) => {
+            Reading::Ignored(check, why) => {
                 check.check(arguments).map_err(|fault| vec![fault])?;
-                Ok(Some(DirectiveKind::Ignored(row.name)))
+                Ok(Some(DirectiveKind::Ignored(row.name, why)))
             }
             Reading::Refused => Err(at_name(format!("`{}` is not supported", row.name))),
         }
@@ -301,12 +301,8 @@ mod tests {
                 "RequestBodyAccess(true) ResponseBodyAccess(false)",
             ),
             (
-                "SecRequestBodyLimit 13107200\nSecRequestBodyNoFilesLimit 131072\nSecResponseBodyLimit 5",
-                "RequestBodyLimit(13107200) RequestBodyNoFilesLimit(131072) ResponseBodyLimit(5)",
-            ),
-            (
-                "SecRequestBodyLimitAction Reject\nSecResponseBodyLimitAction ProcessPartial",
-                "RequestBodyLimitRejects(true) ResponseBodyLimitRejects(false)",
+                "SecResponseBodyLimit 5\nSecResponseBodyLimitAction ProcessPartial",
+                "ResponseBodyLimit(5) ResponseBodyLimitRejects(false)",
             ),
             (
                 "SecResponseBodyMimeType text/plain \"text/html text/xml\"",
@@ -314,12 +310,8 @@ mod tests {
             ),
             ("SecResponseBodyMimeTypesClear", "ResponseBodyMimeTypesClear"),
             (
-                "SecRequestBodyJsonDepthLimit 512\nSecArgumentsLimit 1000",
-                "JsonDepthLimit(512) ArgumentsLimit(1000)",
-            ),
-            (
-                "SecArgumentSeparator &\nSecCookieFormat 0\nSecCollectionTimeout 600",
-                "ArgumentSeparator(38) CookieFormat(0) CollectionTimeout(600)",
+                "SecRequestBodyJsonDepthLimit 512\nSecArgumentSeparator &\nSecCookieFormat 0\nSecCollectionTimeout 600",
+                "JsonDepthLimit(512) ArgumentSeparator(38) CookieFormat(0) CollectionTimeout(600)",
             ),
             ("SecComponentSignature \"OWASP_CRS/4.28.0\"", "ComponentSignature(\"OWASP_CRS/4.28.0\")"),
             (
@@ -350,8 +342,8 @@ mod tests {
             ("SecDefaultAction \"phase:1,log,pass\"", "DefaultAction([Phase(1), Log, Pass])"),
             ("SecAction id:1,nolog", "Action([Id(1), NoLog])"),
             (
-                "SecAuditLogParts ABIJDEFHZ\nSecPcreMatchLimit 1\nSecStatusEngine off",
-                "Ignored(\"SecAuditLogParts\") Ignored(\"SecPcreMatchLimit\") Ignored(\"SecStatusEngine\")",
+                "SecUploadDir /tmp\nSecStatusEngine off",
+                "Ignored(\"SecUploadDir\", \"no body is written to a file\") Ignored(\"SecStatusEngine\", \"nothing is reported to anybody\")",
             ),
         ] {
             assert_eq!(kinds(from), want, "{from}");

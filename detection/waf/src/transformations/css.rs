@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `cssDecode`: the escapes of style sheets.
 
-use super::hex;
 use super::rewrite::{Short, rewrite_at};
 use super::trim::SPACES;
 use super::unicode::narrow;
 use super::{Settings, Transformation};
 use crate::byte_set::ByteSet;
+use crate::hex;
 
 /// `t:cssDecode`
 pub(super) static DECODE: Transformation = Transformation {

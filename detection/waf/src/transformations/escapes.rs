@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `escapeSeqDecode`, `jsDecode`: what stands behind a backslash in C and in JavaScript.
 
-use super::hex;
 use super::rewrite::{Short, rewrite_at};
 use super::unicode::low_byte;
 use super::{Settings, Transformation};
 use crate::byte_set::ByteSet;
+use crate::hex;
 
 /// `t:escapeSeqDecode`
 pub(super) static DECODE_C: Transformation = Transformation {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! `hexDecode`, `hexEncode`, `sqlHexDecode`, and hex digits for the others.
+//! `hexDecode`, `hexEncode`, `sqlHexDecode`.
 
 use super::rewrite::Rewrite;
 use super::{Settings, Transformation};
 use crate::byte_set::ByteSet;
+use crate::hex::{digits, pair};
 
 /// `t:hexDecode`
 pub(super) static DECODE: Transformation = Transformation {
@@ -71,48 +72,6 @@ fn decode_sql(input: &[u8], _: &Settings, output: &mut Vec<u8>) -> bool {
         }
     }
     rewrite.finish()
-}
-
-/// The byte that two digits at the start of `text` say.
-pub(super) fn pair(text: &[u8]) -> Option<u8> {
-    let [high, low, ..] = text else { return None };
-    Some(value(*high)? << 4 | value(*low)?)
-}
-
-/// The number that four digits at the start of `text` say.
-pub(super) fn four(text: &[u8]) -> Option<u16> {
-    let [high, low] = [pair(text)?, pair(text.get(2..)?)?];
-    Some(u16::from_be_bytes([high, low]))
-}
-
-/// How many of the first `max` bytes are digits up to one that is not, and the number they say, up to the greatest.
-pub(super) fn leading(text: &[u8], max: usize) -> (usize, u32) {
-    let digits = text.iter().take(max).map_while(|byte| value(*byte));
-    digits.fold((0, 0), |(count, number), digit| {
-        (count + 1, u32::saturating_add(u32::saturating_mul(number, 16), u32::from(digit)))
-    })
-}
-
-/// Two small digits.
-pub(super) fn digits(byte: u8) -> [u8; 2] {
-    [digit(byte >> 4), digit(byte & 0xF)]
-}
-
-/// Of a number below 16.
-pub(super) const fn digit(number: u8) -> u8 {
-    match number {
-        0..=9 => b'0' + number,
-        _ => b'a' - 10 + (number & 0xF),
-    }
-}
-
-const fn value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

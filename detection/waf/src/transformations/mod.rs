@@ -2,6 +2,7 @@
 //! Changes to a value before a rule looks at it: `t:lowercase`.
 
 mod base64;
+mod best_fit;
 mod command_line;
 mod comments;
 mod css;
@@ -30,7 +31,7 @@ use crate::byte_set::ByteSet;
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// `SecUnicodeMapFile`: what a code point of the basic plane is written as in one byte, 0 where it is not. All
-    /// 65,536 of them.
+    /// 65,536 of them. `None`: as in code page 20127 (US-ASCII).
     pub unicode_map: Option<Box<[u8]>>,
 }
 

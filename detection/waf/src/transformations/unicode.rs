@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `utf8toUnicode`, and code points for the others.
 
-use super::hex::digit;
 use super::rewrite::Rewrite;
 use super::{Settings, Transformation};
 use crate::byte_set::ByteSet;
+use crate::hex::digit;
 
 /// `t:utf8toUnicode`
 pub(super) static FROM_UTF8: Transformation = Transformation {

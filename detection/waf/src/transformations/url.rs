@@ -3,8 +3,9 @@
 
 use super::rewrite::Rewrite;
 use super::unicode::low_byte;
-use super::{Settings, Transformation, hex};
+use super::{Settings, Transformation, best_fit};
 use crate::byte_set::ByteSet;
+use crate::hex;
 
 /// `t:urlDecode`
 pub(super) static DECODE: Transformation = Transformation {
@@ -19,8 +20,8 @@ pub(super) static DECODE: Transformation = Transformation {
 pub(super) static DECODE_UNICODE: Transformation = Transformation {
     name: "urlDecodeUni",
     aliases: &[],
-    doc: "As `urlDecode`, and decodes `%uHHHH`: to what `SecUnicodeMapFile` has for it, or else to its low byte, \
-          full-width forms to plain ASCII.",
+    doc: "As `urlDecode`, and decodes `%uHHHH`: to what `SecUnicodeMapFile` has for it, without one to the ASCII that is \
+          the nearest (`%u2019` to an apostrophe), or else to its low byte.",
     changes: Some(ByteSet::of(b"%+")),
     apply: |input, settings, output| decode(input, output, |code| Some(unicode(code, settings))),
 };
@@ -56,8 +57,11 @@ fn decode(input: &[u8], output: &mut Vec<u8>, unicode: impl Fn(u16) -> Option<u8
 }
 
 fn unicode(code: u16, settings: &Settings) -> u8 {
-    let mapped = settings.unicode_map.as_deref().and_then(|map| map.get(usize::from(code)));
-    mapped.copied().filter(|byte| *byte != 0).unwrap_or_else(|| low_byte(code))
+    let mapped = match settings.unicode_map.as_deref() {
+        Some(map) => map.get(usize::from(code)).copied().filter(|byte| *byte != 0),
+        None => best_fit::of(code),
+    };
+    mapped.unwrap_or_else(|| low_byte(code))
 }
 
 fn encode(input: &[u8], _: &Settings, output: &mut Vec<u8>) -> bool {
@@ -104,6 +108,7 @@ mod tests {
                 ("escapes", b"%3cscript%3E+a", Some(b"<script> a")),
                 ("four digits", b"%u0041%U1142", Some(b"AB")),
                 ("full width", b"%uff1c%uFF5E%uff00%uff5f", Some(b"<~\0\x5F")),
+                ("the nearest", b"%u2019 %u02b9 %u00ab %u0131 %u0151 %u3000", Some(b"' ' < i o \0")),
                 ("cut short", b"%u004%u0041", Some(b"%u004A")),
                 ("no escapes", b"%u%u0%u00%u000%u000g%U", None),
             ],

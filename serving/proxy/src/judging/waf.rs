@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use sunbeam_config::Reader;
 use sunbeam_pipeline::{LayerOverride, WafRuleset, WafSection};
 use sunbeam_waf::compile::RuleSet;
+use sunbeam_waf::engine::Moment;
 use sunbeam_waf::rules::{self, RuleOptions, RuleSetKind};
 use sunbeam_waf::seclang::RuleError;
 
@@ -123,6 +125,13 @@ impl RulesInUse {
             options: options.clone(),
             files,
         })
+    }
+
+    /// A time as rules see it: that of the node's clock on the wall.
+    pub(crate) fn moment(&self, now: Timestamp) -> Moment {
+        // Few rules ask for the hour, and where the node stands takes a look-up.
+        let ahead = if self.set.asks_the_time() { TimeZone::system().to_offset(now).seconds() } else { 0 };
+        Moment { seconds: now.as_second(), ahead }
     }
 
     fn is_of(&self, options: &RuleOptions) -> bool {

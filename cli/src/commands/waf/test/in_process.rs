@@ -18,7 +18,6 @@ pub(super) struct InProcess {
 
 /// What the tests of the Core Rule Set are meant for.
 const PARANOIA_LEVEL: u8 = 4;
-const BODY_BYTES_MAX: usize = 13_107_200;
 
 impl InProcess {
     pub(super) fn new(global: &GlobalArgs, rules: &RuleArgs, own_settings: bool) -> Result<Self, CliError> {
@@ -27,7 +26,7 @@ impl InProcess {
             options = RuleOptions {
                 before: engine::settings(rules.paranoia_level.unwrap_or(PARANOIA_LEVEL)),
                 responses: true,
-                body_max: BODY_BYTES_MAX,
+                body_max: engine::BODY_BYTES_MAX,
                 ..options
             };
         }
