@@ -94,6 +94,7 @@ pub(super) struct Builder<'a> {
     source_numbers: HashMap<(Variable, Selector), u32>,
     pub(super) feeds: Vec<Feed>,
     feed_numbers: HashMap<Feed, u32>,
+    form_numbers: HashMap<(u32, u32), u32>,
     nodes: Vec<Node>,
     node_numbers: HashMap<(u32, *const Transformation), u32>,
     pub(super) matchers: Vec<Box<dyn Operator>>,
@@ -122,6 +123,7 @@ impl<'a> Builder<'a> {
             source_numbers: HashMap::new(),
             feeds: Vec::new(),
             feed_numbers: HashMap::new(),
+            form_numbers: HashMap::new(),
             nodes: vec![Node { parent: 0, step: None, changes: Some(ByteSet::EMPTY) }],
             node_numbers: HashMap::new(),
             matchers: Vec::new(),
@@ -160,6 +162,7 @@ impl<'a> Builder<'a> {
             phases,
             sources: self.sources,
             feeds: self.feeds,
+            forms: self.form_numbers.len(),
             nodes: self.nodes,
             matchers: self.matchers,
             indexes: [Index::default(), Index::default()],
@@ -171,6 +174,8 @@ impl<'a> Builder<'a> {
         if self.errors.is_empty() {
             super::constant::fold(&mut rules);
             rules.indexes = indexes(&rules, &self.needs);
+            number_places(&mut rules);
+            number_slots(&mut rules);
         }
         if self.errors.is_empty() { Ok(rules) } else { Err(self.errors) }
     }
@@ -467,7 +472,10 @@ impl<'a> Builder<'a> {
             Selector::All => Picks::All,
             Selector::Named(name) if variable == Variable::Tx => Picks::Slot(self.slots.number(name)),
             Selector::Named(name) => Picks::Named(name.to_ascii_lowercase().into_bytes().into()),
-            Selector::Matching(text) => Picks::Matching(expression_of_names(text)?),
+            Selector::Matching(text) => match beginning(text) {
+                Some(prefix) => Picks::Beginning(prefix),
+                None => Picks::Matching(expression_of_names(text)?),
+            },
         })
     }
 
@@ -482,12 +490,21 @@ impl<'a> Builder<'a> {
         }
         let picks = self.picks(variable, &key.1)?;
         let number = index_of(self.sources.len());
-        self.sources.push(Source { variable, picks });
+        self.sources.push(Source { variable, picks, slots: Box::default() });
         self.source_numbers.insert(key, number);
         Ok(number)
     }
 
-    pub(super) fn feed(&mut self, feed: Feed) -> u32 {
+    /// The number of what an operator looks at: these sources, each after each of these nodes.
+    pub(super) fn feed(&mut self, sources: &[u32], nodes: &[u32]) -> u32 {
+        let pairs = sources.iter().flat_map(|source| nodes.iter().map(|node| (*source, *node)));
+        let known = &mut self.form_numbers;
+        let number = |pair| {
+            let next = index_of(known.len());
+            *known.entry(pair).or_insert(next)
+        };
+        let forms = pairs.map(number).collect();
+        let feed = Feed { sources: sources.into(), nodes: nodes.into(), forms };
         if let Some(number) = self.feed_numbers.get(&feed) {
             return *number;
         }
@@ -536,6 +553,29 @@ fn indexes(rules: &RuleSet, needs: &[Needs]) -> [Index; 2] {
         Index::new(needs, |number| is_set(&used, number))
     };
     [of(Side::Request), of(Side::Response)]
+}
+
+/// Tells each condition by which number the filter names its operator.
+fn number_places(rules: &mut RuleSet) {
+    for (phase, numbers) in (1..).zip(&rules.phases) {
+        let Some(index) = rules.indexes.get(Side::of(phase) as usize) else { continue };
+        for number in numbers {
+            let links = rules.rules.get_mut(*number as usize).map(|rule| &mut rule.links);
+            for link in links.into_iter().flatten() {
+                if let Test::Fixed { matcher, .. } = link.test {
+                    link.place = index.place(matcher);
+                }
+            }
+        }
+    }
+}
+
+/// Which names of TX each source picks: they are all known now.
+fn number_slots(rules: &mut RuleSet) {
+    for source in rules.sources.iter_mut().filter(|source| source.variable == Variable::Tx) {
+        let named = (0..).zip(&rules.slots.names);
+        source.slots = named.filter(|(_, name)| source.picks.takes(name)).map(|(slot, _)| slot).collect();
+    }
 }
 
 /// What the actions of a rule say together.
@@ -688,6 +728,13 @@ fn expression(text: &str) -> Result<Expression, String> {
     Expression::new(text).map_err(|error| format!("`{text}` is no expression: {error}"))
 }
 
+/// What names begin with, by an expression that says nothing else.
+fn beginning(text: &str) -> Option<Box<[u8]>> {
+    let prefix = text.strip_prefix('^')?;
+    let is_plain = prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    is_plain.then(|| prefix.to_ascii_lowercase().into_bytes().into())
+}
+
 /// Names stand in whatever case.
 fn expression_of_names(text: &str) -> Result<Arc<Expression>, String> {
     let folded = Expression::new(&format!("(?i){text}"));
@@ -714,6 +761,7 @@ impl Link {
             operator: "",
             test: Test::Always,
             feed: None,
+            place: u32::MAX,
             captures: false,
             on_match: Vec::new(),
             effects: Vec::new(),

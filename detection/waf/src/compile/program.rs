@@ -21,6 +21,8 @@ pub struct RuleSet {
     pub(crate) phases: [Vec<u32>; PHASES],
     pub(crate) sources: Vec<Source>,
     pub(crate) feeds: Vec<Feed>,
+    /// How many pairs of a source and a node feeds have.
+    pub(crate) forms: usize,
     pub(crate) nodes: Vec<Node>,
     pub(crate) matchers: Vec<Box<dyn Operator>>,
     /// Of requests and of answers.
@@ -107,6 +109,8 @@ pub(crate) struct Link {
     pub(crate) test: Test,
     /// It must name the operator, or nothing can match. `None`: nothing is known.
     pub(crate) feed: Option<u32>,
+    /// By this number: that of the operator in the filter's index.
+    pub(crate) place: u32,
     pub(crate) captures: bool,
     pub(crate) on_match: Vec<SetVariable>,
     pub(crate) effects: Vec<Effect>,
@@ -176,6 +180,8 @@ impl Comparison {
 pub(crate) struct Source {
     pub(crate) variable: Variable,
     pub(crate) picks: Picks,
+    /// Of TX: the numbers of those names that it picks. Not where it picks one by its number.
+    pub(crate) slots: Box<[u32]>,
 }
 
 /// What is not looked at.
@@ -201,6 +207,8 @@ pub(crate) enum Picks {
     Named(Box<[u8]>),
     /// Of TX: by its number.
     Slot(u32),
+    /// Those that begin so, in lower case: an expression that says nothing else.
+    Beginning(Box<[u8]>),
     Matching(Arc<Expression>),
 }
 
@@ -211,16 +219,28 @@ impl Picks {
             Self::All => true,
             Self::Named(wanted) => wanted.eq_ignore_ascii_case(name),
             Self::Slot(_) => false,
+            Self::Beginning(prefix) => {
+                name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+            }
             Self::Matching(expression) => expression.is_match(name),
         }
     }
 }
 
-/// What an operator looks at, all in all: these sources, in each of these forms.
+/// What an operator looks at, all in all: these sources in order, each in each of these forms.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Feed {
     pub(crate) sources: Box<[u32]>,
     pub(crate) nodes: Box<[u32]>,
+    /// Numbers of a source in a form, which feeds have in common: for each source as many as there are nodes.
+    pub(crate) forms: Box<[u32]>,
+}
+
+impl Feed {
+    /// Sources with their forms.
+    pub(crate) fn by_source(&self) -> impl Iterator<Item = (u32, &[u32])> {
+        self.sources.iter().copied().zip(self.forms.chunks_exact(self.nodes.len().max(1)))
+    }
 }
 
 /// A step of a chain of transformations. The first is none.

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::state::{Scalar, State, number};
+use super::texts::TextId;
 use crate::compile::{Amount, Changed, Effect, Name, RuleSet, SetVariable};
 use crate::seclang::ast::Variable;
 
@@ -18,17 +19,18 @@ impl State {
         let place = match &set.name {
             Name::Slot(slot) => Place::Slot(*slot),
             Name::Templated(pieces) => {
-                let name = self.filled(rules, pieces).to_ascii_lowercase();
+                let mut name = self.filled(rules, pieces);
+                name.make_ascii_lowercase();
                 let slot = (set.collection == Variable::Tx).then(|| rules.slots.numbers.get(&*name).copied());
                 match slot.flatten() {
                     Some(slot) => Place::Slot(slot),
-                    None => Place::MadeUp(name),
+                    None => Place::MadeUp(self.texts.intern(&name)),
                 }
             }
         };
         let before = match &place {
             Place::Slot(slot) => self.slot(*slot),
-            Place::MadeUp(name) => self.made_up(set.collection, name),
+            Place::MadeUp(name) => self.made_up(set.collection, *name),
         };
         let before = |state: &Self| before.map_or(0, |value| state.number_of(value));
         let value = match &set.change {
@@ -49,7 +51,7 @@ impl State {
         };
         match place {
             Place::Slot(slot) => self.set_slot(slot, value),
-            Place::MadeUp(name) => self.set_made_up(set.collection, &name, value),
+            Place::MadeUp(name) => self.set_made_up(set.collection, name, value),
         }
     }
 
@@ -79,7 +81,8 @@ impl State {
             Effect::Collection(collection, key) => {
                 let key = self.filled(rules, key);
                 let key = self.texts.intern(&key);
-                self.set_made_up(*collection, b"key", Some(Scalar::Text(key)));
+                let name = self.texts.intern(b"key");
+                self.set_made_up(*collection, name, Some(Scalar::Text(key)));
             }
         }
     }
@@ -87,5 +90,5 @@ impl State {
 
 enum Place {
     Slot(u32),
-    MadeUp(Vec<u8>),
+    MadeUp(TextId),
 }

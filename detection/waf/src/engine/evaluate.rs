@@ -5,13 +5,12 @@ use super::state::{Finding, Interruption, InterruptionKind, Item, Scalar, State,
 use super::statistics::Sampling;
 use super::texts::{NONE, TextId};
 use crate::compile::{
-    Disruption, Except, Link, LinkTarget, Number, Picks, PieceOf, Pieces, Rule, RuleSet, Side, Source, Test,
+    Disruption, Feed, Link, LinkTarget, Number, Picks, PieceOf, Pieces, Rule, RuleSet, Side, Source, Test,
 };
 use crate::filter::index::is_set;
 use crate::operators::Captures;
 use crate::seclang::ast::{Allow, EngineMode, Variable};
 
-const UNKNOWN: u32 = u32::MAX;
 /// Of a value that is told.
 const TOLD_BYTES_MAX: usize = 256;
 /// Looking at a value costs this much, beside its bytes.
@@ -40,9 +39,7 @@ impl State {
         if self.interruption.is_some() && phase != 5 {
             return;
         }
-        self.feeds.clear();
-        self.feeds.resize(run.rules.feeds.len(), UNKNOWN);
-        self.feed_bits.clear();
+        self.views.clear(run.rules);
         let Some(numbers) = run.rules.phases.get(usize::from(phase.wrapping_sub(1))) else { return };
         let mut at = 0;
         while let Some(number) = numbers.get(at).copied() {
@@ -161,10 +158,14 @@ impl State {
             return true;
         }
         if run.filters
-            && let Some(feed) = link.feed
-            && !self.may_match(run, link, feed)
+            && let Some(feed_number) = link.feed
+            && let Some(feed) = run.rules.feeds.get(feed_number as usize)
         {
-            return false;
+            if !self.may_match(run, feed_number, feed, link.place) {
+                return false;
+            }
+            self.has_looked = true;
+            return self.candidates(run, number, rule, link, feed);
         }
         self.has_looked = true;
         match self.quick(run.rules, link) {
@@ -183,7 +184,7 @@ impl State {
             let mut items = std::mem::take(&mut self.items);
             items.clear();
             self.gather(run.rules, source, &mut items);
-            self.leave_out(run.rules, number, link, &mut items);
+            items.retain(|item| !self.is_left_out(run.rules, number, link, *item));
             if matches!(target, LinkTarget::Count(_)) {
                 let mut digits = [0; 20];
                 let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
@@ -205,42 +206,34 @@ impl State {
         any
     }
 
-    /// Whether the operator may hold for any of the values.
-    fn may_match(&mut self, run: Run<'_>, link: &Link, feed: u32) -> bool {
-        let Test::Fixed { matcher, .. } = link.test else { return true };
-        let start = match self.feeds.get(feed as usize) {
-            Some(known) if *known != UNKNOWN => *known as usize,
-            _ => self.read_feed(run, feed),
-        };
-        self.feed_bits.get(start..).is_some_and(|bits| is_set(bits, matcher))
-    }
-
-    /// The operators that may hold for any value of a feed: where their set begins.
-    fn read_feed(&mut self, run: Run<'_>, number: u32) -> usize {
-        let (start, words) = (self.feed_bits.len(), run.rules.index(run.side).words());
-        self.feed_bits.resize(start + words, 0);
-        let Some(feed) = run.rules.feeds.get(number as usize) else { return start };
-        let mut items = std::mem::take(&mut self.items);
-        items.clear();
-        for source in &feed.sources {
-            if let Some(source) = run.rules.sources.get(*source as usize) {
-                self.gather(run.rules, source, &mut items);
+    /// The condition, of those values alone for which the filter names its operator. Whether any matched.
+    fn candidates(&mut self, run: Run<'_>, number: u32, rule: &Rule, link: &Link, feed: &Feed) -> bool {
+        let mut any = false;
+        for (source, forms) in feed.by_source() {
+            if !forms.iter().any(|form| self.views.names(*form, link.place)) {
+                continue;
             }
-        }
-        for item in &items {
-            for node in &feed.nodes {
-                let text = self.texts.changed(run.rules, item.value, *node);
-                let found = self.texts.candidates(run.rules, run.side, text);
-                for (all, one) in self.feed_bits.iter_mut().skip(start).zip(found) {
-                    *all |= one;
+            for place in self.views.places(source) {
+                let Some(item) = self.views.item(place) else { break };
+                let mut last = None;
+                for node in &feed.nodes {
+                    let value = self.texts.changed(run.rules, item.value, *node);
+                    if last.replace(value) == Some(value)
+                        || !is_set(self.texts.candidates(run.rules, run.side, value), link.place)
+                    {
+                        continue;
+                    }
+                    if self.is_left_out(run.rules, number, link, item) {
+                        break;
+                    }
+                    any |= self.form(run, number, rule, link, Item { value, ..item });
+                }
+                if self.is_spent {
+                    return false;
                 }
             }
         }
-        self.items = items;
-        if let Some(place) = self.feeds.get_mut(number as usize) {
-            *place = u32::try_from(start).unwrap_or(UNKNOWN);
-        }
-        start
+        any
     }
 
     /// Where a number of TX is compared with a number, which is what most rules of a rule set are, the answer is there
@@ -322,13 +315,10 @@ impl State {
                 comparison.holds(number(self.texts.get(value)), with) != *is_negated
             }
             Test::Fixed { matcher, is_negated } => {
-                if run.filters && link.feed.is_some() {
-                    if !is_set(self.texts.candidates(run.rules, run.side, value), *matcher) {
-                        return None;
-                    }
-                    if !link.captures && run.rules.index(run.side).is_exact(*matcher) {
-                        return Some(captures);
-                    }
+                // The filter has named it: see [`Self::candidates`].
+                let is_named = run.filters && link.feed.is_some();
+                if is_named && !link.captures && run.rules.index(run.side).is_exact(link.place) {
+                    return Some(captures);
                 }
                 self.spend(run, value);
                 let operator = run.rules.matchers.get(*matcher as usize)?;
@@ -338,9 +328,8 @@ impl State {
             Test::Templated { kind, argument, is_negated } => {
                 self.spend(run, value);
                 let argument = self.filled(run.rules, argument);
-                let argument = String::from_utf8_lossy(&argument);
                 // An argument that cannot be: what it stands for holds of nothing.
-                let operator = (kind.compile)(&argument, &NoFiles).ok()?;
+                let operator = self.made.operator(kind, &argument)?;
                 let wanted = (link.captures && !is_negated).then_some(&mut captures);
                 operator.holds(self.texts.get(value), wanted) != *is_negated
             }
@@ -360,129 +349,8 @@ impl State {
     fn capture(&mut self, value: TextId, captures: &Captures) {
         for group in 0..10_u32 {
             let place = captures.0.get(group as usize).cloned().flatten();
-            let text = place.and_then(|place| self.texts.get(value).get(place)).map(<[u8]>::to_vec);
-            let scalar = text.map(|text| Scalar::Text(self.texts.intern(&text)));
-            self.set_slot(group, scalar);
-        }
-    }
-
-    /// The values of a source.
-    fn gather(&mut self, rules: &RuleSet, source: &Source, items: &mut Vec<Item>) {
-        match source.variable {
-            Variable::Args => {
-                self.gather_of(source, Variable::ArgsGet, &[Variable::ArgsGet, Variable::ArgsPost], items)
-            }
-            Variable::ArgsNames => {
-                let parts = [Variable::ArgsGetNames, Variable::ArgsPostNames];
-                self.gather_of(source, Variable::ArgsNames, &parts, items);
-            }
-            Variable::Tx => self.gather_tx(rules, source, items),
-            Variable::Global | Variable::Ip | Variable::Session | Variable::User | Variable::Resource => {
-                self.gather_made_up(source, items);
-            }
-            Variable::MatchedVar => items.extend(self.last_matched.map(|item| Item {
-                variable: Variable::MatchedVar,
-                name: NONE,
-                value: item.value,
-            })),
-            Variable::MatchedVarName => {
-                if let Some(item) = self.last_matched {
-                    let value = self.target(item);
-                    let value = self.texts.intern(value.as_bytes());
-                    items.push(Item { variable: Variable::MatchedVarName, name: NONE, value });
-                }
-            }
-            Variable::MatchedVars => {
-                let matched = std::mem::take(&mut self.matched);
-                for item in &matched {
-                    let name = self.target(*item);
-                    let name = self.texts.intern(name.as_bytes());
-                    items.push(Item { variable: Variable::MatchedVars, name, value: item.value });
-                }
-                self.matched = matched;
-            }
-            Variable::MatchedVarsNames => {
-                let matched = std::mem::take(&mut self.matched);
-                for item in &matched {
-                    let name = self.target(*item);
-                    let name = self.texts.intern(name.as_bytes());
-                    items.push(Item { variable: Variable::MatchedVarsNames, name, value: name });
-                }
-                self.matched = matched;
-            }
-            Variable::HighestSeverity => {
-                let mut digits = [0; 20];
-                let value = self.texts.intern(written(i64::from(self.highest_severity), &mut digits));
-                items.push(Item { variable: Variable::HighestSeverity, name: NONE, value });
-            }
-            other => self.gather_of(source, other, &[other], items),
-        }
-    }
-
-    fn gather_of(&self, source: &Source, _: Variable, parts: &[Variable], items: &mut Vec<Item>) {
-        for part in parts {
-            for entry in self.of(*part) {
-                if matches!(source.picks, Picks::All) || source.picks.takes(self.texts.get(entry.name)) {
-                    items.push(Item { variable: source.variable, name: entry.name, value: entry.value });
-                }
-            }
-        }
-    }
-
-    fn gather_tx(&mut self, rules: &RuleSet, source: &Source, items: &mut Vec<Item>) {
-        if let Picks::Slot(slot) = source.picks {
-            if let Some(value) = self.slot(slot) {
-                let value = self.text_of(value);
-                let name = rules.slots.names.get(slot as usize).map_or(NONE, |name| self.texts.intern(name));
-                items.push(Item { variable: Variable::Tx, name, value });
-            }
-            return;
-        }
-        for (slot, name) in rules.slots.names.iter().enumerate() {
-            if let Some(Some(value)) = self.slots.get(slot).copied()
-                && source.picks.takes(name)
-            {
-                let (name, value) = (self.texts.intern(name), self.text_of(value));
-                items.push(Item { variable: Variable::Tx, name, value });
-            }
-        }
-        self.gather_made_up(source, items);
-    }
-
-    fn gather_made_up(&mut self, source: &Source, items: &mut Vec<Item>) {
-        let made_up = std::mem::take(&mut self.made_up);
-        for (variable, name, value) in &made_up {
-            if let Some(value) = *value
-                && *variable == source.variable
-                && source.picks.takes(name)
-            {
-                let (name, value) = (self.texts.intern(name), self.text_of(value));
-                items.push(Item { variable: *variable, name, value });
-            }
-        }
-        self.made_up = made_up;
-    }
-
-    /// What the rule, or a rule before it, does not want looked at.
-    fn leave_out(&self, rules: &RuleSet, number: u32, link: &Link, items: &mut Vec<Item>) {
-        let of_rule =
-            self.exceptions.iter().filter(|known| is_set(&known.rules, number)).map(|known| &known.except);
-        let all = link.exclusions.iter().chain(of_rule);
-        for except in all {
-            items.retain(|item| !self.is_left_out(rules, except, *item));
-        }
-    }
-
-    fn is_left_out(&self, rules: &RuleSet, except: &Except, item: Item) -> bool {
-        if except.variable != item.variable {
-            return false;
-        }
-        let name = self.texts.get(item.name);
-        match &except.picks {
-            Picks::Slot(slot) => {
-                rules.slots.names.get(*slot as usize).is_some_and(|known| known.eq_ignore_ascii_case(name))
-            }
-            picks => picks.takes(name),
+            let text = place.and_then(|place| self.texts.part(value, place));
+            self.set_slot(group, text.map(Scalar::Text));
         }
     }
 
@@ -512,18 +380,10 @@ impl State {
             Some(name) => Picks::Named(name.into()),
         };
         let mut items = Vec::new();
-        self.gather(rules, &Source { variable, picks }, &mut items);
+        let source = Source { variable, picks, slots: Box::default() };
+        self.gather(rules, &source, &mut items);
         if let Some(item) = items.first() {
             output.extend_from_slice(self.texts.get(item.value));
         }
-    }
-}
-
-/// An argument that is made up while rules run names no files.
-struct NoFiles;
-
-impl crate::operators::Resources for NoFiles {
-    fn read(&self, _: &str) -> Result<Vec<u8>, String> {
-        Err("a file's name cannot be made up while rules run".to_owned())
     }
 }

@@ -4,6 +4,8 @@
 mod body;
 mod effects;
 mod evaluate;
+mod gather;
+mod made;
 mod request;
 mod state;
 pub mod statistics;

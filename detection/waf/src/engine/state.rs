@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::gather::Views;
+use super::made::Made;
 use super::texts::{EMPTY, NONE, TextId, Texts};
 use crate::compile::{Exception, RuleSet};
 use crate::seclang::ast::{BodyProcessor, EngineMode, Variable};
@@ -77,14 +79,14 @@ pub(crate) struct State {
     pub(crate) entries: Vec<Vec<Entry>>,
     pub(crate) slots: Vec<Option<Scalar>>,
     /// Of other collections, and of TX what was not known at start: `tx`, `ip` and a name.
-    pub(crate) made_up: Vec<(Variable, Box<[u8]>, Option<Scalar>)>,
-    pub(crate) made_up_places: HashMap<(Variable, Box<[u8]>), usize>,
+    pub(crate) made_up: Vec<(Variable, TextId, Option<Scalar>)>,
+    pub(crate) made_up_places: HashMap<(Variable, TextId), usize, foldhash::fast::RandomState>,
     /// What the conditions of this chain matched.
     pub(crate) matched: Vec<Item>,
     pub(crate) matched_of: u32,
     pub(crate) last_matched: Option<Item>,
-    pub(crate) feeds: Vec<u32>,
-    pub(crate) feed_bits: Vec<u64>,
+    pub(crate) views: Views,
+    pub(crate) made: Made,
     pub(crate) removed: Vec<u64>,
     pub(crate) exceptions: Vec<Arc<Exception>>,
     pub(crate) items: Vec<Item>,
@@ -115,12 +117,12 @@ impl State {
             entries: vec![Vec::new(); Variable::ALL.len()],
             slots: Vec::new(),
             made_up: Vec::new(),
-            made_up_places: HashMap::new(),
+            made_up_places: HashMap::default(),
             matched: Vec::new(),
             matched_of: u32::MAX,
             last_matched: None,
-            feeds: Vec::new(),
-            feed_bits: Vec::new(),
+            views: Views::default(),
+            made: Made::default(),
             removed: Vec::new(),
             exceptions: Vec::new(),
             items: Vec::new(),
@@ -196,8 +198,7 @@ impl State {
 
     pub(crate) fn put_number(&mut self, variable: Variable, number: usize) {
         let mut digits = [0; 20];
-        let text = written(i64::try_from(number).unwrap_or(i64::MAX), &mut digits).to_vec();
-        self.put(variable, &text);
+        self.put(variable, written(i64::try_from(number).unwrap_or(i64::MAX), &mut digits));
     }
 
     pub(crate) fn of(&self, variable: Variable) -> &[Entry] {
@@ -234,22 +235,21 @@ impl State {
     }
 
     /// Of a name that a rule made up.
-    pub(crate) fn made_up(&self, collection: Variable, name: &[u8]) -> Option<Scalar> {
-        let place = self.made_up_places.get(&(collection, name.into()))?;
+    pub(crate) fn made_up(&self, collection: Variable, name: TextId) -> Option<Scalar> {
+        let place = self.made_up_places.get(&(collection, name))?;
         self.made_up.get(*place).and_then(|(_, _, value)| *value)
     }
 
-    pub(crate) fn set_made_up(&mut self, collection: Variable, name: &[u8], value: Option<Scalar>) {
-        let key: (Variable, Box<[u8]>) = (collection, name.into());
-        match self.made_up_places.get(&key) {
+    pub(crate) fn set_made_up(&mut self, collection: Variable, name: TextId, value: Option<Scalar>) {
+        match self.made_up_places.get(&(collection, name)) {
             Some(place) => {
                 if let Some((_, _, known)) = self.made_up.get_mut(*place) {
                     *known = value;
                 }
             }
             None if self.made_up.len() < MADE_UP_MAX => {
-                self.made_up_places.insert(key.clone(), self.made_up.len());
-                self.made_up.push((key.0, key.1, value));
+                self.made_up_places.insert((collection, name), self.made_up.len());
+                self.made_up.push((collection, name, value));
             }
             None => self.is_spent = true,
         }

@@ -149,7 +149,7 @@ fn rarest(word: &[u8]) -> (u32, u32) {
 }
 
 /// How often a byte is met, roughly: English letters, then what addresses are made of.
-const fn commonness(byte: u8) -> u32 {
+pub(super) const fn commonness(byte: u8) -> u32 {
     match byte {
         b' ' | b'e' => 12,
         b't' | b'a' | b'o' | b'i' | b'n' => 9,
