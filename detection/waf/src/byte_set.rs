@@ -91,6 +91,13 @@ impl ByteSet {
         Self([a | e, b | f, c | g, d | h])
     }
 
+    /// Those of both.
+    pub const fn intersection(self, other: Self) -> Self {
+        let [a, b, c, d] = self.0;
+        let [e, f, g, h] = other.0;
+        Self([a & e, b & f, c & g, d & h])
+    }
+
     /// Those that are not in it.
     pub const fn complement(self) -> Self {
         let [a, b, c, d] = self.0;

@@ -51,14 +51,13 @@ pub(crate) struct Inspection {
     decision: Option<Decision>,
     category: Category,
     took: Duration,
-    spent: Duration,
-    budget: Duration,
 }
 
 /// What this thread has worked: rules are not to be cut short because the machine had something else to do.
-fn cpu_time() -> Duration {
+fn cpu_time() -> u64 {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(spent.tv_sec).unwrap_or(0), u32::try_from(spent.tv_nsec).unwrap_or(0))
+    let [seconds, nanoseconds] = [spent.tv_sec, spent.tv_nsec].map(|part| u64::try_from(part).unwrap_or(0));
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 /// The clock of the rules' statistics.
@@ -88,6 +87,8 @@ impl Inspection {
             spare.take().unwrap_or_else(|| Box::new(Transaction::new(Arc::clone(&rules.set))));
         transaction.set_clock(nanoseconds);
         transaction.begin(&rules.set);
+        let budget = u64::from(context.snapshot.config.waf.regex_budget_ms);
+        transaction.set_budget(cpu_time, budget.saturating_mul(1_000_000));
         Some(Self {
             transaction: Some(transaction),
             spare: Rc::clone(spare),
@@ -96,8 +97,6 @@ impl Inspection {
             decision: None,
             category: Category::None,
             took: Duration::ZERO,
-            spent: Duration::ZERO,
-            budget: Duration::from_millis(context.snapshot.config.waf.regex_budget_ms.into()),
         })
     }
 
@@ -198,11 +197,8 @@ impl Inspection {
     /// Runs rules within what is left of their time.
     fn run<T>(&mut self, work: impl FnOnce(&mut Transaction) -> T) -> Option<T> {
         let transaction = self.transaction.as_deref_mut()?;
-        let (begun, worked) = (Instant::now(), cpu_time());
-        let left = self.budget.saturating_sub(self.spent);
-        transaction.set_budget(move || cpu_time().saturating_sub(worked) > left);
+        let begun = Instant::now();
         let result = work(transaction);
-        self.spent += cpu_time().saturating_sub(worked);
         self.took += begun.elapsed();
         Some(result)
     }
@@ -250,9 +246,7 @@ impl Drop for Inspection {
             return;
         }
         if let Some(decision) = self.decision {
-            let (begun, worked) = (Instant::now(), cpu_time());
-            let left = self.budget.saturating_sub(self.spent);
-            transaction.set_budget(move || cpu_time().saturating_sub(worked) > left);
+            let begun = Instant::now();
             transaction.end();
             let took = self.took + begun.elapsed();
             self.snapshot.pipeline.count_inspected(decision, self.category, took);

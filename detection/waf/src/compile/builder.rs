@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::program::{
-    Amount, Changed, Disruption, EngineSettings, Feed, Name, Node, PHASES, Picks, PieceOf, Pieces, Rule,
-    RuleSet, SetVariable, Side, Slots, Source, Test,
+    Amount, Changed, Disruption, EngineSettings, Feed, Gate, Name, Node, PHASES, Picks, PieceOf, Pieces,
+    Rule, RuleSet, SetVariable, Side, Slots, Source, Test,
 };
 use super::{Link, ResourcesOf, link};
 use crate::byte_set::ByteSet;
@@ -124,7 +124,7 @@ impl<'a> Builder<'a> {
             feeds: Vec::new(),
             feed_numbers: HashMap::new(),
             form_numbers: HashMap::new(),
-            nodes: vec![Node { parent: 0, step: None, changes: Some(ByteSet::EMPTY) }],
+            nodes: vec![Node { parent: 0, step: None, alone: 0, changes: Some(ByteSet::EMPTY) }],
             node_numbers: HashMap::new(),
             matchers: Vec::new(),
             needs: Vec::new(),
@@ -160,6 +160,7 @@ impl<'a> Builder<'a> {
             statistics: Statistics::new(rules.len()),
             rules,
             phases,
+            gates: Default::default(),
             sources: self.sources,
             feeds: self.feeds,
             forms: self.form_numbers.len(),
@@ -176,6 +177,7 @@ impl<'a> Builder<'a> {
             rules.indexes = indexes(&rules, &self.needs);
             number_places(&mut rules);
             number_slots(&mut rules);
+            rules.gates = rules.phases.each_ref().map(|numbers| gates(&rules.rules, numbers));
         }
         if self.errors.is_empty() { Ok(rules) } else { Err(self.errors) }
     }
@@ -516,13 +518,17 @@ impl<'a> Builder<'a> {
 
     /// The node after one more step.
     pub(super) fn node(&mut self, parent: u32, step: &'static Transformation) -> u32 {
-        let nodes = &mut self.nodes;
-        *self.node_numbers.entry((parent, std::ptr::from_ref(step))).or_insert_with(|| {
-            let before = nodes.get(parent as usize).and_then(|node| node.changes);
-            let changes = before.zip(step.changes).map(|(before, step)| before.union(step));
-            nodes.push(Node { parent, step: Some(step), changes });
-            index_of(nodes.len() - 1)
-        })
+        let key = (parent, std::ptr::from_ref(step));
+        if let Some(known) = self.node_numbers.get(&key) {
+            return *known;
+        }
+        let alone = (parent != 0).then(|| self.node(0, step));
+        let number = index_of(self.nodes.len());
+        let before = self.nodes.get(parent as usize).and_then(|node| node.changes);
+        let changes = before.zip(step.changes).map(|(before, step)| before.union(step));
+        self.nodes.push(Node { parent, step: Some(step), alone: alone.unwrap_or(number), changes });
+        self.node_numbers.insert(key, number);
+        number
     }
 
     /// Rules of this set of rules, as a set of bits.
@@ -568,6 +574,14 @@ fn number_places(rules: &mut RuleSet) {
             }
         }
     }
+}
+
+fn gates(rules: &[Rule], numbers: &[u32]) -> Vec<Gate> {
+    let gate = |number: &u32| {
+        let link = rules.get(*number as usize).and_then(|rule| rule.links.first());
+        link.map_or(Gate { feed: None, place: u32::MAX }, |link| Gate { feed: link.feed, place: link.place })
+    };
+    numbers.iter().map(gate).collect()
 }
 
 /// Which names of TX each source picks: they are all known now.

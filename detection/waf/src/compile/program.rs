@@ -19,6 +19,9 @@ pub struct RuleSet {
     pub(crate) rules: Vec<Rule>,
     /// The rules of each phase, in order.
     pub(crate) phases: [Vec<u32>; PHASES],
+    /// Of each of them what its first condition asks of the filter: most rules are done with that, and need not be
+    /// fetched from memory.
+    pub(crate) gates: [Vec<Gate>; PHASES],
     pub(crate) sources: Vec<Source>,
     pub(crate) feeds: Vec<Feed>,
     /// How many pairs of a source and a node feeds have.
@@ -93,6 +96,13 @@ pub(crate) enum Disruption {
     Drop,
     Allow(Allow),
     Redirect { status: u16, to: Pieces },
+}
+
+/// What must name an operator, or a rule cannot match: as in [`Link`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gate {
+    pub(crate) feed: Option<u32>,
+    pub(crate) place: u32,
 }
 
 /// One condition of a rule.
@@ -248,6 +258,8 @@ impl Feed {
 pub(crate) struct Node {
     pub(crate) parent: u32,
     pub(crate) step: Option<&'static Transformation>,
+    /// The node of this step alone: what it makes of a text is the same, whatever was before.
+    pub(crate) alone: u32,
     /// A value without any of these is as it was after all steps up to this one. `None`: it may be another.
     pub(crate) changes: Option<crate::byte_set::ByteSet>,
 }

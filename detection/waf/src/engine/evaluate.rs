@@ -2,7 +2,7 @@
 //! The rules of a phase, in order.
 
 use super::state::{Finding, Interruption, InterruptionKind, Item, Scalar, State, number, written};
-use super::statistics::Sampling;
+use super::statistics::{Clock, Sampling};
 use super::texts::{NONE, TextId};
 use crate::compile::{
     Disruption, Feed, Link, LinkTarget, Number, Picks, PieceOf, Pieces, Rule, RuleSet, Side, Source, Test,
@@ -16,15 +16,22 @@ const TOLD_BYTES_MAX: usize = 256;
 /// Looking at a value costs this much, beside its bytes.
 const RUN_COST: u64 = 64;
 
-/// Asked from time to time whether rules have run long enough.
-pub(crate) type Budget<'a> = &'a dyn Fn() -> bool;
+/// How long rules may run, and by which clock.
+#[derive(Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) clock: Clock,
+    pub(crate) nanoseconds: u64,
+}
+
+/// The clock is looked at after so many bytes that operators looked at.
+const BYTES_OF_A_LOOK: u64 = 65_536;
 
 /// What does not change while a phase runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Run<'a> {
     pub(crate) rules: &'a RuleSet,
     pub(crate) side: Side,
-    pub(crate) budget: Option<Budget<'a>>,
+    pub(crate) budget: Option<Budget>,
     pub(crate) sampling: Option<Sampling>,
     /// Whether the filter is used: without it every rule looks at every value.
     pub(crate) filters: bool,
@@ -41,9 +48,13 @@ impl State {
         }
         self.views.clear(run.rules);
         let Some(numbers) = run.rules.phases.get(usize::from(phase.wrapping_sub(1))) else { return };
+        let Some(gates) = run.rules.gates.get(usize::from(phase.wrapping_sub(1))) else { return };
         let mut at = 0;
-        while let Some(number) = numbers.get(at).copied() {
+        while let Some((number, gate)) = numbers.get(at).copied().zip(gates.get(at)) {
             at += 1;
+            if run.filters && gate.feed.is_some_and(|feed| !self.may_match(run, feed, gate.place)) {
+                continue;
+            }
             let Some(rule) = run.rules.rules.get(number as usize) else { continue };
             if is_set(&self.removed, number) || !self.counted(run, number, rule) {
                 if self.is_spent {
@@ -135,10 +146,10 @@ impl State {
             }
             None => (String::new(), Vec::new()),
         };
-        let message = String::from_utf8_lossy(&self.filled(rules, &rule.msg_pieces)).into_owned();
+        let message = text_of(self.filled(rules, &rule.msg_pieces));
         let mut data = self.filled(rules, &rule.logdata);
         data.truncate(4 * TOLD_BYTES_MAX);
-        let data = String::from_utf8_lossy(&data).into_owned();
+        let data = text_of(data);
         // A rule may match several values, one after another.
         let is_counted = self.is_counted && self.findings_more == 0;
         if is_counted && self.findings.last().is_none_or(|last| last.rule != number) {
@@ -161,7 +172,7 @@ impl State {
             && let Some(feed_number) = link.feed
             && let Some(feed) = run.rules.feeds.get(feed_number as usize)
         {
-            if !self.may_match(run, feed_number, feed, link.place) {
+            if !self.may_match(run, feed_number, link.place) {
                 return false;
             }
             self.has_looked = true;
@@ -338,11 +349,26 @@ impl State {
     }
 
     fn spend(&mut self, run: Run<'_>, value: TextId) {
-        let before = self.work / 65_536;
+        let before = self.work / BYTES_OF_A_LOOK;
         self.work += self.texts.get(value).len() as u64 + RUN_COST;
-        // The clock is looked at every 64 KiB.
-        if self.work / 65_536 != before && run.budget.is_some_and(|is_spent| is_spent()) {
-            self.is_spent = true;
+        if self.work / BYTES_OF_A_LOOK != before
+            && let Some(budget) = run.budget
+        {
+            let now = (budget.clock)();
+            let begun = *self.begun.get_or_insert(now);
+            self.is_spent |= self.spent.saturating_add(now.saturating_sub(begun)) > budget.nanoseconds;
+        }
+    }
+
+    /// The clock of threads is a call into the kernel: a phase over little text starts it late or never.
+    pub(crate) fn begin_to_spend(&mut self, run: Run<'_>) {
+        let is_large = self.texts.bytes() as u64 > BYTES_OF_A_LOOK;
+        self.begun = run.budget.filter(|_| is_large).map(|budget| (budget.clock)());
+    }
+
+    pub(crate) fn end_spending(&mut self, run: Run<'_>) {
+        if let (Some(begun), Some(budget)) = (self.begun.take(), run.budget) {
+            self.spent = self.spent.saturating_add((budget.clock)().saturating_sub(begun));
         }
     }
 
@@ -356,7 +382,7 @@ impl State {
 
     /// A template with its variables filled in.
     pub(crate) fn filled(&mut self, rules: &RuleSet, pieces: &Pieces) -> Vec<u8> {
-        let mut output = Vec::new();
+        let mut output = Vec::with_capacity(64);
         for piece in pieces {
             match piece {
                 PieceOf::Text(text) => output.extend_from_slice(text),
@@ -375,6 +401,17 @@ impl State {
     }
 
     fn fill(&mut self, rules: &RuleSet, variable: Variable, name: Option<&[u8]>, output: &mut Vec<u8>) {
+        // What nearly every message tells.
+        match (variable, self.last_matched) {
+            (Variable::MatchedVar, Some(item)) => {
+                return output.extend_from_slice(self.texts.get(item.value));
+            }
+            (Variable::MatchedVarName, Some(item)) => {
+                return output.extend_from_slice(self.target(item).as_bytes());
+            }
+            (Variable::MatchedVar | Variable::MatchedVarName, None) => return,
+            _ => {}
+        }
         let picks = match name {
             None => Picks::All,
             Some(name) => Picks::Named(name.into()),
@@ -386,4 +423,9 @@ impl State {
             output.extend_from_slice(self.texts.get(item.value));
         }
     }
+}
+
+/// As UTF-8: what is none is replaced.
+fn text_of(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

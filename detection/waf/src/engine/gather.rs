@@ -5,8 +5,8 @@ use super::evaluate::Run;
 use super::state::{Item, State, written};
 use super::texts::NONE;
 use crate::byte_set::ByteSet;
-use crate::compile::{Except, Feed, Link, Picks, RuleSet, Source};
-use crate::filter::index::is_set;
+use crate::compile::{Except, Link, Picks, RuleSet, Source};
+use crate::filter::index::{add, is_set};
 use crate::seclang::ast::Variable;
 
 const UNKNOWN: u32 = u32::MAX;
@@ -73,15 +73,16 @@ impl Views {
 
 impl State {
     /// Whether the operator of that place in the index may hold for any value of a feed.
-    pub(super) fn may_match(&mut self, run: Run<'_>, number: u32, feed: &Feed, place: u32) -> bool {
-        let start = match self.views.of_feeds.get(number as usize) {
+    pub(super) fn may_match(&mut self, run: Run<'_>, feed: u32, place: u32) -> bool {
+        let start = match self.views.of_feeds.get(feed as usize) {
             Some(known) if *known != UNKNOWN => *known,
-            _ => self.read_feed(run, number, feed),
+            _ => self.read_feed(run, feed),
         };
         self.views.bits.get(start as usize..).is_some_and(|bits| is_set(bits, place))
     }
 
-    fn read_feed(&mut self, run: Run<'_>, number: u32, feed: &Feed) -> u32 {
+    fn read_feed(&mut self, run: Run<'_>, number: u32) -> u32 {
+        let Some(feed) = run.rules.feeds.get(number as usize) else { return UNKNOWN };
         for (source, forms) in feed.by_source() {
             for (node, form) in feed.nodes.iter().zip(forms) {
                 self.read_form(run, source, *node, *form);
@@ -272,12 +273,5 @@ impl State {
             }
             picks => picks.takes(name),
         }
-    }
-}
-
-/// Adds the one set to the other.
-fn add(all: &mut [u64], some: &[u64]) {
-    for (all, one) in all.iter_mut().zip(some) {
-        *all |= one;
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::compile::{RuleSet, Side};
 use crate::seclang::ast::EngineMode;
-use evaluate::Run;
+use evaluate::{Budget, Run};
 use state::State;
 use statistics::{Clock, Sampling};
 
@@ -27,7 +27,7 @@ pub use state::{Finding, Interruption, InterruptionKind};
 pub struct Transaction {
     rules: Arc<RuleSet>,
     state: State,
-    budget: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    budget: Option<Budget>,
     clock: Option<Clock>,
     sampling: Option<Sampling>,
     filters: bool,
@@ -71,10 +71,11 @@ impl Transaction {
         self.budget = None;
     }
 
-    /// Asked from time to time (every 64 KiB of looking) whether rules have run long enough. Then they stop, and
-    /// [`Self::is_spent`] says so.
-    pub fn set_budget(&mut self, is_spent: impl Fn() -> bool + Send + Sync + 'static) {
-        self.budget = Some(Box::new(is_spent));
+    /// So many nanoseconds by that clock rules may run, all phases together: from time to time (every 64 KiB of looking)
+    /// they ask it, stop when they have, and [`Self::is_spent`] says so. A phase over little text counts from when it
+    /// asks first, so that most never do.
+    pub const fn set_budget(&mut self, clock: Clock, nanoseconds: u64) {
+        self.budget = Some(Budget { clock, nanoseconds });
     }
 
     /// What the times of rules are measured with, of this transaction and those after it in its memory. Without it
@@ -156,15 +157,59 @@ impl Transaction {
             let counted = self.state.is_counted;
             self.sampling = if counted { self.rules.statistics.begin(self.clock) } else { None };
         }
-        let budget = self.budget.as_deref().map(|budget| budget as &dyn Fn() -> bool);
         let run = Run {
             rules: &self.rules,
             side: Side::of(phase),
-            budget,
+            budget: self.budget,
             sampling: self.sampling,
             filters: self.filters,
         };
+        self.state.begin_to_spend(run);
         self.state.phase(run, phase);
+        self.state.end_spending(run);
         self.state.interruption.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::statistics::tests::Text;
+    use super::*;
+    use crate::seclang::load;
+
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+
+    fn ticks() -> u64 {
+        ASKED.fetch_add(1, Ordering::Relaxed)
+    }
+
+    #[test]
+    fn rules_stop_when_their_time_is_over_and_over_little_text_ask_no_clock() {
+        let text = Text(
+            "SecRule ARGS \"@rx a.b\" \"id:1,phase:1,pass,log\"\nSecRule ARGS \"@rx a.c\" \"id:2,phase:1,pass,log\"\n",
+        );
+        let rules = Arc::new(RuleSet::new(&load(&text, &["x.conf"]).unwrap(), &text).unwrap());
+        let mut transaction = Transaction::new(Arc::clone(&rules));
+        let long = format!("/?x={}aabaac", "a".repeat(70_000));
+        for (name, target, nanoseconds, asked, is_spent, findings) in [
+            ("little text", "/?x=aabaac", 0, 0, false, 2),
+            ("time enough", long.as_str(), 100, 4, false, 2),
+            ("no time", long.as_str(), 0, 3, true, 1),
+        ] {
+            ASKED.store(0, Ordering::Relaxed);
+            transaction.begin(&rules);
+            transaction.set_budget(ticks, nanoseconds);
+            let (target, headers) = (target.as_bytes(), &[]);
+            let head = RequestHead { method: b"GET", target, protocol: b"", headers, id: "1" };
+            transaction.request_head(&head);
+            assert_eq!(ASKED.load(Ordering::Relaxed), asked, "{name}");
+            assert_eq!(
+                (transaction.is_spent(), transaction.findings().len()),
+                (is_spent, findings),
+                "{name}"
+            );
+        }
     }
 }

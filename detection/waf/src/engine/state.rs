@@ -108,6 +108,10 @@ pub(crate) struct State {
     pub(crate) has_too_many: bool,
     /// Bytes that operators looked at, a fixed share for each run on top.
     pub(crate) work: u64,
+    /// When the phase at hand began, by the budget's clock; `None` before that is of interest.
+    pub(crate) begun: Option<u64>,
+    /// What the phases before took.
+    pub(crate) spent: u64,
 }
 
 impl State {
@@ -141,6 +145,8 @@ impl State {
             has_looked: false,
             has_too_many: false,
             work: 0,
+            begun: None,
+            spent: 0,
         };
         state.begin(rules);
         state
@@ -173,6 +179,8 @@ impl State {
         self.is_counted = true;
         self.has_too_many = false;
         self.work = 0;
+        self.begun = None;
+        self.spent = 0;
     }
 
     /// Adds a value to a variable.

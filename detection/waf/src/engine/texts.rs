@@ -66,6 +66,11 @@ impl Texts {
         self.is_full
     }
 
+    /// How many bytes they have together.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The bytes of a text; none of [`NONE`].
     pub(crate) fn get(&self, id: TextId) -> &[u8] {
         let text = self.texts.get(id as usize);
@@ -145,8 +150,12 @@ impl Texts {
         {
             return *known;
         }
-        let before = self.changed(rules, text, step.parent);
-        let after = self.apply(rules, before, transformation);
+        let after = if step.alone == node {
+            self.apply(rules, text, transformation)
+        } else {
+            let before = self.changed(rules, text, step.parent);
+            self.changed(rules, before, step.alone)
+        };
         if let Some(place) = self.rows.get_mut(row + node as usize) {
             *place = after;
         }

@@ -10,6 +10,17 @@ use crate::operators::Needs;
 /// A set of operators, by number: 64 a word.
 pub(crate) type Bits = [u64];
 
+/// Words of a set come in blocks of so many, so that sets are added without counting.
+const BLOCK: usize = 4;
+
+/// Adds the one set to the other, which may be longer.
+pub(crate) fn add(all: &mut Bits, some: &Bits) {
+    let blocks = some.as_chunks::<BLOCK>().0;
+    for (all, some) in all.as_chunks_mut::<BLOCK>().0.iter_mut().zip(blocks) {
+        all.iter_mut().zip(some).for_each(|(all, some)| *all |= some);
+    }
+}
+
 /// Whether a number is in it.
 pub(crate) fn is_set(bits: &Bits, number: u32) -> bool {
     bits.get(number as usize / 64).is_some_and(|word| word >> (number % 64) & 1 != 0)
@@ -73,7 +84,7 @@ impl Index {
     /// Of those operators, in order, that are in use; the others are never candidates.
     pub(crate) fn new(needs: &[Needs], is_used: impl Fn(u32) -> bool) -> Self {
         let is_placed = |(number, needs): &(u32, &Needs)| is_used(*number) && **needs != Needs::default();
-        let words = (0..).zip(needs).filter(is_placed).count().div_ceil(64);
+        let words = (0..).zip(needs).filter(is_placed).count().div_ceil(64).next_multiple_of(BLOCK);
         let mut index = Self { words, always: vec![0; words], exact: vec![0; words], ..Self::default() };
         let mut patterns: Vec<(Vec<u8>, Vec<u32>)> = Vec::new();
         let (mut places, mut sets) = (HashMap::new(), HashMap::new());
