@@ -22,6 +22,9 @@ const PAIR_WORDS: usize = 1 << (PAIR_BITS - 6);
 /// Spread the bits of a piece over the upper half of a product (Fibonacci hashing).
 const SPREAD: u32 = 0x9e37_79b1;
 
+/// In place of where a piece stands in its word: it is the word, and nothing else need be compared.
+const WHOLE: u32 = u32::MAX;
+
 const CAPITALS: ByteSet = ByteSet::range(b'A', b'Z');
 
 /// Words, ready to be looked for.
@@ -58,8 +61,9 @@ impl Words {
                         single_words[usize::from(byte)] = number;
                     }
                 }
-                [a, b] => pairs.push((u32::from_le_bytes([*a, *b, 0, 0]), number, 0)),
-                [a, b, c] => triples.push((u32::from_le_bytes([*a, *b, *c, 0]), number, 0)),
+                [a, b] => pairs.push((u32::from_le_bytes([*a, *b, 0, 0]), number, WHOLE)),
+                [a, b, c] => triples.push((u32::from_le_bytes([*a, *b, *c, 0]), number, WHOLE)),
+                [a, b, c, d] => quads.push((u32::from_le_bytes([*a, *b, *c, *d]), number, WHOLE)),
                 longer => {
                     let (offset, piece) = rarest(longer);
                     quads.push((piece, number, offset));
@@ -248,6 +252,13 @@ impl Pieces {
     ) {
         let entries = self.entries.iter().zip(&self.goes_on).skip(first);
         for ((number, offset), goes_on) in entries {
+            if *offset == WHOLE {
+                found(*number);
+                if !goes_on {
+                    return;
+                }
+                continue;
+            }
             let stands = at.checked_sub(*offset as usize).and_then(|from| text.get(from..));
             let word = words.get(*number as usize);
             if stands.zip(word).is_some_and(|(stands, word)| stands.starts_with(word)) {
