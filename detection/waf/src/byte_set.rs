@@ -38,7 +38,7 @@ impl ByteSet {
     /// The bytes of a text.
     pub fn present(text: &[u8]) -> Self {
         if text.len() < 64 {
-            return Self::of(text);
+            return if text.is_ascii() { Self::of_ascii(text) } else { Self::of(text) };
         }
         // Stores that do not wait for each other.
         let mut seen = [0_u8; 256];
@@ -47,11 +47,25 @@ impl ByteSet {
         }
         let mut set = [0; 4];
         for (word, seen) in set.iter_mut().zip(seen.as_chunks::<64>().0) {
-            for (bit, seen) in seen.iter().enumerate() {
-                *word |= u64::from(*seen) << bit;
+            for (place, eight) in seen.as_chunks::<8>().0.iter().enumerate() {
+                // Eight bytes that are 0 or 1 become the upper eight bits of the product, the first the lowest.
+                let bits = u64::from_le_bytes(*eight).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+                *word |= bits << (8 * place);
             }
         }
         Self(set)
+    }
+
+    /// Of bytes below 128: in two words that stay in registers.
+    fn of_ascii(text: &[u8]) -> Self {
+        let (mut low, mut high) = (0, 0);
+        for byte in text {
+            let bit = 1_u64 << (byte & 63);
+            let is_high = u64::from(byte >> 6 & 1);
+            high |= bit * is_high;
+            low |= bit * (1 - is_high);
+        }
+        Self([low, high, 0, 0])
     }
 
     /// With one more.
@@ -75,6 +89,13 @@ impl ByteSet {
         let [a, b, c, d] = self.0;
         let [e, f, g, h] = other.0;
         Self([a | e, b | f, c | g, d | h])
+    }
+
+    /// Those of both.
+    pub const fn intersection(self, other: Self) -> Self {
+        let [a, b, c, d] = self.0;
+        let [e, f, g, h] = other.0;
+        Self([a & e, b & f, c & g, d & h])
     }
 
     /// Those that are not in it.
@@ -121,5 +142,25 @@ impl std::fmt::Debug for ByteSet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let text: Vec<u8> = self.bytes().collect();
         write!(f, "ByteSet({})", text.escape_ascii())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_bytes_of_a_text_are_those_of_it(
+            ascii in vec(0..0x80_u8, 0..200),
+            any in vec(any::<u8>(), 0..200),
+        ) {
+            for text in [ascii, any] {
+                prop_assert_eq!(ByteSet::present(&text), ByteSet::of(&text));
+            }
+        }
     }
 }

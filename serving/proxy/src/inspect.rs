@@ -52,7 +52,6 @@ pub(crate) struct Inspection {
     told: usize,
     limits: Limits,
     took: Duration,
-    spent: Duration,
 }
 
 /// Bounds that a request has hit, each counted once.
@@ -64,9 +63,10 @@ struct Limits {
 }
 
 /// What this thread has worked: rules are not to be cut short because the machine had something else to do.
-fn cpu_time() -> Duration {
+fn cpu_time() -> u64 {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(spent.tv_sec).unwrap_or(0), u32::try_from(spent.tv_nsec).unwrap_or(0))
+    let [seconds, nanoseconds] = [spent.tv_sec, spent.tv_nsec].map(|part| u64::try_from(part).unwrap_or(0));
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 /// The clock of the rules' statistics.
@@ -98,6 +98,8 @@ impl Inspection {
         transaction.begin(&rules.set);
         transaction.set_collections(&context.shared.collections);
         transaction.set_moment(rules.moment(context.timestamp()));
+        let budget = u64::from(context.snapshot.config.waf.regex_budget_ms);
+        transaction.set_budget(cpu_time, budget.saturating_mul(1_000_000));
         Some(Self {
             transaction,
             spare: Rc::clone(spare),
@@ -106,7 +108,6 @@ impl Inspection {
             told: 0,
             limits: Limits::default(),
             took: Duration::ZERO,
-            spent: Duration::ZERO,
         })
     }
 
@@ -121,7 +122,7 @@ impl Inspection {
     ) -> Result<(), Denial> {
         let ends = ends(context);
         let id = context.id_value.to_str().unwrap_or_default();
-        let is_stopped = self.run(context, |transaction| {
+        let is_stopped = self.run(|transaction| {
             transaction.connection(&ends);
             let head = Head::of(parts, raw, &context.authority);
             transaction.request_head(&head.as_sent(id)).is_some()
@@ -140,7 +141,7 @@ impl Inspection {
         looked: &Looked,
         scratch: &mut Scratch,
     ) -> Result<(), Denial> {
-        self.run(context, |transaction| transaction.request_body(&looked.bytes, looked.is_cut).is_some());
+        self.run(|transaction| transaction.request_body(&looked.bytes, looked.is_cut).is_some());
         self.decide(context, facts, looked, false, scratch)
     }
 
@@ -170,7 +171,7 @@ impl Inspection {
             if decision == Decision::Blocked {
                 return Err(self.denial(judgement.reason, judgement.status));
             }
-            if !self.run(context, forgive) {
+            if !self.run(forgive) {
                 return Ok(());
             }
         }
@@ -182,7 +183,7 @@ impl Inspection {
         context: &mut RequestContext,
         response: &Response<AnswerBody>,
     ) -> Result<(), Denial> {
-        self.run(context, |transaction| {
+        self.run(|transaction| {
             let headers: Vec<(&[u8], &[u8])> = response
                 .headers()
                 .iter()
@@ -197,7 +198,7 @@ impl Inspection {
 
     /// The answer's body, as far as it is looked at.
     fn answer_body(&mut self, context: &mut RequestContext, looked: &Looked) -> Result<(), Denial> {
-        self.run(context, |transaction| transaction.response_body(&looked.bytes, looked.is_cut).is_some());
+        self.run(|transaction| transaction.response_body(&looked.bytes, looked.is_cut).is_some());
         self.decide_answer(context)
     }
 
@@ -212,7 +213,7 @@ impl Inspection {
             if decision == Decision::Blocked {
                 return Err(self.denial(reason, status));
             }
-            self.run(context, forgive);
+            self.run(forgive);
         }
         Ok(())
     }
@@ -220,7 +221,7 @@ impl Inspection {
     /// Phase 5, whatever became of the request. Then its record has everything that was found, and its memory serves the
     /// next.
     pub(crate) fn end(mut self, context: &mut RequestContext) {
-        self.run(context, Transaction::end);
+        self.run(Transaction::end);
         self.tell(context);
         if let Some(decision) = self.decision {
             context.snapshot.pipeline.count_inspected(decision, self.category, self.took);
@@ -231,13 +232,9 @@ impl Inspection {
     }
 
     /// Runs rules within what is left of their time.
-    fn run<T>(&mut self, context: &RequestContext, work: impl FnOnce(&mut Transaction) -> T) -> T {
-        let (begun, worked) = (Instant::now(), cpu_time());
-        let budget = Duration::from_millis(context.snapshot.config.waf.regex_budget_ms.into());
-        let left = budget.saturating_sub(self.spent);
-        self.transaction.set_budget(move || cpu_time().saturating_sub(worked) > left);
+    fn run<T>(&mut self, work: impl FnOnce(&mut Transaction) -> T) -> T {
+        let begun = Instant::now();
         let result = work(&mut self.transaction);
-        self.spent += cpu_time().saturating_sub(worked);
         self.took += begun.elapsed();
         result
     }

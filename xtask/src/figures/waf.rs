@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Figures of the WAF (parts: suite, wire, cost, verdicts, adversarial): the Core Rule Set's own tests, in process and
-//! through a node, what the filter overlooks, what a request costs beside libmodsecurity with the same rules, what either
-//! stops of labelled requests, and how long requests take that are built to be expensive.
+//! Figures of the WAF (parts: suite, wire, cost, proxy, verdicts, adversarial): the Core Rule Set's own tests, in process and
+//! through a node, what the filter overlooks, what a request costs beside libmodsecurity with the same rules, in process
+//! and through a proxy, what either stops of labelled requests, and how long requests take that are built to be expensive.
 
 mod causes;
 mod corpus;
@@ -15,7 +15,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Recorder, text_of};
+use super::{Recorder, solid, text_of};
 
 /// Texts that the filter is tried with.
 const MUTATIONS: &str = "1000000";
@@ -41,6 +41,9 @@ pub(super) fn measure(root: &Path, recorder: &mut Recorder) -> Result<()> {
     }
     if recorder.wants("cost") {
         cost(root, &folder, recorder)?;
+    }
+    if recorder.wants("proxy") {
+        proxy(root, &folder, recorder)?;
     }
     if recorder.wants("verdicts") {
         verdicts::measure(root, Path::new(&shared), &folder, recorder)?;
@@ -179,6 +182,27 @@ fn cost(root: &Path, folder: &Path, recorder: &mut Recorder) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Through the node and through nginx, each before the same backend.
+fn proxy(root: &Path, folder: &Path, recorder: &mut Recorder) -> Result<()> {
+    let included = |name: &str| format!("Include {}\n", folder.join(name).display());
+    let rules =
+        [included("crs-setup.conf.example"), settings_of_peer("1"), included("rules/*.conf")].concat();
+    let costs = solid::with_and_without_rules(root, folder, &rules)?;
+    let name = "GET through the proxy, CPU per request, Core Rule Set at paranoia level 1";
+    recorder.note_against(
+        &format!("{} with libmodsecurity 3.0.9", costs.nginx),
+        &format!("{name}: nginx with libmodsecurity's over ours"),
+        costs.nginx_us / costs.with_us,
+        "×",
+        ">= 30",
+    )?;
+    let over = format!("{name}: over ours without the WAF");
+    recorder.note(&over, costs.with_us / costs.without_us, "×", "<= 4")?;
+    recorder.note(&format!("{name}: ours"), costs.with_us, "µs", "")?;
+    recorder.note(&format!("{name}: ours without the WAF"), costs.without_us, "µs", "")?;
+    recorder.note(&format!("{name}: nginx with libmodsecurity's"), costs.nginx_us, "µs", "")
 }
 
 fn build_peer(root: &Path, work: &Path) -> Result<PathBuf> {

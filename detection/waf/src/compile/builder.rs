@@ -8,7 +8,7 @@ use super::draft::{Draft, Places as _, in_ranges, update_actions};
 use super::facts::{Facts, Said};
 use super::noted::Noted;
 use super::program::{
-    Disruption, EngineSettings, Feed, Node, PHASES, Picks, PieceOf, Pieces, Rule, RuleSet, Side, Slots,
+    Disruption, EngineSettings, Feed, Gate, Node, PHASES, Picks, PieceOf, Pieces, Rule, RuleSet, Side, Slots,
     Source, Test,
 };
 use super::{ResourcesOf, link};
@@ -42,6 +42,7 @@ pub(super) struct Builder<'a> {
     source_numbers: HashMap<(Variable, Selector), u32>,
     pub(super) feeds: Vec<Feed>,
     feed_numbers: HashMap<Feed, u32>,
+    form_numbers: HashMap<(u32, u32), u32>,
     nodes: Vec<Node>,
     node_numbers: HashMap<(u32, *const Transformation), u32>,
     pub(super) matchers: Vec<Box<dyn Operator>>,
@@ -71,7 +72,8 @@ impl<'a> Builder<'a> {
             source_numbers: HashMap::new(),
             feeds: Vec::new(),
             feed_numbers: HashMap::new(),
-            nodes: vec![Node { parent: 0, step: None, changes: Some(ByteSet::EMPTY) }],
+            form_numbers: HashMap::new(),
+            nodes: vec![Node { parent: 0, step: None, alone: 0, changes: Some(ByteSet::EMPTY) }],
             node_numbers: HashMap::new(),
             matchers: Vec::new(),
             needs: Vec::new(),
@@ -111,8 +113,10 @@ impl<'a> Builder<'a> {
             statistics: Statistics::new(rules.len()),
             rules,
             phases,
+            gates: Default::default(),
             sources: self.sources,
             feeds: self.feeds,
+            forms: self.form_numbers.len(),
             nodes: self.nodes,
             matchers: self.matchers,
             indexes: [Index::default(), Index::default()],
@@ -125,6 +129,9 @@ impl<'a> Builder<'a> {
         if self.errors.is_empty() {
             super::constant::fold(&mut rules);
             rules.indexes = indexes(&rules, &self.needs);
+            number_places(&mut rules);
+            number_slots(&mut rules);
+            rules.gates = rules.phases.each_ref().map(|numbers| gates(&rules.rules, numbers));
         }
         if self.errors.is_empty() { Ok(rules) } else { Err(self.errors) }
     }
@@ -413,7 +420,10 @@ impl<'a> Builder<'a> {
             Selector::All => Picks::All,
             Selector::Named(name) if variable == Variable::Tx => Picks::Slot(self.slots.number(name)),
             Selector::Named(name) => Picks::Named(name.to_ascii_lowercase().into_bytes().into()),
-            Selector::Matching(text) => Picks::Matching(expression_of_names(text)?),
+            Selector::Matching(text) => match beginning(text) {
+                Some(prefix) => Picks::Beginning(prefix),
+                None => Picks::Matching(expression_of_names(text)?),
+            },
         })
     }
 
@@ -429,12 +439,21 @@ impl<'a> Builder<'a> {
         }
         let picks = self.picks(variable, &key.1)?;
         let number = index_of(self.sources.len());
-        self.sources.push(Source { variable, picks });
+        self.sources.push(Source { variable, picks, slots: Box::default() });
         self.source_numbers.insert(key, number);
         Ok(number)
     }
 
-    pub(super) fn feed(&mut self, feed: Feed) -> u32 {
+    /// The number of what an operator looks at: these sources, each after each of these nodes.
+    pub(super) fn feed(&mut self, sources: &[u32], nodes: &[u32]) -> u32 {
+        let pairs = sources.iter().flat_map(|source| nodes.iter().map(|node| (*source, *node)));
+        let known = &mut self.form_numbers;
+        let number = |pair| {
+            let next = index_of(known.len());
+            *known.entry(pair).or_insert(next)
+        };
+        let forms = pairs.map(number).collect();
+        let feed = Feed { sources: sources.into(), nodes: nodes.into(), forms };
         if let Some(number) = self.feed_numbers.get(&feed) {
             return *number;
         }
@@ -446,13 +465,17 @@ impl<'a> Builder<'a> {
 
     /// The node after one more step.
     pub(super) fn node(&mut self, parent: u32, step: &'static Transformation) -> u32 {
-        let nodes = &mut self.nodes;
-        *self.node_numbers.entry((parent, std::ptr::from_ref(step))).or_insert_with(|| {
-            let before = nodes.get(parent as usize).and_then(|node| node.changes);
-            let changes = before.zip(step.changes).map(|(before, step)| before.union(step));
-            nodes.push(Node { parent, step: Some(step), changes });
-            index_of(nodes.len() - 1)
-        })
+        let key = (parent, std::ptr::from_ref(step));
+        if let Some(known) = self.node_numbers.get(&key) {
+            return *known;
+        }
+        let alone = (parent != 0).then(|| self.node(0, step));
+        let number = index_of(self.nodes.len());
+        let before = self.nodes.get(parent as usize).and_then(|node| node.changes);
+        let changes = before.zip(step.changes).map(|(before, step)| before.union(step));
+        self.nodes.push(Node { parent, step: Some(step), alone: alone.unwrap_or(number), changes });
+        self.node_numbers.insert(key, number);
+        number
     }
 
     /// Rules of this set of rules, as a set of bits.
@@ -485,8 +508,46 @@ fn indexes(rules: &RuleSet, needs: &[Needs]) -> [Index; 2] {
     [of(Side::Request), of(Side::Response)]
 }
 
+/// Tells each condition by which number the filter names its operator.
+fn number_places(rules: &mut RuleSet) {
+    for (phase, numbers) in (1..).zip(&rules.phases) {
+        let Some(index) = rules.indexes.get(Side::of(phase) as usize) else { continue };
+        for number in numbers {
+            let links = rules.rules.get_mut(*number as usize).map(|rule| &mut rule.links);
+            for link in links.into_iter().flatten() {
+                if let Test::Fixed { matcher, .. } = link.test {
+                    link.place = index.place(matcher);
+                }
+            }
+        }
+    }
+}
+
+fn gates(rules: &[Rule], numbers: &[u32]) -> Vec<Gate> {
+    let gate = |number: &u32| {
+        let link = rules.get(*number as usize).and_then(|rule| rule.links.first());
+        link.map_or(Gate { feed: None, place: u32::MAX }, |link| Gate { feed: link.feed, place: link.place })
+    };
+    numbers.iter().map(gate).collect()
+}
+
+/// Which names of TX each source picks: they are all known now.
+fn number_slots(rules: &mut RuleSet) {
+    for source in rules.sources.iter_mut().filter(|source| source.variable == Variable::Tx) {
+        let named = (0..).zip(&rules.slots.names);
+        source.slots = named.filter(|(_, name)| source.picks.takes(name)).map(|(slot, _)| slot).collect();
+    }
+}
+
 fn expression(text: &str) -> Result<Expression, String> {
     Expression::new(text).map_err(|error| format!("`{text}` is no expression: {error}"))
+}
+
+/// What names begin with, by an expression that says nothing else.
+fn beginning(text: &str) -> Option<Box<[u8]>> {
+    let prefix = text.strip_prefix('^')?;
+    let is_plain = prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    is_plain.then(|| prefix.to_ascii_lowercase().into_bytes().into())
 }
 
 /// Names stand in whatever case.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::builder::Builder;
 use super::draft::in_ranges;
 use super::program::{
-    Amount, Changed, Comparison, Deed, Effect, Except, Exception, Feed, Link, LinkTarget, Name, Number,
+    Amount, Changed, Comparison, Deed, Effect, Except, Exception, Link, LinkTarget, Name, Number,
     SetVariable, Test,
 };
 use crate::operators::Needs;
@@ -133,10 +133,8 @@ fn feed(builder: &mut Builder<'_>, link: &mut Link, multi_match: bool) {
         }
         sources.push(*source);
     }
-    sources.sort_unstable();
-    sources.dedup();
-    let nodes = if multi_match { link.steps.clone() } else { vec![link.node] };
-    link.feed = Some(builder.feed(Feed { sources: sources.into(), nodes: nodes.into() }));
+    let nodes = if multi_match { link.steps.as_slice() } else { &[link.node] };
+    link.feed = Some(builder.feed(&sources, nodes));
 }
 
 /// Whether a rule may change what stands there.
@@ -150,6 +148,7 @@ pub(super) const fn is_volatile(variable: Variable) -> bool {
             | Variable::MatchedVarsNames
             | Variable::Rule
             | Variable::HighestSeverity
+            | Variable::ReqbodyProcessor
             | Variable::Global
             | Variable::Ip
             | Variable::Session

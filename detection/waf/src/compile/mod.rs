@@ -15,8 +15,8 @@ use crate::seclang::RuleError;
 use crate::seclang::ast::Directive;
 
 pub(crate) use program::{
-    Amount, Changed, Deed, Disruption, Effect, Except, Exception, Link, LinkTarget, Name, Number, Picks,
-    PieceOf, Pieces, SetVariable, Side, Source, Test,
+    Amount, Changed, Deed, Disruption, Effect, Except, Exception, Feed, Link, LinkTarget, Name, Number,
+    Picks, PieceOf, Pieces, SetVariable, Side, Source, Test,
 };
 pub use program::{EngineSettings, PHASES, Rule, RuleSet};
 

@@ -19,8 +19,13 @@ pub struct RuleSet {
     pub(crate) rules: Vec<Rule>,
     /// The rules of each phase, in order.
     pub(crate) phases: [Vec<u32>; PHASES],
+    /// Of each of them what its first condition asks of the filter: most rules are done with that, and need not be
+    /// fetched from memory.
+    pub(crate) gates: [Vec<Gate>; PHASES],
     pub(crate) sources: Vec<Source>,
     pub(crate) feeds: Vec<Feed>,
+    /// How many pairs of a source and a node feeds have.
+    pub(crate) forms: usize,
     pub(crate) nodes: Vec<Node>,
     pub(crate) matchers: Vec<Box<dyn Operator>>,
     /// Of requests and of answers.
@@ -104,6 +109,13 @@ pub(crate) enum Disruption {
     Redirect { status: u16, to: Pieces },
 }
 
+/// What must name an operator, or a rule cannot match: as in [`Link`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gate {
+    pub(crate) feed: Option<u32>,
+    pub(crate) place: u32,
+}
+
 /// One condition of a rule.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -118,6 +130,8 @@ pub(crate) struct Link {
     pub(crate) test: Test,
     /// It must name the operator, or nothing can match. `None`: nothing is known.
     pub(crate) feed: Option<u32>,
+    /// By this number: that of the operator in the filter's index.
+    pub(crate) place: u32,
     pub(crate) captures: bool,
     pub(crate) on_match: Vec<Deed>,
     pub(crate) effects: Vec<Effect>,
@@ -161,6 +175,7 @@ impl Link {
             operator: "",
             test: Test::Always,
             feed: None,
+            place: u32::MAX,
             captures: false,
             on_match: Vec::new(),
             effects: Vec::new(),
@@ -237,6 +252,8 @@ impl Comparison {
 pub(crate) struct Source {
     pub(crate) variable: Variable,
     pub(crate) picks: Picks,
+    /// Of TX: the numbers of those names that it picks. Not where it picks one by its number.
+    pub(crate) slots: Box<[u32]>,
 }
 
 /// What is not looked at.
@@ -262,6 +279,8 @@ pub(crate) enum Picks {
     Named(Box<[u8]>),
     /// Of TX: by its number.
     Slot(u32),
+    /// Those that begin so, in lower case: an expression that says nothing else.
+    Beginning(Box<[u8]>),
     Matching(Arc<Expression>),
 }
 
@@ -272,16 +291,28 @@ impl Picks {
             Self::All => true,
             Self::Named(wanted) => wanted.eq_ignore_ascii_case(name),
             Self::Slot(_) => false,
+            Self::Beginning(prefix) => {
+                name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+            }
             Self::Matching(expression) => expression.is_match(name),
         }
     }
 }
 
-/// What an operator looks at, all in all: these sources, in each of these forms.
+/// What an operator looks at, all in all: these sources in order, each in each of these forms.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Feed {
     pub(crate) sources: Box<[u32]>,
     pub(crate) nodes: Box<[u32]>,
+    /// Numbers of a source in a form, which feeds have in common: for each source as many as there are nodes.
+    pub(crate) forms: Box<[u32]>,
+}
+
+impl Feed {
+    /// Sources with their forms.
+    pub(crate) fn by_source(&self) -> impl Iterator<Item = (u32, &[u32])> {
+        self.sources.iter().copied().zip(self.forms.chunks_exact(self.nodes.len().max(1)))
+    }
 }
 
 /// A step of a chain of transformations. The first is none.
@@ -289,6 +320,8 @@ pub(crate) struct Feed {
 pub(crate) struct Node {
     pub(crate) parent: u32,
     pub(crate) step: Option<&'static Transformation>,
+    /// The node of this step alone: what it makes of a text is the same, whatever was before.
+    pub(crate) alone: u32,
     /// A value without any of these is as it was after all steps up to this one. `None`: it may be another.
     pub(crate) changes: Option<crate::byte_set::ByteSet>,
 }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::state::{Scalar, State, number};
+use super::texts::TextId;
 use crate::collections::Change;
 use crate::compile::{Amount, Changed, Deed, Effect, Name, RuleSet, SetVariable};
 use crate::seclang::ast::Variable;
@@ -39,7 +40,8 @@ impl State {
                 let name = self.filled(rules, name).to_ascii_lowercase();
                 let value = self.filled(rules, value);
                 let value = self.texts.intern(&value);
-                self.set_made_up(Variable::Env, &name, Some(Scalar::Text(value)));
+                let name = self.texts.intern(&name);
+                self.set_made_up(Variable::Env, name, Some(Scalar::Text(value)));
             }
         }
     }
@@ -48,11 +50,12 @@ impl State {
         let place = match &set.name {
             Name::Slot(slot) => Place::Slot(*slot),
             Name::Templated(pieces) => {
-                let name = self.filled(rules, pieces).to_ascii_lowercase();
+                let mut name = self.filled(rules, pieces);
+                name.make_ascii_lowercase();
                 let slot = (set.collection == Variable::Tx).then(|| rules.slots.numbers.get(&*name).copied());
                 match slot.flatten() {
                     Some(slot) => Place::Slot(slot),
-                    None => Place::MadeUp(name),
+                    None => Place::MadeUp(self.texts.intern(&name)),
                 }
             }
         };
@@ -60,11 +63,12 @@ impl State {
             && self.begun(set.collection).is_some()
         {
             let change = self.kept_change(rules, &set.change);
-            return self.change_kept(rules, set.collection, name, change);
+            let name = self.texts.get(*name).to_vec();
+            return self.change_kept(rules, set.collection, &name, change);
         }
         let before = match &place {
             Place::Slot(slot) => self.slot(*slot),
-            Place::MadeUp(name) => self.made_up(set.collection, name),
+            Place::MadeUp(name) => self.made_up(set.collection, *name),
         };
         let before = |state: &Self| before.map_or(0, |value| state.number_of(value));
         let value = match &set.change {
@@ -85,7 +89,7 @@ impl State {
         };
         match place {
             Place::Slot(slot) => self.set_slot(slot, value),
-            Place::MadeUp(name) => self.set_made_up(set.collection, &name, value),
+            Place::MadeUp(name) => self.set_made_up(set.collection, name, value),
         }
     }
 
@@ -118,5 +122,5 @@ impl State {
 
 enum Place {
     Slot(u32),
-    MadeUp(Vec<u8>),
+    MadeUp(TextId),
 }

@@ -2,16 +2,15 @@
 //! The rules of a phase, in order.
 
 use super::state::{Finding, Interruption, InterruptionKind, Item, Scalar, State, number, written};
-use super::statistics::Sampling;
+use super::statistics::{Clock, Sampling};
 use super::texts::{NONE, TextId};
 use crate::compile::{
-    Disruption, Except, Link, LinkTarget, Number, Picks, PieceOf, Pieces, Rule, RuleSet, Side, Source, Test,
+    Disruption, Feed, Link, LinkTarget, Number, Picks, PieceOf, Pieces, Rule, RuleSet, Side, Source, Test,
 };
 use crate::filter::index::is_set;
 use crate::operators::Captures;
 use crate::seclang::ast::{Allow, EngineMode, Variable};
 
-const UNKNOWN: u32 = u32::MAX;
 /// Of a value that is told.
 const TOLD_BYTES_MAX: usize = 256;
 /// Looking at a value costs this much, beside its bytes.
@@ -19,15 +18,19 @@ const RUN_COST: u64 = 64;
 /// Bytes of work after which the clock is looked at.
 const ASKED_EACH: u64 = 65_536;
 
-/// Asked from time to time whether rules have run long enough.
-pub(crate) type Budget<'a> = &'a dyn Fn() -> bool;
+/// How long rules may run, and by which clock.
+#[derive(Clone, Copy)]
+pub(crate) struct Budget {
+    pub(crate) clock: Clock,
+    pub(crate) nanoseconds: u64,
+}
 
 /// What does not change while a phase runs.
 #[derive(Clone, Copy)]
 pub(crate) struct Run<'a> {
     pub(crate) rules: &'a RuleSet,
     pub(crate) side: Side,
-    pub(crate) budget: Option<Budget<'a>>,
+    pub(crate) budget: Option<Budget>,
     pub(crate) sampling: Option<Sampling>,
     /// Whether the filter is used: without it every rule looks at every value.
     pub(crate) filters: bool,
@@ -42,13 +45,18 @@ impl State {
         if self.interruption.is_some() && phase != 5 {
             return;
         }
-        self.feeds.clear();
-        self.feeds.resize(run.rules.feeds.len(), UNKNOWN);
-        self.feed_bits.clear();
+        self.views.clear(run.rules);
         let Some(numbers) = run.rules.phases.get(usize::from(phase.wrapping_sub(1))) else { return };
+        let Some(gates) = run.rules.gates.get(usize::from(phase.wrapping_sub(1))) else { return };
         let mut at = from;
-        while let Some(number) = numbers.get(at).copied() {
+        while let Some((number, gate)) = numbers.get(at).copied().zip(gates.get(at)) {
             at += 1;
+            if run.filters && gate.feed.is_some_and(|feed| !self.may_match(run, feed, gate.place)) {
+                if self.is_spent {
+                    return;
+                }
+                continue;
+            }
             let Some(rule) = run.rules.rules.get(number as usize) else { continue };
             if is_set(&self.removed, number) || !self.counted(run, number, rule) {
                 if self.is_spent {
@@ -144,10 +152,10 @@ impl State {
             }
             None => (String::new(), Vec::new()),
         };
-        let message = String::from_utf8_lossy(&self.filled(rules, &rule.msg_pieces)).into_owned();
+        let message = text_of(self.filled(rules, &rule.msg_pieces));
         let mut data = self.filled(rules, &rule.logdata);
         data.truncate(4 * TOLD_BYTES_MAX);
-        let data = String::from_utf8_lossy(&data).into_owned();
+        let data = text_of(data);
         // A rule may match several values, one after another.
         let is_counted = self.is_counted && self.findings_more == 0;
         if is_counted && self.findings.last().is_none_or(|last| last.rule != number) {
@@ -167,10 +175,14 @@ impl State {
             return true;
         }
         if run.filters
-            && let Some(feed) = link.feed
-            && !self.may_match(run, link, feed)
+            && let Some(feed_number) = link.feed
+            && let Some(feed) = run.rules.feeds.get(feed_number as usize)
         {
-            return false;
+            if !self.may_match(run, feed_number, link.place) {
+                return false;
+            }
+            self.has_looked = true;
+            return self.candidates(run, number, rule, link, feed);
         }
         self.has_looked = true;
         match self.quick(run.rules, link) {
@@ -189,7 +201,7 @@ impl State {
             let mut items = std::mem::take(&mut self.items);
             items.clear();
             self.gather(run.rules, source, &mut items);
-            self.leave_out(run.rules, number, link, &mut items);
+            items.retain(|item| !self.is_left_out(run.rules, number, link, *item));
             if matches!(target, LinkTarget::Count(_)) {
                 let mut digits = [0; 20];
                 let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
@@ -211,46 +223,36 @@ impl State {
         any
     }
 
-    /// Whether the operator may hold for any of the values.
-    fn may_match(&mut self, run: Run<'_>, link: &Link, feed: u32) -> bool {
-        let Test::Fixed { matcher, .. } = link.test else { return true };
-        let start = match self.feeds.get(feed as usize) {
-            Some(known) if *known != UNKNOWN => *known as usize,
-            _ => self.read_feed(run, feed),
-        };
-        !self.is_spent && self.feed_bits.get(start..).is_some_and(|bits| is_set(bits, matcher))
-    }
-
-    /// The operators that may hold for any value of a feed: where their set begins.
-    fn read_feed(&mut self, run: Run<'_>, number: u32) -> usize {
-        let (start, words) = (self.feed_bits.len(), run.rules.index(run.side).words());
-        self.feed_bits.resize(start + words, 0);
-        let Some(feed) = run.rules.feeds.get(number as usize) else { return start };
-        let mut items = std::mem::take(&mut self.items);
-        items.clear();
-        for source in &feed.sources {
-            if let Some(source) = run.rules.sources.get(*source as usize) {
-                self.gather(run.rules, source, &mut items);
+    /// The condition, of those values alone for which the filter names its operator. Whether any matched.
+    fn candidates(&mut self, run: Run<'_>, number: u32, rule: &Rule, link: &Link, feed: &Feed) -> bool {
+        let mut any = false;
+        for (source, forms) in feed.by_source() {
+            if !forms.iter().any(|form| self.views.names(*form, link.place)) {
+                continue;
             }
-        }
-        'all: for item in &items {
-            for node in &feed.nodes {
-                if self.is_spent {
-                    break 'all;
+            for place in self.views.places(source) {
+                let Some(item) = self.views.item(place) else { break };
+                let mut last = None;
+                for node in &feed.nodes {
+                    let value = self.texts.changed(run.rules, item.value, *node);
+                    self.ask(run);
+                    if last.replace(value) == Some(value)
+                        || !is_set(self.texts.candidates(run.rules, run.side, value), link.place)
+                    {
+                        continue;
+                    }
+                    if self.is_left_out(run.rules, number, link, item) {
+                        break;
+                    }
+                    any |= self.form(run, number, rule, link, Item { value, ..item });
                 }
-                let text = self.texts.changed(run.rules, item.value, *node);
-                let found = self.texts.candidates(run.rules, run.side, text);
-                for (all, one) in self.feed_bits.iter_mut().skip(start).zip(found) {
-                    *all |= one;
+                if self.is_spent {
+                    return false;
                 }
                 self.ask(run);
             }
         }
-        self.items = items;
-        if let Some(place) = self.feeds.get_mut(number as usize) {
-            *place = u32::try_from(start).unwrap_or(UNKNOWN);
-        }
-        start
+        any
     }
 
     /// Where a number of TX is compared with a number, which is what most rules of a rule set are, the answer is there
@@ -332,13 +334,10 @@ impl State {
                 comparison.holds(number(self.texts.get(value)), with) != *is_negated
             }
             Test::Fixed { matcher, is_negated } => {
-                if run.filters && link.feed.is_some() {
-                    if !is_set(self.texts.candidates(run.rules, run.side, value), *matcher) {
-                        return None;
-                    }
-                    if !link.captures && run.rules.index(run.side).is_exact(*matcher) {
-                        return Some(captures);
-                    }
+                // The filter has named it: see [`Self::candidates`].
+                let is_named = run.filters && link.feed.is_some();
+                if is_named && !link.captures && run.rules.index(run.side).is_exact(link.place) {
+                    return Some(captures);
                 }
                 self.spend(run, value);
                 if self.is_spent {
@@ -354,9 +353,8 @@ impl State {
                     return None;
                 }
                 let argument = self.filled(run.rules, argument);
-                let argument = String::from_utf8_lossy(&argument);
                 // An argument that cannot be: what it stands for holds of nothing.
-                let operator = (kind.compile)(&argument, &NoFiles).ok()?;
+                let operator = self.made.operator(kind, &argument)?;
                 let wanted = (link.captures && !is_negated).then_some(&mut captures);
                 operator.holds(self.texts.get(value), wanted) != *is_negated
             }
@@ -370,161 +368,41 @@ impl State {
     }
 
     /// Looks at the clock once something has been done since: as a rule 64 KiB, or one look at a value that is larger.
-    fn ask(&mut self, run: Run<'_>) {
+    pub(super) fn ask(&mut self, run: Run<'_>) {
         let share = (self.work + self.texts.work()) / ASKED_EACH;
         if share != self.asked {
             self.asked = share;
-            self.is_spent |= run.budget.is_some_and(|is_spent| is_spent());
+            if let Some(budget) = run.budget {
+                let now = (budget.clock)();
+                let begun = *self.begun_at.get_or_insert(now);
+                self.is_spent |= self.spent.saturating_add(now.saturating_sub(begun)) > budget.nanoseconds;
+            }
+        }
+    }
+
+    /// The clock of threads is a call into the kernel: a phase over little text starts it late or never.
+    pub(crate) fn begin_to_spend(&mut self, run: Run<'_>) {
+        let is_large = !self.is_spent && self.texts.bytes() as u64 > ASKED_EACH;
+        self.begun_at = run.budget.filter(|_| is_large).map(|budget| (budget.clock)());
+    }
+
+    pub(crate) fn end_spending(&mut self, run: Run<'_>) {
+        if let (Some(begun), Some(budget)) = (self.begun_at.take(), run.budget) {
+            self.spent = self.spent.saturating_add((budget.clock)().saturating_sub(begun));
         }
     }
 
     fn capture(&mut self, value: TextId, captures: &Captures) {
         for group in 0..10_u32 {
             let place = captures.0.get(group as usize).cloned().flatten();
-            let text = place.and_then(|place| self.texts.get(value).get(place)).map(<[u8]>::to_vec);
-            let scalar = text.map(|text| Scalar::Text(self.texts.intern(&text)));
-            self.set_slot(group, scalar);
-        }
-    }
-
-    /// The values of a source.
-    fn gather(&mut self, rules: &RuleSet, source: &Source, items: &mut Vec<Item>) {
-        match source.variable {
-            Variable::Args => {
-                self.gather_of(source, Variable::ArgsGet, &[Variable::ArgsGet, Variable::ArgsPost], items)
-            }
-            Variable::ArgsNames => {
-                let parts = [Variable::ArgsGetNames, Variable::ArgsPostNames];
-                self.gather_of(source, Variable::ArgsNames, &parts, items);
-            }
-            Variable::Tx => self.gather_tx(rules, source, items),
-            Variable::Global | Variable::Ip | Variable::Session | Variable::User | Variable::Resource => {
-                if !self.gather_kept(source, items) {
-                    self.gather_made_up(source, items);
-                }
-            }
-            Variable::Env => self.gather_made_up(source, items),
-            Variable::Rule => self.gather_rule(rules, source, items),
-            Variable::MatchedVar => items.extend(self.last_matched.map(|item| Item {
-                variable: Variable::MatchedVar,
-                name: NONE,
-                value: item.value,
-            })),
-            Variable::MatchedVarName => {
-                if let Some(item) = self.last_matched {
-                    let value = self.target(item);
-                    let value = self.texts.intern(value.as_bytes());
-                    items.push(Item { variable: Variable::MatchedVarName, name: NONE, value });
-                }
-            }
-            Variable::MatchedVars => {
-                let matched = std::mem::take(&mut self.matched);
-                for item in &matched {
-                    let name = self.target(*item);
-                    let name = self.texts.intern(name.as_bytes());
-                    items.push(Item { variable: Variable::MatchedVars, name, value: item.value });
-                }
-                self.matched = matched;
-            }
-            Variable::MatchedVarsNames => {
-                let matched = std::mem::take(&mut self.matched);
-                for item in &matched {
-                    let name = self.target(*item);
-                    let name = self.texts.intern(name.as_bytes());
-                    items.push(Item { variable: Variable::MatchedVarsNames, name, value: name });
-                }
-                self.matched = matched;
-            }
-            Variable::HighestSeverity => {
-                let mut digits = [0; 20];
-                let value = self.texts.intern(written(i64::from(self.highest_severity), &mut digits));
-                items.push(Item { variable: Variable::HighestSeverity, name: NONE, value });
-            }
-            other => self.gather_of(source, other, &[other], items),
-        }
-    }
-
-    fn gather_of(&self, source: &Source, _: Variable, parts: &[Variable], items: &mut Vec<Item>) {
-        for part in parts {
-            for entry in self.of(*part) {
-                if matches!(source.picks, Picks::All) || source.picks.takes(self.texts.get(entry.name)) {
-                    items.push(Item { variable: source.variable, name: entry.name, value: entry.value });
-                }
-            }
-        }
-    }
-
-    /// What the rule at hand says of itself.
-    fn gather_rule(&mut self, rules: &RuleSet, source: &Source, items: &mut Vec<Item>) {
-        let Some(rule) = rules.rules.get(self.rule as usize) else { return };
-        for (name, value) in rule.said(&rules.slots) {
-            if !value.is_empty() && source.picks.takes(name.as_bytes()) {
-                let (name, value) = (self.texts.intern(name.as_bytes()), self.texts.intern(value.as_bytes()));
-                items.push(Item { variable: Variable::Rule, name, value });
-            }
-        }
-    }
-
-    fn gather_tx(&mut self, rules: &RuleSet, source: &Source, items: &mut Vec<Item>) {
-        if let Picks::Slot(slot) = source.picks {
-            if let Some(value) = self.slot(slot) {
-                let value = self.text_of(value);
-                let name = rules.slots.names.get(slot as usize).map_or(NONE, |name| self.texts.intern(name));
-                items.push(Item { variable: Variable::Tx, name, value });
-            }
-            return;
-        }
-        for (slot, name) in rules.slots.names.iter().enumerate() {
-            if let Some(Some(value)) = self.slots.get(slot).copied()
-                && source.picks.takes(name)
-            {
-                let (name, value) = (self.texts.intern(name), self.text_of(value));
-                items.push(Item { variable: Variable::Tx, name, value });
-            }
-        }
-        self.gather_made_up(source, items);
-    }
-
-    fn gather_made_up(&mut self, source: &Source, items: &mut Vec<Item>) {
-        let made_up = std::mem::take(&mut self.made_up);
-        for (variable, name, value) in &made_up {
-            if let Some(value) = *value
-                && *variable == source.variable
-                && source.picks.takes(name)
-            {
-                let (name, value) = (self.texts.intern(name), self.text_of(value));
-                items.push(Item { variable: *variable, name, value });
-            }
-        }
-        self.made_up = made_up;
-    }
-
-    /// What the rule, or a rule before it, does not want looked at.
-    fn leave_out(&self, rules: &RuleSet, number: u32, link: &Link, items: &mut Vec<Item>) {
-        let of_rule =
-            self.exceptions.iter().filter(|known| is_set(&known.rules, number)).map(|known| &known.except);
-        let all = link.exclusions.iter().chain(of_rule);
-        for except in all {
-            items.retain(|item| !self.is_left_out(rules, except, *item));
-        }
-    }
-
-    fn is_left_out(&self, rules: &RuleSet, except: &Except, item: Item) -> bool {
-        if except.variable != item.variable {
-            return false;
-        }
-        let name = self.texts.get(item.name);
-        match &except.picks {
-            Picks::Slot(slot) => {
-                rules.slots.names.get(*slot as usize).is_some_and(|known| known.eq_ignore_ascii_case(name))
-            }
-            picks => picks.takes(name),
+            let text = place.and_then(|place| self.texts.part(value, place));
+            self.set_slot(group, text.map(Scalar::Text));
         }
     }
 
     /// A template with its variables filled in.
     pub(crate) fn filled(&mut self, rules: &RuleSet, pieces: &Pieces) -> Vec<u8> {
-        let mut output = Vec::new();
+        let mut output = Vec::with_capacity(64);
         for piece in pieces {
             match piece {
                 PieceOf::Text(text) => output.extend_from_slice(text),
@@ -543,23 +421,31 @@ impl State {
     }
 
     fn fill(&mut self, rules: &RuleSet, variable: Variable, name: Option<&[u8]>, output: &mut Vec<u8>) {
+        // What nearly every message tells.
+        match (variable, self.last_matched) {
+            (Variable::MatchedVar, Some(item)) => {
+                return output.extend_from_slice(self.texts.get(item.value));
+            }
+            (Variable::MatchedVarName, Some(item)) => {
+                return output.extend_from_slice(self.target(item).as_bytes());
+            }
+            (Variable::MatchedVar | Variable::MatchedVarName, None) => return,
+            _ => {}
+        }
         let picks = match name {
             None => Picks::All,
             Some(name) => Picks::Named(name.into()),
         };
         let mut items = Vec::new();
-        self.gather(rules, &Source { variable, picks }, &mut items);
+        let source = Source { variable, picks, slots: Box::default() };
+        self.gather(rules, &source, &mut items);
         if let Some(item) = items.first() {
             output.extend_from_slice(self.texts.get(item.value));
         }
     }
 }
 
-/// An argument that is made up while rules run names no files.
-struct NoFiles;
-
-impl crate::operators::Resources for NoFiles {
-    fn read(&self, _: &str) -> Result<Vec<u8>, String> {
-        Err("a file's name cannot be made up while rules run".to_owned())
-    }
+/// As UTF-8: what is none is replaced.
+fn text_of(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

@@ -15,7 +15,8 @@ impl State {
         }
         let Some(collections) = &self.collections else {
             let key = self.texts.intern(key);
-            return self.set_made_up(collection, b"key", Some(Scalar::Text(key)));
+            let name = self.texts.intern(b"key");
+            return self.set_made_up(collection, name, Some(Scalar::Text(key)));
         };
         let key = Key { kind: collection as u8, name: key.into() };
         let is_new = !collections.contains(&key, self.now.seconds);

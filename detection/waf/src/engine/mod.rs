@@ -4,7 +4,9 @@
 mod body;
 mod effects;
 mod evaluate;
+mod gather;
 mod kept;
+mod made;
 mod moment;
 mod request;
 mod state;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use crate::collections::Collections;
 use crate::compile::{RuleSet, Side};
 use crate::seclang::ast::{EngineMode, Variable};
-use evaluate::Run;
+use evaluate::{Budget, Run};
 use state::State;
 use statistics::{Clock, Sampling};
 
@@ -29,7 +31,7 @@ pub use state::{Finding, Interruption, InterruptionKind};
 pub struct Transaction {
     rules: Arc<RuleSet>,
     state: State,
-    budget: Option<Box<dyn Fn() -> bool + Send + Sync>>,
+    budget: Option<Budget>,
     clock: Option<Clock>,
     /// By that clock.
     begun: u64,
@@ -89,11 +91,12 @@ impl Transaction {
         self.state.now = now;
     }
 
-    /// Asked from time to time (every 64 KiB of looking, changing and filtering) whether rules have run long enough. Then
-    /// they stop, and [`Self::is_spent`] says so. Nothing is stopped half-way: what a budget may be overrun by is one
-    /// operator, or one transformation and the filter, on one value.
-    pub fn set_budget(&mut self, is_spent: impl Fn() -> bool + Send + Sync + 'static) {
-        self.budget = Some(Box::new(is_spent));
+    /// So many nanoseconds by that clock rules may run, all phases together: from time to time (every 64 KiB of looking,
+    /// changing and filtering) they ask it, stop when they have, and [`Self::is_spent`] says so. A phase over little text
+    /// counts from when it asks first, so that most never do. Nothing is stopped half-way: what a budget may be overrun
+    /// by is one operator, or one transformation and the filter, on one value.
+    pub const fn set_budget(&mut self, clock: Clock, nanoseconds: u64) {
+        self.budget = Some(Budget { clock, nanoseconds });
     }
 
     /// What the times of rules are measured with, of this transaction and those after it in its memory. Without it
@@ -201,15 +204,16 @@ impl Transaction {
     }
 
     fn run(&mut self, phase: u8, from: usize) -> Option<&Interruption> {
-        let budget = self.budget.as_deref().map(|budget| budget as &dyn Fn() -> bool);
         let run = Run {
             rules: &self.rules,
             side: Side::of(phase),
-            budget,
+            budget: self.budget,
             sampling: self.sampling,
             filters: self.filters,
         };
+        self.state.begin_to_spend(run);
         self.state.phase(run, phase, from);
+        self.state.end_spending(run);
         self.state.interruption.as_ref()
     }
 }
@@ -243,4 +247,47 @@ const fn is_text(variable: Variable) -> bool {
             | MatchedVar
             | MatchedVars
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::statistics::tests::Text;
+    use super::*;
+    use crate::seclang::load;
+
+    static ASKED: AtomicU64 = AtomicU64::new(0);
+
+    fn ticks() -> u64 {
+        ASKED.fetch_add(1, Ordering::Relaxed)
+    }
+
+    #[test]
+    fn rules_stop_when_their_time_is_over_and_over_little_text_ask_no_clock() {
+        let text = Text(
+            "SecRule ARGS \"@rx a.b\" \"id:1,phase:1,pass,log\"\nSecRule ARGS \"@rx a.c\" \"id:2,phase:1,pass,log\"\n",
+        );
+        let rules = Arc::new(RuleSet::new(&load(&text, &["x.conf"]).unwrap(), &text).unwrap());
+        let mut transaction = Transaction::new(Arc::clone(&rules));
+        let long = format!("/?x={}aabaac", "a".repeat(70_000));
+        for (name, target, nanoseconds, asked, is_spent, findings) in [
+            ("little text", "/?x=aabaac", 0, 0, false, 2),
+            ("time enough", long.as_str(), 100, 5, false, 2),
+            ("no time", long.as_str(), 0, 3, true, 0),
+        ] {
+            ASKED.store(0, Ordering::Relaxed);
+            transaction.begin(&rules);
+            transaction.set_budget(ticks, nanoseconds);
+            let (target, headers) = (target.as_bytes(), &[]);
+            let head = RequestHead { method: b"GET", target, protocol: b"", headers, id: "1" };
+            transaction.request_head(&head);
+            assert_eq!(ASKED.load(Ordering::Relaxed), asked, "{name}");
+            assert_eq!(
+                (transaction.is_spent(), transaction.findings().len()),
+                (is_spent, findings),
+                "{name}"
+            );
+        }
+    }
 }

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Moment;
+use super::gather::Views;
+use super::made::Made;
 use super::texts::{EMPTY, NONE, TextId, Texts};
 use crate::collections::{Collections, Key};
 use crate::compile::{Exception, RuleSet};
@@ -88,8 +90,8 @@ pub(crate) struct State {
     pub(crate) entries: Vec<Vec<Entry>>,
     pub(crate) slots: Vec<Option<Scalar>>,
     /// Of other collections, and of TX what was not known at start: `tx`, `ip` and a name.
-    pub(crate) made_up: Vec<(Variable, Box<[u8]>, Option<Scalar>)>,
-    pub(crate) made_up_places: HashMap<(Variable, Box<[u8]>), usize>,
+    pub(crate) made_up: Vec<(Variable, TextId, Option<Scalar>)>,
+    pub(crate) made_up_places: HashMap<(Variable, TextId), usize, foldhash::fast::RandomState>,
     /// What outlives requests. `None`: nothing does.
     pub(crate) collections: Option<Arc<Collections>>,
     /// The collections that were begun.
@@ -101,8 +103,8 @@ pub(crate) struct State {
     pub(crate) matched: Vec<Item>,
     pub(crate) matched_of: u32,
     pub(crate) last_matched: Option<Item>,
-    pub(crate) feeds: Vec<u32>,
-    pub(crate) feed_bits: Vec<u64>,
+    pub(crate) views: Views,
+    pub(crate) made: Made,
     pub(crate) removed: Vec<u64>,
     pub(crate) exceptions: Vec<Arc<Exception>>,
     pub(crate) items: Vec<Item>,
@@ -128,6 +130,10 @@ pub(crate) struct State {
     pub(crate) work: u64,
     /// How many shares of work the clock was last looked at.
     pub(crate) asked: u64,
+    /// When the phase at hand began, by the budget's clock; `None` before that is of interest.
+    pub(crate) begun_at: Option<u64>,
+    /// What the phases before took.
+    pub(crate) spent: u64,
 }
 
 impl State {
@@ -137,7 +143,7 @@ impl State {
             entries: vec![Vec::new(); Variable::ALL.len()],
             slots: Vec::new(),
             made_up: Vec::new(),
-            made_up_places: HashMap::new(),
+            made_up_places: HashMap::default(),
             collections: None,
             begun: Vec::new(),
             now: Moment::default(),
@@ -145,8 +151,8 @@ impl State {
             matched: Vec::new(),
             matched_of: u32::MAX,
             last_matched: None,
-            feeds: Vec::new(),
-            feed_bits: Vec::new(),
+            views: Views::default(),
+            made: Made::default(),
             removed: Vec::new(),
             exceptions: Vec::new(),
             items: Vec::new(),
@@ -167,6 +173,8 @@ impl State {
             has_too_many: false,
             work: 0,
             asked: 0,
+            begun_at: None,
+            spent: 0,
         };
         state.begin(rules);
         state
@@ -204,6 +212,8 @@ impl State {
         self.has_too_many = false;
         self.work = 0;
         self.asked = 0;
+        self.begun_at = None;
+        self.spent = 0;
     }
 
     /// Adds a value to a variable.
@@ -229,8 +239,7 @@ impl State {
 
     pub(crate) fn put_number(&mut self, variable: Variable, number: usize) {
         let mut digits = [0; 20];
-        let text = written(i64::try_from(number).unwrap_or(i64::MAX), &mut digits).to_vec();
-        self.put(variable, &text);
+        self.put(variable, written(i64::try_from(number).unwrap_or(i64::MAX), &mut digits));
     }
 
     pub(crate) fn of(&self, variable: Variable) -> &[Entry] {
@@ -267,22 +276,21 @@ impl State {
     }
 
     /// Of a name that a rule made up.
-    pub(crate) fn made_up(&self, collection: Variable, name: &[u8]) -> Option<Scalar> {
-        let place = self.made_up_places.get(&(collection, name.into()))?;
+    pub(crate) fn made_up(&self, collection: Variable, name: TextId) -> Option<Scalar> {
+        let place = self.made_up_places.get(&(collection, name))?;
         self.made_up.get(*place).and_then(|(_, _, value)| *value)
     }
 
-    pub(crate) fn set_made_up(&mut self, collection: Variable, name: &[u8], value: Option<Scalar>) {
-        let key: (Variable, Box<[u8]>) = (collection, name.into());
-        match self.made_up_places.get(&key) {
+    pub(crate) fn set_made_up(&mut self, collection: Variable, name: TextId, value: Option<Scalar>) {
+        match self.made_up_places.get(&(collection, name)) {
             Some(place) => {
                 if let Some((_, _, known)) = self.made_up.get_mut(*place) {
                     *known = value;
                 }
             }
             None if self.made_up.len() < MADE_UP_MAX => {
-                self.made_up_places.insert(key.clone(), self.made_up.len());
-                self.made_up.push((key.0, key.1, value));
+                self.made_up_places.insert((collection, name), self.made_up.len());
+                self.made_up.push((collection, name, value));
             }
             None => self.is_spent = true,
         }

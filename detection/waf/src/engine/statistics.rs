@@ -113,7 +113,7 @@ impl Statistics {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::sync::Arc;
 
@@ -123,7 +123,7 @@ mod tests {
     use crate::operators::Resources;
     use crate::seclang::{Files, load};
 
-    struct Text(&'static str);
+    pub(in crate::engine) struct Text(pub(in crate::engine) &'static str);
 
     impl Files for Text {
         fn read(&self, _path: &str) -> Result<Vec<u8>, String> {

@@ -46,6 +46,8 @@ pub(crate) struct Texts {
     rows: Vec<TextId>,
     hits: Vec<u64>,
     lowered: Vec<u8>,
+    /// What a transformation makes, before it is known to be new.
+    made: Vec<u8>,
     is_full: bool,
     /// Bytes that transformations and the filter went through.
     work: u64,
@@ -72,6 +74,11 @@ impl Texts {
     /// Whether something did not fit.
     pub(crate) const fn is_full(&self) -> bool {
         self.is_full
+    }
+
+    /// How many bytes they have together.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The bytes of a text; none of [`NONE`].
@@ -125,6 +132,21 @@ impl Texts {
         id
     }
 
+    /// Names a part of a text.
+    pub(crate) fn part(&mut self, id: TextId, part: std::ops::Range<usize>) -> Option<TextId> {
+        let text = self.get(id);
+        let part_of = text.get(part)?;
+        if part_of.len() == text.len() {
+            return Some(id);
+        }
+        let hash = self.hasher.hash_one(part_of);
+        if let Some(known) = self.known(hash, part_of) {
+            return Some(known);
+        }
+        let part = part_of.to_vec();
+        Some(self.intern(&part))
+    }
+
     /// The text after all steps up to a node.
     pub(crate) fn changed(&mut self, rules: &RuleSet, text: TextId, node: u32) -> TextId {
         let Some(step) = rules.nodes.get(node as usize) else { return text };
@@ -138,8 +160,12 @@ impl Texts {
         {
             return *known;
         }
-        let before = self.changed(rules, text, step.parent);
-        let after = self.apply(rules, before, transformation);
+        let after = if step.alone == node {
+            self.apply(rules, text, transformation)
+        } else {
+            let before = self.changed(rules, text, step.parent);
+            self.changed(rules, before, step.alone)
+        };
         if let Some(place) = self.rows.get_mut(row + node as usize) {
             *place = after;
         }
@@ -174,28 +200,13 @@ impl Texts {
             self.is_full = true;
             return text;
         }
-        let start = self.bytes.len();
-        // The new text is written behind the old ones, from one of which it is made: they change places for that.
-        let mut output = std::mem::take(&mut self.bytes);
-        let known = self.texts.get(text as usize).copied();
-        let input = known
-            .and_then(|text| output.get(text.start as usize..text.end as usize))
-            .unwrap_or_default()
-            .to_vec();
-        let is_changed = (transformation.apply)(&input, &rules.transformations, &mut output);
-        self.bytes = output;
-        self.work += (input.len() + self.bytes.len().saturating_sub(start)) as u64;
-        if !is_changed {
-            self.bytes.truncate(start);
-            return text;
-        }
-        let added = self.bytes.get(start..).unwrap_or_default();
-        let hash = self.hasher.hash_one(added);
-        if let Some(known) = self.known(hash, added) {
-            self.bytes.truncate(start);
-            return known;
-        }
-        self.add(hash, start)
+        let mut made = std::mem::take(&mut self.made);
+        made.clear();
+        let is_changed = (transformation.apply)(self.get(text), &rules.transformations, &mut made);
+        self.work += (self.get(text).len() + made.len()) as u64;
+        let after = if is_changed { self.intern(&made) } else { text };
+        self.made = made;
+        after
     }
 
     /// The operators that may hold for a text, of those that look at requests or at answers.

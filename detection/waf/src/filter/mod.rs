@@ -24,7 +24,7 @@ impl RuleSet {
                 .filter_map(|number| self.rules.get(*number as usize));
             for (rule, link) in rules.flat_map(|rule| rule.links.iter().map(move |link| (rule, link))) {
                 if let (Test::Fixed { matcher, .. }, Some(_)) = (&link.test, link.feed)
-                    && !index::is_set(&found, *matcher)
+                    && !index::is_set(&found, index.place(*matcher))
                     && self.matchers.get(*matcher as usize).is_some_and(|operator| operator.holds(text, None))
                 {
                     overlooked.push(rule.id);

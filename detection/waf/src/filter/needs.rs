@@ -14,8 +14,10 @@ use crate::operators::Needs;
 const LITERALS_MAX: usize = 500;
 /// Bytes of one literal. More than that hardly makes it rarer.
 const LITERAL_BYTES_MAX: usize = 24;
-/// Shorter ones stand everywhere.
+/// Shorter ones stand everywhere, but for bytes that ordinary text hardly has.
 const LITERAL_BYTES_MIN: usize = 2;
+/// As [`byte_frequency`] has it.
+const RARE_BYTE: f64 = 1.0 / 100.0;
 /// Letters of a class that are written out.
 const CLASS_MAX: usize = 16;
 /// Sets of bytes of one expression.
@@ -96,7 +98,12 @@ impl Literals {
             .iter()
             .map(|text| {
                 let by_chance = text.iter().map(|byte| byte_frequency(*byte)).product::<f64>();
-                if text.len() < LITERAL_BYTES_MIN { f64::INFINITY } else { by_chance }
+                let is_found_everywhere = match text.as_slice() {
+                    [] => true,
+                    [_] => by_chance > RARE_BYTE,
+                    _ => false,
+                };
+                if is_found_everywhere { f64::INFINITY } else { by_chance }
             })
             .sum()
     }
@@ -121,7 +128,7 @@ fn byte_frequency(byte: u8) -> f64 {
     match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b' ' => 1.0 / 16.0,
         b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'=' | b'%' | b'&' => 1.0 / 32.0,
-        _ => 1.0 / 100.0,
+        _ => RARE_BYTE,
     }
 }
 
@@ -549,7 +556,7 @@ mod tests {
             let hir = parsed(&expression);
             let needs = needs_of(&hir);
             prop_assert!(needs.any_of.len() <= LITERALS_MAX && needs.bytes.len() <= SETS_MAX);
-            prop_assert!(needs.any_of.iter().all(|text| text.len() >= LITERAL_BYTES_MIN));
+            prop_assert!(needs.any_of.is_empty() || Literals(needs.any_of.clone()).is_usable());
             let regex = matcher(&hir);
             let samples = choices.into_iter().map(|choices| {
                 let mut text = b"z".to_vec();

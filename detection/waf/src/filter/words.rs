@@ -4,14 +4,26 @@
 //! An automaton of that many words does not fit a processor's cache, and waits for memory at every byte. Here each word
 //! is known by four bytes of it that are rare in ordinary text (by two or three, where it has no more). Whether four
 //! bytes of a text may be such a piece is one bit of a table that does fit; only where they are, the word is compared.
+//! Before that, whether any piece begins with two bytes is one bit of a smaller table: most pairs begin none.
 
 use crate::byte_set::ByteSet;
 
-/// Bits of the tables of pieces of four bytes and of three: 16 and 4 KiB, a few per cent of them set.
+/// Bits of the tables of pieces of four bytes and of three: 16 and 4 KiB, a few per cent of them set. That of pairs has
+/// them all.
 const QUAD_BITS: u32 = 17;
 const TRIPLE_BITS: u32 = 15;
+const PAIR_BITS: u32 = 16;
+
+/// A bit for each piece, at a place made of it. Of a known size, so that no place is outside.
+type Table<const WORDS: usize> = Box<[u64; WORDS]>;
+const QUAD_WORDS: usize = 1 << (QUAD_BITS - 6);
+const TRIPLE_WORDS: usize = 1 << (TRIPLE_BITS - 6);
+const PAIR_WORDS: usize = 1 << (PAIR_BITS - 6);
 /// Spread the bits of a piece over the upper half of a product (Fibonacci hashing).
 const SPREAD: u32 = 0x9e37_79b1;
+
+/// In place of where a piece stands in its word: it is the word, and nothing else need be compared.
+const WHOLE: u32 = u32::MAX;
 
 const CAPITALS: ByteSet = ByteSet::range(b'A', b'Z');
 
@@ -19,12 +31,15 @@ const CAPITALS: ByteSet = ByteSet::range(b'A', b'Z');
 #[derive(Debug)]
 pub(crate) struct Words {
     words: Vec<Box<[u8]>>,
-    /// Words of one byte.
-    singles: Vec<(u8, u32)>,
+    /// Words of one byte, in either case, and their numbers.
+    singles: ByteSet,
+    single_words: Box<[u32; 256]>,
+    /// All pairs of bytes that a piece begins with.
+    starts: Table<PAIR_WORDS>,
     /// All pairs of bytes that are words.
-    pairs: Box<[u64]>,
-    triples: Box<[u64]>,
-    quads: Box<[u64]>,
+    pairs: Table<PAIR_WORDS>,
+    triples: Table<TRIPLE_WORDS>,
+    quads: Table<QUAD_WORDS>,
     /// By the first two, three or four bytes, as a number.
     pair_words: Pieces,
     triple_words: Pieces,
@@ -32,17 +47,23 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// Of words in lower case; none is empty.
+    /// Of words in lower case, each once; none is empty.
     pub(crate) fn new<'a>(words: impl Iterator<Item = &'a [u8]>) -> Self {
         let words: Vec<Box<[u8]>> = words.map(Box::from).collect();
-        let mut singles = Vec::new();
+        let (mut singles, mut single_words) = (ByteSet::EMPTY, Box::new([u32::MAX; 256]));
         let [mut pairs, mut triples, mut quads] = [Vec::new(), Vec::new(), Vec::new()];
         for (number, word) in (0..).zip(&words) {
             match &**word {
                 [] => {}
-                [one] => singles.push((*one, number)),
-                [a, b] => pairs.push((u32::from_le_bytes([*a, *b, 0, 0]), number, 0)),
-                [a, b, c] => triples.push((u32::from_le_bytes([*a, *b, *c, 0]), number, 0)),
+                [one] => {
+                    for byte in [*one, one.to_ascii_uppercase()] {
+                        singles.insert(byte);
+                        single_words[usize::from(byte)] = number;
+                    }
+                }
+                [a, b] => pairs.push((u32::from_le_bytes([*a, *b, 0, 0]), number, WHOLE)),
+                [a, b, c] => triples.push((u32::from_le_bytes([*a, *b, *c, 0]), number, WHOLE)),
+                [a, b, c, d] => quads.push((u32::from_le_bytes([*a, *b, *c, *d]), number, WHOLE)),
                 longer => {
                     let (offset, piece) = rarest(longer);
                     quads.push((piece, number, offset));
@@ -52,16 +73,21 @@ impl Words {
         let mut built = Self {
             words,
             singles,
-            pairs: vec![0; 1024].into_boxed_slice(),
-            triples: vec![0; 1 << (TRIPLE_BITS - 6)].into_boxed_slice(),
-            quads: vec![0; 1 << (QUAD_BITS - 6)].into_boxed_slice(),
+            single_words,
+            starts: Box::new([0; PAIR_WORDS]),
+            pairs: Box::new([0; PAIR_WORDS]),
+            triples: Box::new([0; TRIPLE_WORDS]),
+            quads: Box::new([0; QUAD_WORDS]),
             pair_words: Pieces::new(&pairs),
             triple_words: Pieces::new(&triples),
             quad_words: Pieces::new(&quads),
         };
-        pairs.iter().for_each(|(piece, ..)| mark(&mut built.pairs, *piece));
-        triples.iter().for_each(|(piece, ..)| mark(&mut built.triples, spread(*piece, TRIPLE_BITS)));
-        quads.iter().for_each(|(piece, ..)| mark(&mut built.quads, spread(*piece, QUAD_BITS)));
+        for (piece, ..) in pairs.iter().chain(&triples).chain(&quads) {
+            mark(&mut *built.starts, *piece & 0xffff);
+        }
+        pairs.iter().for_each(|(piece, ..)| mark(&mut *built.pairs, *piece));
+        triples.iter().for_each(|(piece, ..)| mark(&mut *built.triples, spread(*piece, TRIPLE_BITS)));
+        quads.iter().for_each(|(piece, ..)| mark(&mut *built.quads, spread(*piece, QUAD_BITS)));
         built
     }
 
@@ -73,10 +99,8 @@ impl Words {
         lowered: &mut Vec<u8>,
         mut found: impl FnMut(u32),
     ) {
-        for (byte, number) in &self.singles {
-            if present.contains(*byte) || present.contains(byte.to_ascii_uppercase()) {
-                found(*number);
-            }
+        for byte in present.intersection(self.singles).bytes() {
+            found(self.single_words[usize::from(byte)]);
         }
         let text = if present.meets(&CAPITALS) {
             lowered.clear();
@@ -86,7 +110,10 @@ impl Words {
             text
         };
         for (at, four) in text.array_windows::<4>().enumerate() {
-            self.look(text, at, u32::from_le_bytes(*four), &mut found);
+            let piece = u32::from_le_bytes(*four);
+            if is_marked(&self.starts, piece & 0xffff) {
+                self.look(text, at, piece, &mut found);
+            }
         }
         // What is too short for four.
         let tail = text.len().saturating_sub(3);
@@ -136,8 +163,9 @@ fn mark(table: &mut [u64], bit: u32) {
 }
 
 #[inline]
-fn is_marked(table: &[u64], bit: u32) -> bool {
-    table.get(bit as usize / 64).is_some_and(|word| word >> (bit % 64) & 1 != 0)
+const fn is_marked<const WORDS: usize>(table: &[u64; WORDS], bit: u32) -> bool {
+    // A place is within its table: it has no more bits than the table.
+    table[bit as usize / 64 % WORDS] >> (bit % 64) & 1 != 0
 }
 
 /// The four bytes of a word that are rarest in ordinary text, and where they stand.
@@ -149,7 +177,7 @@ fn rarest(word: &[u8]) -> (u32, u32) {
 }
 
 /// How often a byte is met, roughly: English letters, then what addresses are made of.
-const fn commonness(byte: u8) -> u32 {
+pub(super) const fn commonness(byte: u8) -> u32 {
     match byte {
         b' ' | b'e' => 12,
         b't' | b'a' | b'o' | b'i' | b'n' => 9,
@@ -224,6 +252,13 @@ impl Pieces {
     ) {
         let entries = self.entries.iter().zip(&self.goes_on).skip(first);
         for ((number, offset), goes_on) in entries {
+            if *offset == WHOLE {
+                found(*number);
+                if !goes_on {
+                    return;
+                }
+                continue;
+            }
             let stands = at.checked_sub(*offset as usize).and_then(|from| text.get(from..));
             let word = words.get(*number as usize);
             if stands.zip(word).is_some_and(|(stands, word)| stands.starts_with(word)) {
@@ -248,6 +283,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn once(words: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        words.into_iter().collect::<BTreeSet<_>>().into_iter().collect()
+    }
 
     fn found(words: &[Vec<u8>], text: &[u8]) -> BTreeSet<u32> {
         let mut found = BTreeSet::new();
@@ -278,14 +317,14 @@ mod tests {
     proptest! {
         #[test]
         fn finds_what_looking_everywhere_finds(
-            words in vec("[a-d ]{1,7}".prop_map(String::into_bytes), 0..60),
+            words in vec("[a-d ]{1,7}".prop_map(String::into_bytes), 0..60).prop_map(once),
             text in "[a-dA-D ]{0,80}",
         ) {
             prop_assert_eq!(found(&words, text.as_bytes()), slowly(&words, text.as_bytes()));
         }
 
         #[test]
-        fn any_bytes(words in vec(vec(any::<u8>().prop_map(|byte| byte.to_ascii_lowercase()), 1..9), 0..20), text in vec(any::<u8>(), 0..60), at in 0..60_usize) {
+        fn any_bytes(words in vec(vec(any::<u8>().prop_map(|byte| byte.to_ascii_lowercase()), 1..9), 0..20).prop_map(once), text in vec(any::<u8>(), 0..60), at in 0..60_usize) {
             let mut text = text;
             for (number, word) in words.iter().enumerate() {
                 let at = (at + number * 7) % (text.len() + 1);

@@ -28,6 +28,9 @@ pub(super) static REMOVE: Transformation = Transformation {
 /// Each run of white space becomes `with`. `space` says how many bytes the white space character has that a text starts
 /// with, 0 where it starts with another.
 fn rewrite_runs(input: &[u8], output: &mut Vec<u8>, space: impl Fn(&[u8]) -> usize, with: &[u8]) -> bool {
+    if input.is_ascii() {
+        return rewrite_ascii(input, output, with);
+    }
     let mut rewrite = Rewrite::new(input, output);
     let mut at = 0;
     while let Some(rest) = input.get(at..)
@@ -51,6 +54,26 @@ fn rewrite_runs(input: &[u8], output: &mut Vec<u8>, space: impl Fn(&[u8]) -> usi
         }
     }
     rewrite.finish()
+}
+
+/// As [`rewrite_runs`], without a branch for each byte.
+fn rewrite_ascii(input: &[u8], output: &mut Vec<u8>, with: &[u8]) -> bool {
+    let start = output.len();
+    output.resize(start + input.len(), 0);
+    let written = output.get_mut(start..).unwrap_or_default();
+    let (mut length, mut was_space, mut changed) = (0, false, false);
+    for byte in input {
+        let is_space = *byte == b' ' || byte.wrapping_sub(b'\t') < 5;
+        if let Some(place) = written.get_mut(length) {
+            *place = if is_space { b' ' } else { *byte };
+        }
+        changed |= is_space && *byte != b' ';
+        length += usize::from(!is_space || !with.is_empty() && !was_space);
+        was_space = is_space;
+    }
+    changed |= length < input.len();
+    output.truncate(if changed { start + length } else { start });
+    changed
 }
 
 fn latin(text: &[u8]) -> usize {

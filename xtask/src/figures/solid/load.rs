@@ -29,6 +29,8 @@ pub(super) enum Load {
 pub(super) struct Target<'a> {
     pub(super) url: String,
     pub(super) host: &'a str,
+    /// Of wrk's requests, beside the host.
+    pub(super) headers: &'a [&'a str],
     pub(super) seconds: u64,
     pub(super) script: PathBuf,
     pub(super) work: &'a Path,
@@ -76,7 +78,9 @@ fn wrk(target: &Target<'_>) -> Result<Counted> {
         pinned(LOAD_CORE, "wrk")
             .args(["--threads", "1", "--timeout", "10s"])
             .args(["--connections", &CONNECTIONS.to_string(), "--duration", &format!("{}s", target.seconds)])
-            .args(["--header", &format!("Host: {}", target.host), "--script"])
+            .args(["--header", &format!("Host: {}", target.host)])
+            .args(target.headers.iter().flat_map(|header| ["--header", *header]))
+            .arg("--script")
             .arg(&target.script)
             .arg(&target.url),
     )?;

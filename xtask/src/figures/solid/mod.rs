@@ -48,8 +48,8 @@ pub(super) fn profile(root: &Path, part: &str) -> Result<()> {
     peers::profile(root, part)
 }
 
-/// What a request costs with all layers of judging on, and with none.
-pub(super) use peers::with_and_without_judging;
+/// What a request costs with all layers of judging on, and with none; with the Core Rule Set, and without the WAF.
+pub(super) use peers::{with_and_without_judging, with_and_without_rules};
 
 /// The binary that is measured: `$SUNBEAM_BENCH_BINARY`, else what a package would hold, built now.
 fn binary(root: &Path) -> Result<PathBuf> {

@@ -14,7 +14,10 @@ use serde::{Deserialize, Serialize};
 use super::super::{Recorder, WorkFolder, median, text_of};
 use super::cpu::CpuTime;
 use super::load::{CONNECTIONS, Load, STREAMS, Target};
-use super::server::{LOAD_CORE, OURS, PROXY_CORE, Server, Site, UNJUDGED, pinned};
+use super::server::{
+    LOAD_CORE, NGINX_MODSECURITY, OURS, PROXY_CORE, Server, Site, UNJUDGED, WITH_CORE_RULE_SET, WITHOUT_WAF,
+    pinned,
+};
 use crate::docs::line;
 
 /// What is asked of everybody.
@@ -24,11 +27,13 @@ struct Job {
     name: &'static str,
     /// For our CPU time over nginx's.
     goal: &'static str,
+    ours: &'static str,
     peers: &'static [&'static str],
     load: Load,
     tls: bool,
     host: &'static str,
     path: &'static str,
+    headers: &'static [&'static str],
 }
 
 const JOBS: &[Job] = &[
@@ -36,61 +41,73 @@ const JOBS: &[Job] = &[
         part: "http1",
         name: "HTTP/1 keep-alive",
         goal: "<= 1.15",
+        ours: OURS,
         peers: &[NGINX, "HAProxy", "Envoy", "Caddy"],
         load: Load::Http1,
         tls: false,
         host: "localhost",
         path: "/",
+        headers: &[],
     },
     Job {
         part: "https",
         name: "HTTPS",
         goal: "<= 0.95",
+        ours: OURS,
         peers: &[NGINX, "HAProxy", "Envoy"],
         load: Load::Http1,
         tls: true,
         host: "localhost",
         path: "/",
+        headers: &[],
     },
     Job {
         part: "http2",
         name: "HTTPS HTTP/2",
         goal: "<= 1.1",
+        ours: OURS,
         peers: &[NGINX, "HAProxy", "Envoy"],
         load: Load::Http2,
         tls: true,
         host: "localhost",
         path: "/",
+        headers: &[],
     },
     Job {
         part: "connections",
         name: "new TLS connection",
         goal: "<= 0.55",
+        ours: OURS,
         peers: &[NGINX, "HAProxy"],
         load: Load::NewConnections,
         tls: true,
         host: "localhost",
         path: "/",
+        headers: &[],
     },
     Job {
         part: "static",
         name: "static 1 KiB",
         goal: "<= 1.3",
+        ours: OURS,
         peers: &[NGINX],
         load: Load::Http1,
         tls: false,
         host: "static.localhost",
         path: "/1k.txt",
+        headers: &[],
     },
     Job {
         part: "body",
         name: "1 MiB body",
         goal: "<= 1.1",
+        ours: OURS,
         peers: &[NGINX],
         load: Load::Http1,
         tls: false,
         host: "localhost",
         path: "/1m.txt",
+        headers: &[],
     },
 ];
 
@@ -160,6 +177,63 @@ pub(in super::super) fn with_and_without_judging(root: &Path, part: &str) -> Res
     })
 }
 
+/// What the WAF costs through a proxy: CPU time of a request, microseconds, the least of all rounds.
+#[derive(Clone, Debug)]
+pub(in super::super) struct RulesCost {
+    /// With the Core Rule Set.
+    pub(in super::super) with_us: f64,
+    /// Without the WAF, every other layer as before.
+    pub(in super::super) without_us: f64,
+    /// Of nginx with libmodsecurity and the same rules.
+    pub(in super::super) nginx_us: f64,
+    /// nginx, as its version says.
+    pub(in super::super) nginx: String,
+}
+
+/// See [`RulesCost`]: a `GET` as a browser sends it. `rules` are those of libmodsecurity, with the set's own.
+pub(in super::super) fn with_and_without_rules(
+    root: &Path,
+    core_rule_set: &Path,
+    rules: &str,
+) -> Result<RulesCost> {
+    let job = Job {
+        part: "rules",
+        name: "HTTP/1 keep-alive with rules",
+        goal: "",
+        ours: WITH_CORE_RULE_SET,
+        peers: &[WITHOUT_WAF, NGINX_MODSECURITY],
+        load: Load::Http1,
+        tls: false,
+        host: "localhost",
+        path: "/?page=2&sort=price&color=dark+green&q=folding+chair&limit=24",
+        headers: BROWSER,
+    };
+    let work = WorkFolder::new("rules")?;
+    std::os::unix::fs::symlink(core_rule_set, work.0.join("crs"))?;
+    fs::write(work.0.join("rules.conf"), rules)?;
+    let site = Site::start(root, &work.0, super::binary(root)?)?;
+    let rounds = job.measure(root, &site, &work.0, &Recorder::unrecorded())?;
+    let least = |name| of(&rounds, name).map(|round| round.cpu_us_per_request).fold(f64::INFINITY, f64::min);
+    Ok(RulesCost {
+        with_us: least(WITH_CORE_RULE_SET),
+        without_us: least(WITHOUT_WAF),
+        nginx_us: least(NGINX_MODSECURITY),
+        nginx: title(&rounds, NGINX_MODSECURITY),
+    })
+}
+
+/// What a browser sends beside the host, and wrk does not. No coding: nginx as configured here does not compress.
+const BROWSER: &[&str] = &[
+    "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
+    "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+    "Accept-Language: en-US,en;q=0.9,de;q=0.8",
+    "Accept-Encoding: identity",
+    "Referer: https://shop.example/products?category=garden",
+    "Cookie: session=4f9d2c1ab87e; theme=dark; consent=yes",
+    "Sec-Fetch-Mode: navigate",
+    "Upgrade-Insecure-Requests: 1",
+];
+
 /// Runs one job against our node alone, with `perf` beside it; prints where the time went.
 pub(super) fn profile(root: &Path, part: &str) -> Result<()> {
     let parts = || JOBS.iter().map(|job| job.part).collect::<Vec<_>>().join(", ");
@@ -194,8 +268,8 @@ pub(super) fn profile(root: &Path, part: &str) -> Result<()> {
 
 impl Job {
     fn measure(&self, root: &Path, site: &Site<'_>, work: &Path, recorder: &Recorder) -> Result<Vec<Round>> {
-        let servers = [OURS].iter().chain(self.peers).map(|name| site.proxy(name));
-        let servers = servers.collect::<Result<Vec<_>>>()?;
+        let servers = std::iter::once(self.ours).chain(self.peers.iter().copied());
+        let servers = servers.map(|name| site.proxy(name)).collect::<Result<Vec<_>>>()?;
         for server in &servers {
             self.verify(site, server).with_context(|| server.title())?;
         }
@@ -298,7 +372,7 @@ impl Job {
 
     fn target<'a>(&'a self, server: &Server, root: &Path, work: &'a Path, seconds: u64) -> Target<'a> {
         let script = root.join("benchmarks/peers/report.lua");
-        Target { url: self.url(server), host: self.host, seconds, script, work }
+        Target { url: self.url(server), host: self.host, headers: self.headers, seconds, script, work }
     }
 
     fn note(&self, rounds: &[Round], recorder: &mut Recorder) -> Result<()> {

@@ -33,7 +33,7 @@ struct Product {
     /// Its configuration in `benchmarks/peers`.
     config: &'static str,
     /// What stands in it for `@JUDGING@`.
-    judging: &'static str,
+    judging: &'static [&'static str],
     arguments: &'static [&'static str],
 }
 
@@ -49,6 +49,13 @@ enum Program {
 pub(super) const OURS: &str = "Sunbeam";
 /// The same with every layer off.
 pub(super) const UNJUDGED: &str = "Sunbeam-unjudged";
+
+/// Every layer as it is shipped but the WAF, which is off.
+pub(super) const WITHOUT_WAF: &str = "Sunbeam-without-waf";
+/// The same with the Core Rule Set, which lies (or a link to it) beside the server's folder as `crs`.
+pub(super) const WITH_CORE_RULE_SET: &str = "Sunbeam-with-crs";
+/// nginx with libmodsecurity, and the rules of `rules.conf` beside its folder.
+pub(super) const NGINX_MODSECURITY: &str = "nginx-modsecurity";
 
 /// All load comes from one address of the loopback network: it is not spared, and not refused.
 const JUDGED: &str = "\
@@ -71,13 +78,16 @@ enabled = false
 enabled = false
 ";
 
+const NO_WAF: &str = "[waf]\nenabled = false\n";
+const CORE_RULE_SET: &str = "[waf]\nruleset = \"crs\"\ncrs_path = \"@WORK@/../crs\"\n";
+
 const PRODUCTS: &[Product] = &[
     Product {
         name: OURS,
         program: Program::Ours,
         version: &["--version"],
         config: "sunbeam.toml",
-        judging: JUDGED,
+        judging: &[JUDGED],
         arguments: &["serve", "--config", "@CONFIG@"],
     },
     Product {
@@ -85,7 +95,7 @@ const PRODUCTS: &[Product] = &[
         program: Program::Ours,
         version: &["--version"],
         config: "sunbeam.toml",
-        judging: NOT_JUDGED,
+        judging: &[NOT_JUDGED],
         arguments: &["serve", "--config", "@CONFIG@"],
     },
     Product {
@@ -93,16 +103,49 @@ const PRODUCTS: &[Product] = &[
         program: Program::Installed("nginx"),
         version: &["-v"],
         config: "nginx.conf",
-        judging: "",
+        judging: &[],
         // Without -e nginx opens the log that it was compiled with first.
         arguments: &["-e", "@WORK@/error.log", "-p", "@WORK@", "-c", "@CONFIG@"],
+    },
+    Product {
+        name: WITHOUT_WAF,
+        program: Program::Ours,
+        version: &["--version"],
+        config: "sunbeam.toml",
+        judging: &[JUDGED, NO_WAF],
+        arguments: &["serve", "--config", "@CONFIG@"],
+    },
+    Product {
+        name: WITH_CORE_RULE_SET,
+        program: Program::Ours,
+        version: &["--version"],
+        config: "sunbeam.toml",
+        judging: &[JUDGED, CORE_RULE_SET],
+        arguments: &["serve", "--config", "@CONFIG@"],
+    },
+    Product {
+        name: NGINX_MODSECURITY,
+        program: Program::Installed("nginx"),
+        version: &["-v"],
+        config: "nginx.conf",
+        judging: &["modsecurity on;\n", "modsecurity_rules_file @WORK@/../rules.conf;\n"],
+        arguments: &[
+            "-e",
+            "@WORK@/error.log",
+            "-p",
+            "@WORK@",
+            "-c",
+            "@CONFIG@",
+            "-g",
+            "load_module /usr/lib/nginx/modules/ngx_http_modsecurity_module.so;",
+        ],
     },
     Product {
         name: "HAProxy",
         program: Program::Installed("haproxy"),
         version: &["-v"],
         config: "haproxy.cfg",
-        judging: "",
+        judging: &[],
         arguments: &["-db", "-f", "@CONFIG@"],
     },
     Product {
@@ -110,7 +153,7 @@ const PRODUCTS: &[Product] = &[
         program: Program::Venv("envoy"),
         version: &["--version"],
         config: "envoy.yaml",
-        judging: "",
+        judging: &[],
         arguments: &[
             "--config-path",
             "@CONFIG@",
@@ -128,7 +171,7 @@ const PRODUCTS: &[Product] = &[
         program: Program::Venv("caddy"),
         version: &["version"],
         config: "Caddyfile",
-        judging: "",
+        judging: &[],
         arguments: &["run", "--config", "@CONFIG@", "--adapter", "caddyfile"],
     },
 ];
@@ -170,6 +213,7 @@ impl<'a> Site<'a> {
 
     /// What the backend or the file answers.
     pub(super) fn expected(&self, path: &str) -> Result<Vec<u8>> {
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
         let name = if path == "/" { "1k.txt" } else { path.trim_start_matches('/') };
         Ok(fs::read(self.work.join("files").join(name))?)
     }
@@ -189,6 +233,8 @@ impl<'a> Site<'a> {
         let log = work.join("access.log");
         let (http, https) = (free_port()?, free_port()?);
         let values = [
+            // It may name the others.
+            ("JUDGING", product.judging.concat()),
             ("WORK", work.display().to_string()),
             ("FILES", self.work.join("files").display().to_string()),
             ("LOG", log.display().to_string()),
@@ -198,7 +244,6 @@ impl<'a> Site<'a> {
             ("HTTP", http.to_string()),
             ("HTTPS", https.to_string()),
             ("BACKEND", self.backend.to_string()),
-            ("JUDGING", product.judging.to_owned()),
             ("CONFIG", work.join(product.config).display().to_string()),
         ];
         fs::write(work.join(product.config), filled(&template(self.root, product.config)?, &values))?;
