@@ -486,10 +486,11 @@ mod tests {
         for number in 0..100 {
             all.change(&key(number), b"x", Change::Add(1), 0, 10);
         }
-        for number in 0..1_000 {
-            all.change(&key(number % 50 + 1_000), b"x", Change::Add(1), 100, 10);
+        // Enough that every shard is changed many times, wherever keys fall.
+        for number in 0..10_000 {
+            all.change(&key(number % 500 + 1_000), b"x", Change::Add(1), 100, 10);
         }
-        assert_eq!((all.len(), full.load(Ordering::Relaxed)), (50, 0));
+        assert_eq!((all.len(), full.load(Ordering::Relaxed)), (500, 0));
     }
 
     #[test]
