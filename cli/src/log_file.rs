@@ -70,6 +70,11 @@ impl LogFile {
         Self { is_hashed: true, ..self }
     }
 
+    /// A file with nothing in it, as a log that was just rotated.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == Some(0)
+    }
+
     /// Its name, fit for a terminal.
     pub(crate) fn name(&self) -> String {
         if self.bytes.is_none() && self.path == Path::new(STDIN) {
@@ -132,6 +137,10 @@ impl LogFile {
         done: &AtomicU64,
         visit: &mut dyn FnMut(Record) -> ControlFlow<()>,
     ) -> Result<Reading, CliError> {
+        if self.bytes.is_none() {
+            // It is read twice: once for its checksum.
+            return Err(CliError::usage(format!("{} is no file, as a data set is", self.name())));
+        }
         let reader = Reader::open(&self.path).map_err(|error| match &error {
             OpenError::Io { source, .. } => refused("read", &self.path, source),
             _ => CliError::failed(escape(&told(&error))),

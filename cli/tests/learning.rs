@@ -599,3 +599,18 @@ fn the_log_of_a_real_site_takes_every_path_of_the_scanner() {
     let paths = replayed["summary"]["scanner_paths"].as_object().unwrap();
     assert!(paths.len() == 4 && paths.values().all(|count| count.as_u64() > Some(0)), "{paths:?}");
 }
+
+#[test]
+fn pages_of_a_real_site_that_are_doubted_are_told_and_not_called_nothing_to_mend() {
+    let Some(shared) = shared() else { return };
+    let folder = TestFolder::new();
+    let log = text(&shared.join("data/orig/logs/semicomplete_apache_logs.zst"));
+    let out = text(&folder.join("learned"));
+    let learned = json_of(&folder, &["learn", "--input", &log, "--output-dir", &out]);
+    let scanner = &learned["detectors"]["scanner"];
+    assert_eq!(scanner["verdict"], "nothing that learning mends", "{scanner}");
+    let pages: Vec<&Value> =
+        learned["likely_mistakes"].as_array().unwrap().iter().map(|page| &page["path"]).collect();
+    assert!(pages.contains(&&json!("/misc/sample.log")) && pages.contains(&&json!("/articles")), "{pages:?}");
+    assert!(learned["warnings"].to_string().contains("tells neither `Accept`"), "{}", learned["warnings"]);
+}

@@ -2,6 +2,7 @@
 //! The program as its user meets it: arguments, files, signals, exit codes, what it prints.
 
 mod commands;
+mod datasets;
 mod judging;
 mod learning;
 mod program;

@@ -14,22 +14,22 @@ use sunbeam_testkit::{TestFolder, TestKey, eventually, free_address};
 use crate::program::{Serving, sunbeam, told};
 
 /// Runs with the day given, so that cards are the same whenever the tests run.
-fn run(folder: &TestFolder, arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(folder: &TestFolder, arguments: &[&str]) -> (i32, String, String) {
     let mut command = sunbeam(folder);
     told(&command.args(arguments).env("SOURCE_DATE_EPOCH", "1764000000").output().unwrap())
 }
 
-fn json_of(folder: &TestFolder, arguments: &[&str]) -> (i32, Value) {
+pub(crate) fn json_of(folder: &TestFolder, arguments: &[&str]) -> (i32, Value) {
     let (code, out, err) = run(folder, &[arguments, &["-o", "json"]].concat());
     let value = serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {code} {out}{err}"));
     (code, value)
 }
 
-fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn names(folder: &Path) -> Vec<String> {
+pub(crate) fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).map(|entries| {
         entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
     });
@@ -52,11 +52,11 @@ fn line(second: u32, client: &str, path: &str, query: &str) -> String {
 }
 
 /// One of several, the same each time.
-fn pick<'a>(items: &[&'a str], at: usize) -> &'a str {
+pub(crate) fn pick<'a>(items: &[&'a str], at: usize) -> &'a str {
     items[at.wrapping_mul(2_654_435_761) / 97 % items.len()]
 }
 
-fn encoded(text: &str) -> String {
+pub(crate) fn encoded(text: &str) -> String {
     text.bytes()
         .map(
             |byte| {
@@ -71,7 +71,7 @@ fn encoded(text: &str) -> String {
 }
 
 /// A hundred visits of a site, each of fourteen requests; every third asks what `query` says.
-fn visits(query: impl Fn(usize) -> String) -> Vec<String> {
+pub(crate) fn visits(query: impl Fn(usize) -> String) -> Vec<String> {
     let pages = ["/", "/console", "/tables", "/help", "/history"];
     let mut lines = Vec::new();
     for visit in 0..100_u32 {
@@ -99,7 +99,7 @@ fn of_console(at: usize) -> String {
 }
 
 /// What people of a shop write.
-fn of_shop(at: usize) -> String {
+pub(crate) fn of_shop(at: usize) -> String {
     let words = ["red", "blue", "shoes", "lamp", "table", "cheap", "garden", "winter", "book", "chair"];
     format!("{} {} {}", pick(&words, at), pick(&words, at + 5), pick(&words, at * 7 + 3))
 }
@@ -166,7 +166,7 @@ fn learning_a_site_lets_its_people_be_and_still_stops_attacks() {
     assert_eq!(decisions(&folder, &injections(&folder), Some(&model)), ["block"; INJECTIONS.len()]);
     let page = std::fs::read_to_string(out.join("report.html")).unwrap();
     for part in
-        ["benign stopped", "an innocent parameter beside it", "neither cookies nor a referer", "calm-visit"]
+        ["benign doubted", "an innocent parameter beside it", "neither cookies nor a referer", "calm-visit"]
     {
         assert!(page.contains(part), "{part} is missing in the report");
     }
@@ -176,13 +176,13 @@ fn learning_a_site_lets_its_people_be_and_still_stops_attacks() {
     let info = json_of(&folder, &["model", "info", &model]).1;
     assert_eq!(info["card"]["trained_at"], "2025-11-24", "{info}");
     assert!(info["card"]["data"].as_str().unwrap().contains("site.jsonl "), "{info}");
-    assert!(info["card"]["scores"].as_str().unwrap().contains("texts stopped"), "{info}");
+    assert!(info["card"]["scores"].as_str().unwrap().contains("texts doubted"), "{info}");
     // The same log and seed give the same bytes; another seed may not.
     let hashes =
         |told: &Value| ["scanner", "ddos"].map(|detector| told["detectors"][detector]["sha256"].clone());
     assert_eq!(hashes(&json_of(&folder, &learn).1), hashes(&learned));
     let (_, out, _) = run(&folder, &learn);
-    assert!(out.contains("better") && out.contains("STOPPED BY THE CANDIDATE"), "{out}");
+    assert!(out.contains("better") && out.contains("DOUBTED BY THE CANDIDATE"), "{out}");
 }
 
 /// A line of a labelled corpus: a form of a made-up application.
@@ -318,19 +318,120 @@ fn learning_that_is_interrupted_leaves_no_half_file() {
 }
 
 #[test]
-fn a_node_says_whether_it_takes_what_was_learned() {
+fn a_node_tries_what_was_learned_and_takes_it_by_itself_or_by_force_at_once() {
     let folder = TestFolder::new();
     let log = text(&folder.write("site.jsonl", visits(of_console).join("\n")));
     let node = Serving::start("");
     let out = text(&folder.join("learned"));
-    let (code, told, err) = node.ask(&["learn", "--input", &log, "--output-dir", &out, "--install"]);
-    // It was never tried there: learning does not force itself upon a node.
-    assert_eq!(code, 1, "{told}{err}");
-    assert!(
-        told.contains("better") && err.contains("was not installed") && err.contains("tried"),
-        "{told}{err}"
-    );
+    let learn = ["learn", "--input", &log, "--output-dir", &out, "--install"];
+    let (code, told, err) = node.ask(&learn);
+    assert_eq!(code, 0, "{told}{err}");
+    let part = "the model of `scanner` is tried beside the one in use; the node takes it after 1,000 requests if it is no worse";
+    assert!(told.contains("better") && told.contains(part), "{told}{err}");
     assert_eq!(names(&folder.join("learned")), ["ddos.model", "report.html", "scanner.model"]);
+    let (_, status, err) = node.ask(&["model", "status"]);
+    assert!(
+        status.contains("the node takes it by itself") && status.contains("0 requests only"),
+        "{status}{err}"
+    );
+    let (code, told, err) = node.ask(&[&learn[..], &["--force"]].concat());
+    assert_eq!(code, 0, "{told}{err}");
+    assert!(told.contains("installed the model of `scanner`") && told.contains("undo"), "{told}{err}");
+    let (_, status, err) = node.ask(&["model", "status"]);
+    assert!(status.contains("installed"), "{status}{err}");
+    let (code, _, err) = run(&folder, &["learn", "--input", &log, "--force"]);
+    assert!(code == 2 && err.contains("--install"), "{code} {err}");
+}
+
+/// A page that looks like a probe, which everybody asks for and the site serves.
+fn log_page(visit: usize) -> String {
+    line(u32::try_from(visit).unwrap() * 100 + 50, &format!("192.0.2.{}", visit % 40 + 1), "/backup.zip", "")
+}
+
+#[test]
+fn pages_that_are_doubted_for_their_path_are_told_with_what_can_be_done() {
+    let folder = TestFolder::new();
+    let lines: Vec<String> = visits(of_shop)
+        .chunks(14)
+        .enumerate()
+        .flat_map(|(visit, lines)| [lines, &[log_page(visit)]].concat())
+        .collect();
+    let log = text(&folder.write("site.jsonl", lines.join("\n")));
+    let out = text(&folder.join("learned"));
+    // No rule of thumb calls somebody calm who asks for such a page: a person does.
+    let set = text(&folder.join("set.bin"));
+    let prepare = ["prepare-dataset", "--input", &log, "--label", "benign", "--output", &set];
+    assert_eq!(run(&folder, &prepare).0, 0);
+    let log = set;
+    let (_, learned) = json_of(&folder, &["learn", "--input", &log, "--output-dir", &out]);
+    let scanner = &learned["detectors"]["scanner"];
+    assert_eq!(scanner["benign"]["stopped_in_use"]["number"], 0, "of texts there is nothing: {scanner}");
+    let layer = &scanner["layer"];
+    assert!(layer["doubted_in_use"].as_u64() > Some(20), "{layer}");
+    assert_eq!(layer["doubted_in_use"], layer["doubted_by_the_candidate"], "{layer}");
+    assert_eq!(scanner["verdict"], "nothing that learning mends", "{scanner}");
+    let pages = learned["likely_mistakes"].as_array().unwrap();
+    let page = pages.iter().find(|page| page["path"] == "/backup.zip").unwrap();
+    assert_eq!((&page["requests"], &page["clients"], &page["blocked"]), (&json!(100), &json!(16), &json!(0)));
+    let (_, told, err) = run(&folder, &["learn", "--input", &log, "--output-dir", &out]);
+    assert!(told.contains("LIKELY MISTAKE") && told.contains("16 and more"), "{told}{err}");
+    assert!(err.contains("likely mistakes") && err.contains("protect = { scanner"), "{err}");
+    let report = std::fs::read_to_string(folder.join("learned/report.html")).unwrap();
+    assert!(report.contains("/backup.zip") && report.contains("layers of a node"), "it is in the report too");
+    // A configuration that takes the models' say away has nothing to mend.
+    let config = text(&folder.write("sunbeam.toml", "scanner.threshold = 1.0\n"));
+    let (_, learned) =
+        json_of(&folder, &["--config", &config, "learn", "--input", &log, "--output-dir", &out]);
+    assert_eq!(learned["detectors"]["scanner"]["layer"]["doubted_in_use"], 0, "{learned}");
+}
+
+#[test]
+fn a_learned_model_is_at_home_in_the_log_that_it_was_learned_from() {
+    let folder = TestFolder::new();
+    let log = text(&folder.write("site.jsonl", visits(of_console).join("\n")));
+    let drift = |out: &str, input: &str, models: &[&str]| {
+        let out = text(&folder.join(out));
+        let arguments = [&["learn", "--input", input, "--output-dir", &out], models].concat();
+        json_of(&folder, &arguments).1["detectors"]["scanner"]["drift"].clone()
+    };
+    let before = drift("first", &log, &[]);
+    assert_eq!((&before["rows"], &before["verdict"]), (&json!(1400), &json!("shifted")), "{before}");
+    let model = text(&folder.join("first/scanner.model"));
+    let after = drift("second", &log, &["--model", &model]);
+    assert!(after["worst"].as_f64() < Some(0.02), "what was learned here is at home here: {after}");
+    // Fewer rows than a node asks for say nothing.
+    let few = text(&folder.write("few.jsonl", visits(of_console)[..990].join("\n")));
+    let few = drift("third", &few, &[]);
+    assert_eq!((&few["rows"], &few["worst"]), (&json!(990), &Value::Null), "{few}");
+}
+
+#[test]
+fn records_without_a_time_are_counted_and_said() {
+    let folder = TestFolder::new();
+    let timeless = |line: &String| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        line["timestamp"] = "yesterday".into();
+        line.to_string()
+    };
+    let lines = visits(of_shop);
+    let half: Vec<String> = lines
+        .iter()
+        .enumerate()
+        .map(|(at, line)| if at % 10 == 0 { timeless(line) } else { line.clone() })
+        .collect();
+    let (none, half) = (
+        text(&folder.write("none.jsonl", lines.iter().map(timeless).collect::<Vec<_>>().join("\n"))),
+        text(&folder.write("half.jsonl", half.join("\n"))),
+    );
+    let out = text(&folder.join("out"));
+    let (code, _, err) = run(&folder, &["learn", "--input", &none, "--output-dir", &out]);
+    assert!(code == 1 && err.contains("1400 of 1400 records tell no time"), "{code} {err}");
+    let (_, learned) = json_of(&folder, &["learn", "--input", &half, "--output-dir", &out]);
+    assert_eq!(learned["untimed"], 140, "{learned}");
+    let set = text(&folder.join("set.bin"));
+    let (code, told) = json_of(&folder, &["prepare-dataset", "--input", &half, "--output", &set]);
+    assert_eq!((code, &told["untimed"]), (0, &json!(140)), "{told}");
+    assert!(told["warnings"].to_string().contains("140 of 1400 records tell no time"), "{told}");
 }
 
 #[test]
@@ -346,8 +447,13 @@ fn a_node_that_asks_for_signatures_is_not_learned_for_in_vain() {
     assert!(!folder.join("learned").exists(), "nothing was begun");
 }
 
-fn recordings() -> String {
+pub(crate) fn recordings() -> String {
     text(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../learning/traces/traffic.jsonl.zst"))
+}
+
+/// A word of its own for each number: to the model of texts all digits are one.
+pub(crate) fn word(at: usize) -> String {
+    at.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect()
 }
 
 /// Texts of a corpus, of fifty groups of each kind.
@@ -356,9 +462,13 @@ fn corpus() -> String {
         let is_attack = at.is_multiple_of(2);
         let text = match is_attack {
             true => {
-                format!("{}{at}' union select name from users where id={at}-- ", pick(&["a", "x", "1"], at))
+                let name = word(at);
+                format!(
+                    "{}{at}' union select {name} from users where {name}={at}-- ",
+                    pick(&["a", "x", "1"], at)
+                )
             }
-            false => format!("{} for {} people", of_shop(at), at),
+            false => format!("{} {} for {} people", of_shop(at), word(at), at),
         };
         json!({
             "src": "notes", "label": u8::from(is_attack), "cls": "note", "method": "GET", "headers": {},

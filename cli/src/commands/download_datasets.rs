@@ -197,12 +197,17 @@ impl DownloadDatasets {
         let place = self.dir.join(set.file);
         let found = place.is_file().then(|| File::open(&place)).transpose();
         let found = found.map_err(|error| refused("read", &place, &error))?;
+        let is_here = found.is_some();
         if let Some(file) = found
             && copied(file, &mut io::sink(), set).is_ok()
         {
             return Ok(State::Kept);
         }
         let Some(from) = from else {
+            if is_here {
+                let why = "what lies here is damaged or another file, and no `--from` is given";
+                return Ok(State::Missing(why.to_owned()));
+            }
             return Ok(State::Missing("not here, and no `--from` is given".to_owned()));
         };
         let folder = place.parent().unwrap_or(&self.dir);

@@ -115,7 +115,7 @@ impl Cascade {
             if let Some(input) = without.get_mut(column) {
                 *input = *usual;
             }
-            *share = whole - logit(&without);
+            *share = whole.saturating_sub(logit(&without));
         }
         shares
     }

@@ -33,6 +33,16 @@ impl Histograms {
         }
     }
 
+    /// The same with this traffic in the place of what the model was trained on: what is usual stays.
+    #[must_use]
+    pub fn reference(&self, like: &Reference) -> Reference {
+        Reference {
+            usual: like.usual,
+            inputs: self.inputs.each_ref().map(of_all),
+            scores: of_all(&self.scores),
+        }
+    }
+
     /// The stability index of each feature of a detector, and of `score`, under its name. Empty before the first row.
     pub fn indices(&self, detector: Detector, reference: &Reference) -> Vec<(&'static str, f64)> {
         let inputs = reference.inputs.iter().zip(&self.inputs);
@@ -41,6 +51,12 @@ impl Histograms {
         let index = |(name, (then, now))| Some((name, stability_index(then, now)?));
         features.chain([score]).filter_map(index).collect()
     }
+}
+
+/// How many of 65,535 rows fell into each bin.
+fn of_all(counts: &[u64; BINS]) -> [u16; BINS] {
+    let all = counts.iter().fold(0, |sum: u128, count| sum + u128::from(*count)).max(1);
+    counts.map(|count| u16::try_from(u128::from(count) * 65_535 / all).unwrap_or(u16::MAX))
 }
 
 /// The features of a detector, in the order of its inputs.
@@ -68,6 +84,9 @@ fn shares(counts: [u64; BINS]) -> Option<[f64; BINS]> {
     let total: f64 = counts.iter().map(|count| *count as f64).sum();
     (total > 0.0).then(|| counts.map(|count| (count as f64 + MORE) / (total + MORE * BINS as f64)))
 }
+
+/// Fewer rows say nothing of a share.
+pub const DRIFT_ROWS_MIN: u64 = 1_000;
 
 /// What an index says, by the usual rule of thumb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +164,14 @@ mod tests {
             assert_eq!((indices.len(), indices[features].0), (features + 1, "score"));
             assert!(indices.iter().all(|(_, index)| Drift::of(*index) == Drift::Stable), "{indices:?}");
             assert!(Histograms::default().indices(detector, &reference).is_empty());
+            // Whoever learned from this traffic is at home in it.
+            let [away, home] = [Reference::default(), seen.reference(&reference)];
+            assert!(seen.indices(detector, &away).is_empty());
+            let indices = seen.indices(detector, &home);
+            assert!(
+                indices.len() > features && indices.iter().all(|(_, index)| *index < 0.02),
+                "{indices:?}"
+            );
         }
     }
 

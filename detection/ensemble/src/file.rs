@@ -9,6 +9,7 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 
 use crate::models::{DdosModel, ScannerModel};
+use crate::payload::PayloadModel;
 use crate::schema::fingerprint;
 use crate::stored::Stored;
 
@@ -242,34 +243,66 @@ fn model(detector: Detector, numbers: &[u8]) -> Result<Model, ModelFileError> {
     Ok(model)
 }
 
-/// A shift past the width would be no shift, and a zone that ends before it begins no zone.
+/// No logit of a model, nor any bound of its zones, is larger: so no sum or difference of them overflows. It is 65,536
+/// in whole logits, and a probability of 1 has none.
+const LOGIT_MAX: i32 = 1 << 24;
+/// What a text says is added that many times at most, where the tree does not know; in 1/256.
+const PAYLOAD_SHARE_MAX: i32 = 16 * 256;
+
+/// A shift past the width would be no shift, a zone that ends before it begins no zone, and a sum that overflows says the
+/// opposite of what it should.
 fn check(model: &Model) -> Result<(), ModelFileError> {
+    let wrong = |what| Err(ModelFileError::Numbers { what });
     let cascade = match model {
         Model::Scanner(model) => {
-            if model.payload.floor >= model.payload.doubtful {
-                return Err(ModelFileError::Numbers { what: "what it did not look at is doubtful" });
-            }
-            if model.payload.certain < model.payload.doubtful {
-                return Err(ModelFileError::Numbers {
-                    what: "what is certain is less than what is doubtful",
-                });
-            }
+            check_payload(&model.payload)?;
             if !model.application.is_possible() {
-                return Err(ModelFileError::Numbers {
-                    what: "what is odd for the application is out of range",
-                });
+                return wrong("what is odd for the application is out of range");
+            }
+            if !(0..=PAYLOAD_SHARE_MAX).contains(&model.payload_share) {
+                return wrong("the share of what texts say is out of range");
             }
             &model.cascade
         }
         Model::Ddos(model) => &model.cascade,
     };
     if cascade.mlp.shift > 31 {
-        return Err(ModelFileError::Numbers { what: "the perceptron shifts its sums out" });
+        return wrong("the perceptron shifts its sums out");
+    }
+    if !cascade.mlp.is_possible(LOGIT_MAX) {
+        return wrong("the sums of the perceptron are out of range");
     }
     if cascade.tree.allow >= cascade.tree.block {
-        return Err(ModelFileError::Numbers { what: "the tree lets go what it stops" });
+        return wrong("the tree lets go what it stops");
+    }
+    if !is_bound(cascade.certain) {
+        return wrong("what is certain is out of range");
     }
     Ok(())
+}
+
+fn check_payload(payload: &PayloadModel) -> Result<(), ModelFileError> {
+    let wrong = |what| Err(ModelFileError::Numbers { what });
+    if payload.floor >= payload.doubtful {
+        return wrong("what it did not look at is doubtful");
+    }
+    if payload.certain < payload.doubtful {
+        return wrong("what is certain is less than what is doubtful");
+    }
+    let sums = [payload.forest.base, payload.site.base, payload.floor];
+    if !sums.into_iter().all(is_logit) || ![payload.doubtful, payload.certain].into_iter().all(is_bound) {
+        return wrong("what texts say is out of range");
+    }
+    Ok(())
+}
+
+const fn is_logit(number: i32) -> bool {
+    number.unsigned_abs() <= LOGIT_MAX.unsigned_abs()
+}
+
+/// Where a zone begins; the greatest number is one that never does.
+const fn is_bound(number: i32) -> bool {
+    is_logit(number) || number == i32::MAX
 }
 
 fn part(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -359,7 +392,133 @@ mod tests {
         assert!(matches!(ModelFile::read(&impossible), Err(ModelFileError::Numbers { .. })));
     }
 
+    /// Writes one of the numbers of a model that are not bounded by their size.
+    fn forge(model: &mut ScannerModel, field: usize, number: i32) {
+        let (payload, mlp) = (&mut model.payload, &mut model.cascade.mlp);
+        let ([mean, worst, sum], [first, .., last]) = (&mut payload.scales, &mut mlp.biases);
+        let places = [
+            &mut payload.forest.base,
+            &mut payload.site.base,
+            &mut payload.floor,
+            &mut payload.doubtful,
+            &mut payload.certain,
+            &mut payload.gate,
+            mean,
+            worst,
+            sum,
+            &mut model.payload_share,
+            &mut model.paths.scale,
+            &mut model.paths.middle,
+            &mut model.application.bias,
+            &mut model.application.scale,
+            &mut model.application.doubtful,
+            &mut model.cascade.certain,
+            &mut mlp.output_bias,
+            &mut mlp.scale,
+            first,
+            last,
+        ];
+        match places.into_iter().nth(field) {
+            Some(place) => *place = number,
+            None => mlp.shift = number.cast_unsigned(),
+        }
+    }
+
+    const FIELDS: usize = 21;
+
+    fn numbers() -> impl Strategy<Value = i32> {
+        let edge = LOGIT_MAX;
+        prop_oneof![
+            any::<i32>(),
+            prop_oneof![Just(i32::MAX), Just(i32::MIN), Just(i32::MIN + 1), Just(edge), Just(-edge)],
+            -4096..4096_i32,
+        ]
+    }
+
+    /// Everything that is computed of a request and of a window; in tests a sum that overflows is a panic.
+    fn judge(model: &Model, text: &[u8], inputs: [u8; crate::INPUTS], threshold: i32) {
+        use sunbeam_features::application::{Part, PartKind};
+        use sunbeam_features::payload::{Facts, read};
+
+        let cascade = match model {
+            Model::Scanner(model) => {
+                let mut facts = Facts::default();
+                read(text, &mut facts);
+                let reading = model.payload.read(&facts);
+                assert!(is_logit(reading.logit / 2), "{reading:?}");
+                model.payload.shares(&reading.columns);
+                model.paths.score(&facts.symbols);
+                let tokens: Vec<u32> = text.iter().map(|byte| u32::from(*byte) << 24).collect();
+                model.application.read(&Part { kind: PartKind::Path, name: b"", tokens: &tokens });
+                let features = std::array::from_fn(|at| inputs[at]);
+                crate::score_bin(model.judge(&features, reading.logit, threshold).logit);
+                &model.cascade
+            }
+            Model::Ddos(model) => {
+                let features = std::array::from_fn(|at| u32::from(inputs[at]) << 24);
+                crate::score_bin(model.judge(&features, threshold).logit);
+                &model.cascade
+            }
+        };
+        cascade.shares(&inputs, &[0; crate::INPUTS]);
+        assert_eq!(cascade.mlp.logit(&inputs), cascade.mlp.logit_plain(&inputs));
+    }
+
+    #[test]
+    fn numbers_that_overflow_a_sum_are_refused_and_those_that_training_gives_are_not() {
+        let base = builtin::SCANNER.clone();
+        for (name, field, number) in [
+            ("the forest's base", 0, i32::MAX),
+            ("the base of the site's forest", 1, i32::MIN),
+            ("the floor", 2, i32::MIN),
+            ("the share of texts", 9, i32::MAX),
+            ("a negative share", 9, -1),
+            ("the perceptron's bias", 16, i32::MAX),
+            ("its scale", 17, i32::MIN),
+            ("a neuron's bias", 18, i32::MIN),
+            ("the last neuron's", 19, i32::MAX),
+            ("its shift", 20, -1),
+            ("certainty", 15, i32::MIN),
+        ] {
+            let mut model = base.clone();
+            forge(&mut model, field, number);
+            let bytes = ModelFile::bytes(&Model::Scanner(Box::new(model)), &Card::default());
+            assert!(matches!(ModelFile::read(&bytes), Err(ModelFileError::Numbers { .. })), "{name}");
+        }
+        // Zones that never begin.
+        let mut model = base;
+        [3, 4, 15].into_iter().for_each(|field| forge(&mut model, field, i32::MAX));
+        assert!(
+            ModelFile::read(&ModelFile::bytes(&Model::Scanner(Box::new(model)), &Card::default())).is_ok()
+        );
+    }
+
     proptest! {
+        #[test]
+        fn whatever_is_forged_is_refused_or_judges_without_overflow(
+            forged in proptest::collection::vec((0..FIELDS, numbers()), 0..3), heavy in any::<bool>(),
+            text in proptest::collection::vec(any::<u8>(), 0..64), inputs in any::<[u8; crate::INPUTS]>(),
+            threshold in -2048..2048_i32,
+        ) {
+            let mut model = builtin::SCANNER.clone();
+            if heavy {
+                model.payload.forest.leaves = [[i16::MIN; 16]; crate::TREES];
+                model.payload.site.leaves = [[i16::MIN; 16]; crate::SITE_TREES];
+                model.payload.grams.weights = [i8::MIN; crate::GRAMS];
+                (model.cascade.mlp.output, model.cascade.tree.leaves) = ([i8::MIN; 32], [i16::MIN; 64]);
+                model.cascade.mlp.hidden = [[[i8::MIN; 4]; 32]; 4];
+            }
+            forged.iter().for_each(|(field, number)| forge(&mut model, *field, *number));
+            let cascade = model.cascade.clone();
+            let ddos = DdosModel { cascade, ..builtin::DDOS.clone() };
+            for model in [Model::Scanner(Box::new(model)), Model::Ddos(Box::new(ddos))] {
+                match ModelFile::read(&ModelFile::bytes(&model, &Card::default())) {
+                    Ok(file) => judge(&file.model, &text, inputs, threshold),
+                    Err(error) => prop_assert!(matches!(error, ModelFileError::Numbers { .. }), "{error}"),
+                }
+            }
+        }
+
         #[test]
         fn any_changed_bit_is_found(at in 0..usize::MAX, bit in 0..8_u32) {
             let mut bytes = scanner();

@@ -39,10 +39,11 @@ impl<const TREES: usize> Forest<TREES> {
         leaves: [[0; LEAVES]; TREES],
     };
 
-    /// The logit, in 1/256. A sum of `TREES` leaves of 16 bits: it cannot overflow.
+    /// The logit, in 1/256. A sum of `TREES` leaves of 16 bits: it cannot overflow; the base of a file is bounded.
     pub fn logit(&self, columns: &[u8; COLUMNS]) -> i32 {
         let trees = self.levels.iter().zip(&self.leaves);
-        self.base + trees.map(|(levels, leaves)| i32::from(leaf(leaves, index(levels, columns)))).sum::<i32>()
+        let sum = trees.map(|(levels, leaves)| i32::from(leaf(leaves, index(levels, columns)))).sum::<i32>();
+        self.base.saturating_add(sum)
     }
 
     /// What each column adds to the logit of these: of a tree's leaf, the change by each of its questions, asked one

@@ -59,6 +59,6 @@ mod avx2 {
         let halves = _mm_add_epi32(_mm256_castsi256_si128(total), _mm256_extracti128_si256::<1>(total));
         let pairs = _mm_add_epi32(halves, _mm_shuffle_epi32::<0b00_00_11_10>(halves));
         let one = _mm_add_epi32(pairs, _mm_shuffle_epi32::<0b00_00_00_01>(pairs));
-        mlp.output_bias + _mm_cvtsi128_si32(one)
+        mlp.output_bias.wrapping_add(_mm_cvtsi128_si32(one))
     }
 }

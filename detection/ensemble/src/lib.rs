@@ -24,7 +24,7 @@ mod tree;
 pub use application::{ApplicationModel, HOSTS_MAX, TOKENS, token_place};
 pub use bound::{CONFIDENCE, Calibration, LOGIT_BINS, NoSuggestion, Suggestion, logit_bin, upper_bound};
 pub use cascade::{Cascade, EnsemblePath, Said};
-pub use drift::{Drift, Histograms, feature_names, stability_index};
+pub use drift::{DRIFT_ROWS_MIN, Drift, Histograms, feature_names, stability_index};
 pub use file::{Card, Detector, FILE_MAX, HASH_LENGTH, Model, ModelFile, ModelFileError, SIGNATURE_LENGTH};
 pub use forest::{COLUMNS, DEPTH as FOREST_DEPTH, Forest, Level};
 pub use grams::{GramSums, Grams, gram_places};

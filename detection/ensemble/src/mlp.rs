@@ -50,22 +50,24 @@ impl Mlp {
         self.scaled(self.sum_plain(&inputs.map(|input| input.min(INPUT_MAX))))
     }
 
-    /// At most 32 · 127 · 127 in size beside the bias.
+    /// At most 32 · 127 · 127 in size beside the bias, which a file bounds; beyond that it wraps as the vector form does.
     pub(crate) fn sum_plain(&self, inputs: &[u8; INPUTS]) -> i32 {
         let mut sums = self.biases;
         let (groups, _) = inputs.as_chunks::<LANES>();
         for (weights, group) in self.hidden.iter().zip(groups) {
             for (sum, weights) in sums.iter_mut().zip(weights) {
-                *sum += weights
+                let more = weights
                     .iter()
                     .zip(group)
                     .map(|(weight, input)| i32::from(*weight) * i32::from(*input))
                     .sum::<i32>();
+                *sum = sum.wrapping_add(more);
             }
         }
         let neuron = |sum: &i32| (*sum >> self.shift).clamp(0, 127);
-        self.output_bias
-            + sums.iter().zip(self.output).map(|(sum, weight)| neuron(sum) * i32::from(weight)).sum::<i32>()
+        let said: i32 =
+            sums.iter().zip(self.output).map(|(sum, weight)| neuron(sum) * i32::from(weight)).sum();
+        self.output_bias.wrapping_add(said)
     }
 
     fn scaled(&self, sum: i32) -> i32 {
@@ -76,10 +78,24 @@ impl Mlp {
     pub fn bounds(&self) -> (i32, i32) {
         let (mut least, mut most) = (self.output_bias, self.output_bias);
         for weight in self.output {
-            least += i32::from(weight.min(0)) * 127;
-            most += i32::from(weight.max(0)) * 127;
+            least = least.saturating_add(i32::from(weight.min(0)) * 127);
+            most = most.saturating_add(i32::from(weight.max(0)) * 127);
         }
         (self.scaled(least), self.scaled(most))
+    }
+
+    /// Whether no sum overflows whatever the input, and no logit is larger than `logit_max` in size: what
+    /// [`Self::scaled`] cannot hold would count as nothing.
+    pub(crate) fn is_possible(&self, logit_max: i32) -> bool {
+        /// Far above what is added to it.
+        const BIAS_MAX: u32 = 1 << 30;
+        let is_small = |bias: &i32| bias.unsigned_abs() <= BIAS_MAX;
+        let most: i64 = self.output.iter().map(|weight| i64::from(weight.unsigned_abs()) * 127).sum();
+        let most = (i64::from(self.output_bias.unsigned_abs()) + most) * i64::from(self.scale).abs();
+        self.shift <= 31
+            && self.biases.iter().all(is_small)
+            && is_small(&self.output_bias)
+            && most >> 16 < i64::from(logit_max)
     }
 }
 

@@ -78,7 +78,7 @@ impl PayloadModel {
             return Reading { logit: self.floor, columns: [0; COLUMNS] };
         }
         let columns = self.columns(facts, &sums);
-        let logit = self.forest.logit(&columns) + self.site.logit(&columns);
+        let logit = self.forest.logit(&columns).saturating_add(self.site.logit(&columns));
         Reading { logit: logit.max(self.floor), columns }
     }
 }

@@ -28,5 +28,5 @@ pub const fn input_bin(input: u8) -> usize {
 pub fn score_bin(logit: i32) -> usize {
     const LEAST: i32 = -9 * 256;
     const WIDTH: i32 = 18 * 256 / 10;
-    usize::try_from((logit - LEAST) / WIDTH).unwrap_or(0).min(BINS - 1)
+    usize::try_from(logit.saturating_sub(LEAST) / WIDTH).unwrap_or(0).min(BINS - 1)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sunbeam_ensemble::{DdosModel, ScannerModel, builtin};
 
-use crate::sight::{Challenger, Sight};
+use crate::sight::{Challenger, SAMPLE_EVERY, Sight};
 
 /// One of each detector; those that are compiled in unless a file holds others.
 #[derive(Clone, Debug)]
@@ -14,6 +14,8 @@ pub struct Models {
     pub scanner: Arc<ScannerModel>,
     /// Of windows.
     pub ddos: Arc<DdosModel>,
+    /// What both see is counted for one request in so many; for each where nobody waits for an answer.
+    pub sight_every: u8,
     /// What the scanner's model sees.
     pub scanner_sight: Arc<Sight>,
     /// What the model of windows sees.
@@ -29,6 +31,7 @@ impl Default for Models {
         Self {
             scanner: Arc::new(builtin::SCANNER.clone()),
             ddos: Arc::new(builtin::DDOS.clone()),
+            sight_every: SAMPLE_EVERY,
             scanner_sight: Arc::default(),
             ddos_sight: Arc::default(),
             scanner_challenger: None,

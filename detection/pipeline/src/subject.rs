@@ -13,7 +13,6 @@ use sunbeam_traffic::RequestFacts;
 use crate::memory::Memory;
 use crate::proxies::is_likely_proxy;
 use crate::rules::Rules;
-use crate::sight::SAMPLE_EVERY;
 
 /// Buffers of a thread: nothing is allocated once they are large enough.
 #[derive(Debug, Default)]
@@ -184,7 +183,7 @@ impl<'a> Subject<'a> {
                 && !rules.has_declared_proxies
                 && is_likely_proxy(facts.client),
             is_trial,
-            is_sampled: !is_trial && turn.is_multiple_of(SAMPLE_EVERY),
+            is_sampled: !is_trial && turn.is_multiple_of(rules.models.sight_every),
             offender: Offender { key: identity.key, held: Held::Client },
             charges: Charges::default(),
             quota: None,

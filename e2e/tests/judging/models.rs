@@ -398,3 +398,102 @@ fn a_model_in_shadow_changes_nothing_and_what_was_seen_of_it_decides_whether_it_
     assert_eq!(proxy.api("DELETE", "/api/v1/models/shadow/nobody", "").status, 422);
     assert_eq!(scanner(&proxy)["challenger"], Value::Null);
 }
+
+/// Requests of a thousand visits that no model has anything against.
+fn visit_a_thousand_pages(proxy: &TestProxy) {
+    for number in 0..200 {
+        let visitor = browser(proxy, &format!("198.51.100.{number}"));
+        assert!((0..5).all(|page| visitor.get(SHOP, &format!("/page/{page}")).status == 200));
+    }
+}
+
+/// The model that is compiled in, under another name.
+fn renamed() -> Vec<u8> {
+    let card = Card(vec![("version".to_owned(), "renamed".to_owned())]);
+    ModelFile::bytes(&Model::Scanner(Box::new(builtin::SCANNER.clone())), &card)
+}
+
+#[test]
+fn a_model_that_is_to_be_promoted_judges_once_it_is_no_worse_and_after_a_restart() {
+    let (state, backend) = (TestFolder::new(), shop());
+    let file = state.write("renamed.model", renamed());
+    let waiting = state.join("models/scanner.waiting.model");
+    let mut proxy = again(&state, &backend, "");
+    assert_eq!(post(&proxy, "install", &file, ",\"promote\":true").status, 422);
+    let dry = post(&proxy, "shadow", &file, ",\"promote\":true,\"dry_run\":true");
+    assert_eq!((dry.status, waiting.exists()), (200, false), "{}", dry.text());
+    let tried = post(&proxy, "shadow", &file, ",\"promote\":true");
+    assert!(tried.status == 200 && tried.text().contains("after 1000 requests"), "{}", tried.text());
+    let challenger = scanner(&proxy)["challenger"].clone();
+    assert_eq!((&challenger["promotion"], &challenger["origin"]), (&json!("waiting"), &json!("tried")));
+    assert!(challenger["not_taken"].as_str().unwrap().contains("0 requests only"), "{challenger}");
+
+    // The node ends before it has seen enough: the copy that it keeps waits on, and begins to be compared anew.
+    fs::remove_file(&file).unwrap();
+    proxy.drain();
+    let mut proxy = again(&state, &backend, "");
+    let now = scanner(&proxy);
+    assert_eq!((&now["origin"], &now["challenger"]["promotion"]), (&json!("compiled in"), &json!("waiting")));
+    assert_eq!(now["challenger"]["sha256"], challenger["sha256"]);
+
+    visit_a_thousand_pages(&proxy);
+    let judges = |proxy: &TestProxy| {
+        let now = scanner(proxy);
+        (now["origin"] == "installed").then_some(now)
+    };
+    let now = eventually("the node takes it", || judges(&proxy));
+    assert_eq!((&now["sha256"], &now["challenger"]), (&challenger["sha256"], &Value::Null));
+    assert_eq!((info(&proxy, "scanner").0, probe(&proxy)), ("renamed".to_owned(), 403));
+    eventually("the copy is gone", || (!waiting.exists()).then_some(()));
+    proxy.drain();
+    let proxy = again(&state, &backend, "");
+    let now = scanner(&proxy);
+    assert_eq!((&now["origin"], &now["version"]), (&json!("installed"), &json!("renamed")));
+    assert_eq!(proxy.api("DELETE", "/api/v1/models/installed/scanner", "").status, 200);
+}
+
+#[test]
+fn a_model_that_turns_out_worse_is_told_and_stays_a_challenger() {
+    let (state, backend) = (TestFolder::new(), shop());
+    let file = state.write("blind.model", blind());
+    let waiting = state.join("models/scanner.waiting.model");
+    let proxy = again(&state, &backend, "");
+    assert_eq!(post(&proxy, "shadow", &file, ",\"promote\":true").status, 200);
+    assert_eq!((probe(&proxy), waiting.exists()), (403, true));
+    visit_a_thousand_pages(&proxy);
+    let challenger = eventually("it is declined", || {
+        let challenger = scanner(&proxy)["challenger"].clone();
+        (challenger["promotion"] == "declined").then_some(challenger)
+    });
+    let why = "it is not certain of 1 requests";
+    assert!(challenger["not_taken"].as_str().unwrap().contains(why), "{challenger}");
+    assert_eq!((&scanner(&proxy)["origin"], probe(&proxy)), (&json!("compiled in"), 403));
+    assert!(scanner(&proxy)["challenger"]["agreement"]["compared"].as_u64() > Some(1_000), "it is asked on");
+    assert!(!waiting.exists(), "it does not wait again after a restart");
+
+    // Where the configuration names a model, none is taken, and so none waits.
+    let own = state.write("own.model", renamed());
+    let path = format!("state.path = {:?}\n", state.join("state.redb"));
+    proxy.reload(&text(&format!("{path}scanner.model = {file:?}\n"), &backend)).unwrap();
+    let refused = post(&proxy, "shadow", &own, ",\"promote\":true");
+    assert!(refused.status == 409 && refused.text().contains("scanner.model"), "{}", refused.text());
+}
+
+#[test]
+fn a_model_that_waited_and_is_damaged_is_forgotten_and_stops_no_start() {
+    let (state, backend) = (TestFolder::new(), shop());
+    let file = state.write("renamed.model", renamed());
+    let mut proxy = again(&state, &backend, "");
+    assert_eq!(post(&proxy, "shadow", &file, ",\"promote\":true").status, 200);
+    proxy.drain();
+    let waiting = state.join("models/scanner.waiting.model");
+    fs::write(&waiting, &renamed()[..5000]).unwrap();
+    let proxy = again(&state, &backend, "");
+    assert_eq!((&scanner(&proxy)["challenger"], waiting.exists()), (&Value::Null, false));
+    // Stopping one that waits takes its copy away.
+    assert_eq!(post(&proxy, "shadow", &file, ",\"promote\":true").status, 200);
+    assert_eq!(
+        (proxy.api("DELETE", "/api/v1/models/shadow/scanner", "").status, waiting.exists()),
+        (200, false)
+    );
+}

@@ -10,7 +10,6 @@
 //! requests as the root of their number, and a rule of thumb neither calls something an attack nor overrules what the
 //! model in use is certain of.
 
-mod drift;
 mod duel;
 mod texts;
 mod windows;
@@ -22,8 +21,7 @@ use sunbeam_datasets::{Label, LabelSource, Record, request_key};
 use sunbeam_ensemble::{DdosModel, ScannerModel};
 
 pub use crate::payload::OWN_ATTACKS;
-pub use drift::drift;
-pub use duel::{Duel, Outcome, Robustness, SLACK, Sample};
+pub use duel::{BENIGN_ONE_OF, Duel, Outcome, Robustness, SLACK, Sample};
 
 use crate::cascade::CascadeError;
 use crate::payload::Progress;
@@ -163,6 +161,16 @@ fn labelled(records: &[Record]) -> Vec<&Record> {
         None => false,
     };
     records.iter().filter(teaches).collect()
+}
+
+/// Which of the site's records judge and teach nothing: those of the latest stretch, or by groups where that is how the
+/// log was split ([`Learned::judged_from_micros`]).
+pub fn is_judged(site: &[Record], judged_from_micros: Option<i64>) -> Vec<bool> {
+    if let Some(from) = judged_from_micros {
+        return site.iter().map(|record| record.at_micros.is_some_and(|at| at >= from)).collect();
+    }
+    let groups = SiteGroups::of(&labelled(site));
+    site.iter().map(|record| groups.side(record) == Side::Validation).collect()
 }
 
 /// The two stretches.

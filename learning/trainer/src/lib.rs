@@ -13,6 +13,7 @@ pub mod engine;
 pub mod evaluation;
 pub mod export;
 pub mod grams;
+pub mod leaks;
 pub mod learn;
 pub mod payload;
 pub mod perceptron;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Puts what is better into use on a running node.
+//! Hands what is better to a running node.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,28 +18,61 @@ use crate::placed_file::{refused, shown};
 /// A node that is there.
 pub(super) struct Installer {
     client: Client,
+    /// Whether it takes what is better at once, or after it has tried it.
+    is_forced: bool,
 }
 
 /// What it came to.
 #[derive(Default)]
 pub(super) struct Installed {
-    /// Those in use now, and what the node said.
-    pub(super) detectors: Vec<(Detector, Value)>,
-    /// Why no more are.
-    pub(super) failed: Option<CliError>,
+    /// Those that the node took, and what it said.
+    pub(super) detectors: Vec<(Detector, Taken, Value)>,
+    /// Why others were not.
+    pub(super) failed: Vec<CliError>,
 }
 
-const HINT: &str =
-    "the file stays: `sunbeam model shadow FILE` tries it, `sunbeam model install FILE` puts it into use";
+/// How a node took a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// It is tried beside the one in use, and comes into use if it is no worse.
+    OnTrial,
+    /// It judges.
+    AtOnce,
+}
+
+impl Taken {
+    const fn page(self) -> &'static str {
+        match self {
+            Self::OnTrial => "/api/v1/models/shadow",
+            Self::AtOnce => "/api/v1/models/install",
+        }
+    }
+
+    fn request(self, path: &str) -> Value {
+        match self {
+            Self::OnTrial => json!({"path": path, "promote": true}),
+            Self::AtOnce => json!({"path": path, "force": true}),
+        }
+    }
+
+    /// For people and machines.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::OnTrial => "tried",
+            Self::AtOnce => "installed",
+        }
+    }
+}
+
+const HINT: &str = "the file stays: `sunbeam model shadow FILE --promote` hands it over, `sunbeam model install FILE` puts it into use";
 const MODELS: &str = "/api/v1/models";
-const PATH: &str = "/api/v1/models/install";
 
 impl Installer {
     /// Finds the node, and asks whether it answers and would take what is trained here.
     ///
     /// # Errors
     /// When it does not.
-    pub(super) fn new(global: &GlobalArgs) -> Result<Self, CliError> {
+    pub(super) fn new(global: &GlobalArgs, is_forced: bool) -> Result<Self, CliError> {
         let client = Client::connect(global)?;
         let answer = client.get(MODELS)?;
         if let Some(key) = answer.get("model_public_key").and_then(Value::as_str) {
@@ -48,7 +81,7 @@ impl Installer {
                 "leave out --install: `sunbeam model sign` signs what is learned, `sunbeam model install` puts it into use",
             ));
         }
-        Ok(Self { client })
+        Ok(Self { client, is_forced })
     }
 
     /// The files of the models that it judges by; none for those that are compiled in.
@@ -61,27 +94,28 @@ impl Installer {
         Ok(models.filter_map(|model| model.get("file")?.as_str().map(PathBuf::from)).collect())
     }
 
-    /// Only what is better, one after the other.
+    /// Each that is better, whatever became of the others.
     pub(super) fn install(self, course: &Course) -> Installed {
         let mut installed = Installed::default();
+        let taken = if self.is_forced { Taken::AtOnce } else { Taken::OnTrial };
         for candidate in course.models.iter().filter(|model| model.outcome == Outcome::Better) {
-            match self.one(candidate) {
-                Ok(answer) => installed.detectors.push((candidate.detector, answer)),
-                Err(error) => {
-                    installed.failed = Some(error);
-                    break;
-                }
+            match self.one(candidate, taken) {
+                Ok(answer) => installed.detectors.push((candidate.detector, taken, answer)),
+                Err(error) => installed.failed.push(error),
             }
         }
         installed
     }
 
-    fn one(&self, candidate: &Candidate) -> Result<Value, CliError> {
+    fn one(&self, candidate: &Candidate, taken: Taken) -> Result<Value, CliError> {
         let path = &candidate.file.0;
         // The node's folder is not ours.
         let whole = fs::canonicalize(path).map_err(|error| refused("read", path, &error))?;
-        self.client.post_json(PATH, &json!({"path": whole})).map_err(|error| CliError {
-            message: format!("{} was not installed: {}", shown(&whole), error.message),
+        let Some(told) = whole.to_str() else {
+            return Err(CliError::usage(format!("{} is no path that JSON can carry", shown(&whole))));
+        };
+        self.client.post_json(taken.page(), &taken.request(told)).map_err(|error| CliError {
+            message: format!("{} was not taken by the node: {}", shown(&whole), error.message),
             hint: error.hint.or_else(|| Some(HINT.to_owned())),
             code: error.code,
         })

@@ -2,6 +2,7 @@
 //! `sunbeam learn`
 
 mod install;
+mod layers;
 mod page;
 mod print;
 mod read;
@@ -9,7 +10,9 @@ mod read;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use sunbeam_config::Loaded;
 use sunbeam_ensemble::{DdosModel, Detector, Model, ScannerModel};
+use sunbeam_proxy::Config;
 use sunbeam_trainer::learn::{Duel, LearnError, Learned, Learning, Material, Outcome, learn};
 use sunbeam_trainer::suite::recordings;
 
@@ -22,13 +25,14 @@ use crate::cli::GlobalArgs;
 use crate::exit::{CliError, ExitCode, told};
 use crate::placed_file::shown;
 use install::Installer;
+use layers::Layers;
 use read::Logs;
 
 /// Learn the ways of this site from its logs, and say whether that is better than what is in use
 ///
 /// What the site's own logs tell trains candidates for both detectors. They are judged beside the models in use on the
 /// latest stretch of the logs, which neither has seen, and on attacks that no log need have. Exit code 0 when a
-/// candidate is better or there is nothing to mend, 1 when none is better.
+/// candidate is better or there is nothing to mend, 1 when none is better or the node did not take one that is.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Learn {
     /// The site's logs, packed with zstd or not; data sets with labels are taken too
@@ -55,9 +59,13 @@ pub(crate) struct Learn {
     /// Where scanner.model, ddos.model and report.html are written
     #[arg(long, value_name = "DIR", default_value = ".")]
     output_dir: PathBuf,
-    /// Put what is better into use on the node, without a restart
+    /// Hand what is better to the node: it is tried beside the one in use, and the node takes it after 1,000 requests if
+    /// it is no worse
     #[arg(long)]
     install: bool,
+    /// With --install: have the node judge by it at once, untried
+    #[arg(long, requires = "install")]
+    force: bool,
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -70,13 +78,15 @@ impl Run for Learn {
 
     fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         // What cannot end well is found out before anything is trained.
-        let installer = if self.install { Some(Installer::new(global)?) } else { None };
+        let installer = if self.install { Some(Installer::new(global, self.force)?) } else { None };
         let rules = heuristics(&self.heuristics)?;
         let in_use = self.in_use(global, installer.as_ref())?;
         folder(&self.output_dir)?;
         let logs = Logs::read(&self.input, self.format.as_deref(), rules.as_ref())?;
         let general = self.dataset.as_deref().map(DataSet::read).transpose()?.unwrap_or_default();
-        let learned = self.learn(&logs, &general, &in_use)?;
+        let mut learned = self.learn(&logs, &general, &in_use)?;
+        let layers = Layers::play(&logs, &in_use, &learned)?;
+        layers.settle(&logs, &mut learned);
         let mut course = Course {
             seed: self.seed,
             version: today().replace('-', ""),
@@ -84,6 +94,7 @@ impl Run for Learn {
             logs,
             in_use,
             learned,
+            layers,
             models: Vec::new(),
         };
         course.write_models(&self)?;
@@ -91,7 +102,7 @@ impl Run for Learn {
         let report = write(&self.output_dir, "report.html", page.as_bytes())?;
         let installed = installer.map(|installer| installer.install(&course)).unwrap_or_default();
         print::tell(global.printer(), &course, &report, &installed)?;
-        installed.failed.map_or_else(|| Ok(course.code()), Err)
+        installed.failed.into_iter().next().map_or_else(|| Ok(course.code()), Err)
     }
 }
 
@@ -130,6 +141,7 @@ impl Learn {
 struct InUse {
     /// Of the configuration, and of the files that stand over it.
     names: Vec<String>,
+    loaded: Loaded<Config>,
     scanner: Arc<ScannerModel>,
     ddos: Arc<DdosModel>,
 }
@@ -140,7 +152,8 @@ impl InUse {
         let offline = offline(&loaded)?;
         let models = offline.pipeline().rules().models();
         let names = vec![format!("configuration {configuration}")];
-        Ok(Self { names, scanner: Arc::clone(&models.scanner), ddos: Arc::clone(&models.ddos) })
+        let (scanner, ddos) = (Arc::clone(&models.scanner), Arc::clone(&models.ddos));
+        Ok(Self { names, loaded, scanner, ddos })
     }
 }
 
@@ -152,6 +165,7 @@ struct Course {
     logs: Logs,
     in_use: InUse,
     learned: Learned,
+    layers: Layers,
     /// Once they are written.
     models: Vec<Candidate>,
 }
@@ -177,7 +191,7 @@ impl Course {
                 Detector::Scanner => Model::Scanner(Box::new(self.learned.scanner.clone())),
                 Detector::Ddos => Model::Ddos(Box::new(self.learned.ddos.clone())),
             };
-            let outcome = duel.outcome();
+            let outcome = self.outcome(detector, duel);
             let more = [
                 ("learned_from", format!("{} records", self.learned.records[0])),
                 ("judged_by", format!("{} records that came later", self.learned.records[1])),
@@ -192,10 +206,28 @@ impl Course {
         Ok(())
     }
 
+    /// By the duel, and by what a node's layer would do: a candidate that doubts more of the site than the model in use
+    /// is not better, whatever was measured of its parts.
+    fn outcome(&self, detector: Detector, duel: &Duel) -> Outcome {
+        match duel.outcome() {
+            Outcome::Better if !self.layers.allow(detector) => Outcome::NotBetter,
+            outcome => outcome,
+        }
+    }
+
     fn code(&self) -> ExitCode {
         let has = |outcome| self.models.iter().any(|model| model.outcome == outcome);
         let is_well = has(Outcome::Better) || !has(Outcome::NotBetter);
         if is_well { ExitCode::Done } else { ExitCode::Findings }
+    }
+
+    /// How far the log is from what the model in use was trained on; see [`layers::Played::drift`].
+    fn drift(&self, detector: Detector) -> (u64, Vec<(&'static str, f64)>) {
+        let reference = match detector {
+            Detector::Scanner => &self.in_use.scanner.reference,
+            Detector::Ddos => &self.in_use.ddos.reference,
+        };
+        self.layers.in_use.drift(detector, reference)
     }
 
     fn in_use_name(&self) -> String {

@@ -106,11 +106,15 @@ enum Action {
     Status {},
     /// Ask a model beside the one in use: every request is judged by both, and only the one in use acts
     ///
-    /// That about doubles what judging costs. The node forgets it, and what was seen of it, when it ends.
+    /// That about doubles what judging costs. The node forgets it, and what was seen of it, when it ends; with --promote
+    /// it keeps a copy of the model, and begins to compare anew.
     Shadow {
         /// The model's file, on the node's machine
         #[arg(required_unless_present = "stop")]
         file: Option<PathBuf>,
+        /// Have the node take it by itself after 1,000 requests, if it is no worse than the one in use on either side
+        #[arg(long, conflicts_with = "stop")]
+        promote: bool,
         /// Ask it no longer
         #[arg(long, value_name = "scanner|ddos", value_parser = detector, conflicts_with = "file")]
         stop: Option<Detector>,
@@ -156,7 +160,9 @@ impl Run for Model {
             Action::Diff { old, new } => diff(printer, &found(&old)?, &found(&new)?),
             Action::Status {} => running::status(global),
             Action::Shadow { stop: Some(detector), .. } => running::unshadow(global, detector),
-            Action::Shadow { file, stop: None } => running::shadow(global, &file.unwrap_or_default()),
+            Action::Shadow { file, promote, stop: None } => {
+                running::shadow(global, &file.unwrap_or_default(), promote)
+            }
             Action::Install { file, force, dry_run } => running::install(global, &file, force, dry_run),
             Action::Uninstall { detector, dry_run } => running::uninstall(global, detector, dry_run),
         }
@@ -174,6 +180,10 @@ pub(in crate::commands) fn read_model(path: &Path) -> Result<ModelFile, CliError
 
 /// Of what may be a model: no more than one may have, and a byte.
 fn bytes_of(path: &Path) -> Result<Vec<u8>, CliError> {
+    // A pipe would keep its reader waiting.
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        return Err(CliError::usage(format!("{} is no regular file", shown(path))));
+    }
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(FILE_MAX as u64 + 1).read_to_end(&mut bytes));
     read.map_err(|error| refused("read", path, &error))?;

@@ -80,6 +80,8 @@ struct Challenger {
     fingerprint: String,
     agreement: Agreement,
     worse: Option<String>,
+    promotion: Option<String>,
+    not_taken: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -106,10 +108,10 @@ pub(super) fn status(global: &GlobalArgs) -> Result<ExitCode, CliError> {
     Ok(ExitCode::Done)
 }
 
-/// Asks a model beside the one in use.
-pub(super) fn shadow(global: &GlobalArgs, file: &Path) -> Result<ExitCode, CliError> {
-    let answer =
-        Client::connect(global)?.post_json("/api/v1/models/shadow", &json!({"path": whole(file)?}))?;
+/// Asks a model beside the one in use; the node takes one that is to be promoted by itself.
+pub(super) fn shadow(global: &GlobalArgs, file: &Path, promote: bool) -> Result<ExitCode, CliError> {
+    let request = json!({"path": whole(file)?, "promote": promote});
+    let answer = Client::connect(global)?.post_json("/api/v1/models/shadow", &request)?;
     print_change(global.printer(), &answer, false)
 }
 
@@ -224,6 +226,14 @@ fn compared(challenger: &Challenger) -> Vec<String> {
         seen.known_only_new,
     )];
     lines.extend(challenger.worse.as_ref().map(|why| format!("it is worse: {}", escape(why))));
+    let why = challenger.not_taken.as_deref().map_or_else(|| "it is no worse".to_owned(), escape);
+    match challenger.promotion.as_deref() {
+        Some("waiting") => lines.push(format!("the node takes it by itself once it may; until now: {why}")),
+        Some(_) => lines.push(format!(
+            "the node did not take it, for it turned out worse, and does not by itself any more; by now: {why}"
+        )),
+        None => {}
+    }
     lines
 }
 
@@ -243,7 +253,8 @@ mod tests {
                 {"rate": 0.001, "threshold": 0.73, "above": 0, "upper_bound": 0.00075, "reason": null},
                 {"rate": 0.0001, "threshold": null, "reason": "too few requests: 30000 are needed"},
             ]},
-            "challenger": {"fingerprint": "4567", "version": "2", "worse": "it lets go", "agreement":
+            "challenger": {"fingerprint": "4567", "version": "2", "worse": "it lets go", "promotion": "waiting",
+                "not_taken": "10 requests only", "agreement":
                 {"compared": 10, "both_pass": 8, "both_stop": 1, "only_old": 1, "later": 1}},
         }, {"detector": "ddos", "drift": {"samples": 7}}]});
         let answer: Models = serde_json::from_value(answer).unwrap();
@@ -255,6 +266,10 @@ mod tests {
         assert!(lines[1].contains("threshold 0.73 stops at most 0.1 %"), "{lines:?}");
         assert!(lines[2].contains("0.01 %") && lines[2].contains("30000 are needed"), "{lines:?}");
         assert!(lines[3].contains("asked about 10 requests") && lines[4].contains("lets go"), "{lines:?}");
+        assert!(
+            lines[5].contains("takes it by itself") && lines[5].contains("10 requests only"),
+            "{lines:?}"
+        );
         assert!(!row(scanner).concat().contains('\u{1b}'));
         assert!(super::lines(ddos).is_empty());
     }

@@ -62,9 +62,6 @@ pub(crate) struct PrepareDataset {
     /// What all records of the inputs are that say nothing themselves: benign or attack
     #[arg(long, value_name = "LABEL", value_parser = label)]
     label: Option<Label>,
-    /// Which groups the report puts on which side
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
 }
 
 /// Of a file of rules.
@@ -77,7 +74,7 @@ impl Run for PrepareDataset {
         let heuristics = heuristics(&self.heuristics)?;
         apart(&self.dataset, self.input.iter().map(PathBuf::as_path))?;
         let inputs = inputs::all(&self)?;
-        let prepared = passes::prepare(&inputs, heuristics.as_ref(), &self.dataset, self.seed)?;
+        let prepared = passes::prepare(&inputs, heuristics.as_ref(), &self.dataset)?;
         print::tell(global.printer(), &self.dataset, &prepared)?;
         Ok(ExitCode::Done)
     }

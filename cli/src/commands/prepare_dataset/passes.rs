@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-//! The two ways through the records. The first reads, puts in order and labels them, and keeps them in a file beside
-//! the data set; the second takes the copies out and writes the data set. So logs of any size take bounded memory: a
+//! The two ways through the records. The first reads, puts in order and labels them, and keeps them in a file without a
+//! name beside the data set; the second takes the copies out and writes the data set. So logs of any size take bounded memory: a
 //! stretch of records, and about 100 bytes for each different request.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sunbeam_datasets::clean::{CleanReport, Limits, Survey};
@@ -20,7 +20,7 @@ use super::sides::Sides;
 use crate::commands::download_datasets::licence_of;
 use crate::exit::{CliError, told};
 use crate::log_file::Reading;
-use crate::output::escape;
+use crate::output::{escape, note};
 use crate::placed_file::refused;
 use crate::progress::Progress;
 
@@ -33,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) clean: CleanReport,
     /// Copies that were kept without weight, for what a client did.
     pub(super) sightings: u64,
+    /// Records that tell no time.
+    pub(super) untimed: u64,
     pub(super) sides: Sides,
     pub(super) header: Header,
 }
@@ -50,31 +52,34 @@ pub(super) fn prepare(
     inputs: &[Input],
     heuristics: Option<&Heuristics>,
     place: &Path,
-    seed: u64,
 ) -> Result<Prepared, CliError> {
     if fs::metadata(place).is_ok_and(|found| !found.is_file()) {
         return Err(CliError::usage(format!("`{}` is no file", escape(&place.display().to_string()))));
     }
-    let between = Between::beside(place);
-    let mut first = First::new(heuristics, &between)?;
+    let mut first = First::new(heuristics, place)?;
     let total = inputs.iter().map(|input| input.file.bytes).sum();
     let mut progress = Progress::new("reading", total);
     let mut files = Vec::new();
     for input in inputs {
+        if inputs.len() > 1 && input.file.is_empty() {
+            note(format_args!("warning: {} is empty", input.file.name()));
+            continue;
+        }
         files.push((input.file.name(), first.read(input, &mut progress)?));
     }
     drop(progress);
-    let First { survey, kept, report, origins, .. } = first;
-    let header = kept.finish("", Vec::new()).map_err(|error| unwritten(place, &error))?;
+    let First { survey, kept, report, origins, untimed, .. } = first;
+    let (header, between) = kept.finish_unnamed().map_err(|error| unwritten(place, &error))?;
     if header.rows == 0 {
         return Err(CliError::failed("there is not one record to make a data set of"));
     }
-    let mut second = Second { writer: writer(place)?, sides: Sides::new(seed), sightings: 0 };
-    let clean = second.run(survey, &between, header.rows, place)?;
+    let mut second = Second { writer: writer(place)?, sides: Sides::default(), sightings: 0 };
+    let clean = second.run(survey, between, header.rows, place)?;
     let manifests = origins.into_values().collect();
     let header = second.writer.finish(&features(), manifests).map_err(|error| unwritten(place, &error))?;
     let heuristics = heuristics.map(|_| report);
-    Ok(Prepared { files, heuristics, clean, sightings: second.sightings, sides: second.sides, header })
+    let Second { sightings, sides, .. } = second;
+    Ok(Prepared { files, heuristics, clean, sightings, untimed, sides, header })
 }
 
 /// The features of the models that are compiled in.
@@ -94,30 +99,14 @@ fn unwritten(place: &Path, error: &WriteError) -> CliError {
     }
 }
 
-/// The file between the passes; gone when this is.
-struct Between(PathBuf);
-
-impl Between {
-    fn beside(place: &Path) -> Self {
-        let name = place.file_name().unwrap_or_default().to_string_lossy();
-        Self(place.with_file_name(format!(".{name}.{}.between", std::process::id())))
-    }
-}
-
-impl Drop for Between {
-    fn drop(&mut self) {
-        // It was never made, or is gone.
-        drop(fs::remove_file(&self.0));
-    }
-}
-
 /// The first pass.
 struct First<'a> {
     heuristics: Option<&'a Heuristics>,
     report: HeuristicsReport,
     survey: Survey,
     kept: Writer,
-    between: &'a Path,
+    place: &'a Path,
+    untimed: u64,
     stretch: Vec<Record>,
     bytes: usize,
     /// By the names of sources.
@@ -127,13 +116,14 @@ struct First<'a> {
 }
 
 impl<'a> First<'a> {
-    fn new(heuristics: Option<&'a Heuristics>, between: &'a Between) -> Result<Self, CliError> {
+    fn new(heuristics: Option<&'a Heuristics>, place: &'a Path) -> Result<Self, CliError> {
         Ok(Self {
             heuristics,
             report: HeuristicsReport::default(),
             survey: Survey::new(Limits::default()),
-            kept: writer(&between.0)?,
-            between: &between.0,
+            kept: Writer::unnamed(place).map_err(|error| unwritten(place, &error))?,
+            place,
+            untimed: 0,
             stretch: Vec::new(),
             bytes: 0,
             origins: BTreeMap::new(),
@@ -197,13 +187,14 @@ impl<'a> First<'a> {
     /// Labels what was read and keeps it.
     fn label(&mut self) -> Result<(), CliError> {
         self.bytes = 0;
-        let (mut stretch, _) = in_order(std::mem::take(&mut self.stretch));
+        let (mut stretch, order) = in_order(std::mem::take(&mut self.stretch));
+        self.untimed += order.missing;
         if let Some(heuristics) = self.heuristics {
             add(&mut self.report, heuristics.label(&mut stretch));
         }
         for record in &stretch {
             self.survey.note(record).map_err(|error| CliError::failed(error.to_string()))?;
-            self.kept.write(record).map_err(|error| unwritten(self.between, &error))?;
+            self.kept.write(record).map_err(|error| unwritten(self.place, &error))?;
         }
         Ok(())
     }
@@ -251,12 +242,12 @@ impl Second {
     fn run(
         &mut self,
         survey: Survey,
-        between: &Between,
+        between: File,
         rows: u64,
         place: &Path,
     ) -> Result<CleanReport, CliError> {
         let mut cleaner = survey.finish();
-        let reader = Reader::open(&between.0).map_err(|error| CliError::failed(escape(&told(&error))))?;
+        let reader = Reader::of(between, place).map_err(|error| CliError::failed(escape(&told(&error))))?;
         let mut progress = Progress::new("cleaning", Some(rows));
         for (number, record) in (1..).zip(reader) {
             let record = record.map_err(|error| CliError::failed(escape(&told(&error))))?;

@@ -62,6 +62,20 @@ fn warnings(prepared: &Prepared) -> Vec<String> {
                 warnings.push(format!("{benign} benign records and {attacks} attacks for {side}"));
             }
         }
+        for (groups, name) in prepared.sides.groups().into_iter().zip(["benign records", "attacks"]) {
+            if groups == 1 {
+                warnings.push(format!(
+                    "all {name} are of one group, and a group is never on both sides: give what is not alike groups of its own"
+                ));
+            }
+        }
+    }
+    if prepared.untimed > 0 {
+        warnings.push(format!(
+            "{} of {} records tell no time that can be read: rules of thumb say nothing of them, and they are in nobody's \
+             window",
+            prepared.untimed, prepared.clean.records
+        ));
     }
     match prepared.sides.leaking_clients() {
         Some(0) => {}
@@ -165,6 +179,7 @@ fn as_json(place: &Path, prepared: &Prepared, warnings: &[String]) -> Value {
             "source_percent": clean.source_percent,
         },
         "sides": sides,
+        "untimed": prepared.untimed,
         "leaking_clients": prepared.sides.leaking_clients(),
         "header": prepared.header,
         "warnings": warnings,

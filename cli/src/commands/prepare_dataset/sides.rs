@@ -1,46 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What training would get of a data set: how much is on each side, and which clients would be on two.
+//! What training gets of a data set: how much is on each side, by the very split of the trainers of requests, and which
+//! clients are on two. Who trains on windows parts by tool and session instead.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 
-use sunbeam_datasets::split::{Shares, Side, side_of};
 use sunbeam_datasets::{Label, Record};
+use sunbeam_trainer::sides::{Side, side};
 
 /// See the module. Groups are never on two sides, and requests, once cleaned, are there once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Sides {
-    seed: u64,
     /// By side, then without a label, benign and attacks.
-    counts: [[u64; 3]; 3],
+    counts: [[u64; 3]; SIDES.len()],
+    /// The groups of each label, as far as they are told apart.
+    groups: [HashSet<u64>; 2],
     /// A bit for each side, by a hash of the client's name.
     clients: HashMap<u64, u8>,
     hash: RandomState,
     is_full: bool,
 }
 
-/// As a trainer would part it by default.
-const SHARES: Shares = match Shares::new(70, 15) {
-    Ok(shares) => shares,
-    Err(_) => panic!("there is something for each side"),
-};
-
 /// Clients that are told apart; each takes about 20 bytes.
 const CLIENTS_MAX: usize = 10_000_000;
 
-pub(super) const SIDES: [&str; 3] = ["training", "validation", "test"];
+pub(super) const SIDES: [&str; 2] = ["training", "validation"];
+/// Groups that are told apart: beyond these there are enough.
+const GROUPS_MAX: usize = 10;
 
 impl Sides {
-    pub(super) fn new(seed: u64) -> Self {
-        let (clients, hash) = (HashMap::new(), RandomState::new());
-        Self { seed, counts: Default::default(), clients, hash, is_full: false }
-    }
-
     pub(super) fn add(&mut self, record: &Record) {
-        let side = match side_of(&record.group, self.seed, SHARES) {
+        let side = match side(&record.group) {
             Side::Train => 0,
             Side::Validation => 1,
-            Side::Test => 2,
         };
         let label = match record.label {
             None => 0,
@@ -49,6 +41,12 @@ impl Sides {
         };
         if let Some(count) = self.counts.get_mut(side).and_then(|labels| labels.get_mut(label)) {
             *count += 1;
+        }
+        let group = self.hash.hash_one(&record.group);
+        if let Some(groups) = label.checked_sub(1).and_then(|label| self.groups.get_mut(label))
+            && groups.len() < GROUPS_MAX
+        {
+            groups.insert(group);
         }
         if record.client.is_empty() {
             return;
@@ -61,7 +59,7 @@ impl Sides {
     }
 
     /// Without a label, benign, attacks, of each of [`SIDES`].
-    pub(super) const fn counts(&self) -> [[u64; 3]; 3] {
+    pub(super) const fn counts(&self) -> [[u64; 3]; SIDES.len()] {
         self.counts
     }
 
@@ -69,6 +67,11 @@ impl Sides {
     pub(super) fn labelled(&self) -> [u64; 2] {
         let sum = |label: usize| self.counts.iter().filter_map(|counts| counts.get(label)).sum();
         [sum(1), sum(2)]
+    }
+
+    /// Groups of benign records and of attacks, ten at most.
+    pub(super) fn groups(&self) -> [usize; 2] {
+        self.groups.each_ref().map(HashSet::len)
     }
 
     /// Clients that are on two sides; none where there were too many to tell.
@@ -84,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_client_whose_groups_are_apart_leaks() {
-        let mut sides = Sides::new(1);
+        let mut sides = Sides::default();
         for group in 0..100 {
             let record = |client: &str| Record {
                 group: format!("g{group}"),
@@ -96,7 +99,8 @@ mod tests {
             sides.add(&record(&format!("only in {group}")));
         }
         assert_eq!((sides.leaking_clients(), sides.labelled()), (Some(1), [0, 200]));
-        let [train, validation, test] = sides.counts().map(|counts| counts.iter().sum::<u64>());
-        assert!(train > validation + test && train + validation + test == 200);
+        let [train, validation] = sides.counts().map(|counts| counts.iter().sum::<u64>());
+        assert!(train > validation && validation > 0 && train + validation == 200);
+        assert_eq!(sides.groups(), [0, GROUPS_MAX]);
     }
 }

@@ -177,7 +177,7 @@ pub(super) fn offline(loaded: &Loaded<Config>) -> Result<Offline, CliError> {
 }
 
 /// The same, quicker where a host follows itself, as it mostly does in logs.
-fn of_last_host(route_of: impl Fn(&str) -> usize) -> impl Fn(&str) -> usize {
+pub(super) fn of_last_host(route_of: impl Fn(&str) -> usize) -> impl Fn(&str) -> usize {
     let last: RefCell<Option<(String, usize)>> = RefCell::new(None);
     move |host| {
         let mut last = last.borrow_mut();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! `sunbeam train-mlp-scanner`
 
+use std::collections::BTreeSet;
+
 use sunbeam_datasets::split::{LeakError, Unit, check_training};
 use sunbeam_datasets::{Label, Record};
 use sunbeam_ensemble::{Detector, Model, ScannerModel, probability};
@@ -8,6 +10,7 @@ use sunbeam_report::Evaluation;
 use sunbeam_report::measures::Scored;
 use sunbeam_trainer::engine::Engine;
 use sunbeam_trainer::evaluation::{self, PayloadEvaluation};
+use sunbeam_trainer::leaks::{SharedValues, shared_values};
 use sunbeam_trainer::payload::{self, Bag, PayloadTraining};
 use sunbeam_trainer::scanner::{ScannerTraining, Visit};
 use sunbeam_trainer::sides::{Side, side};
@@ -18,6 +21,7 @@ use super::{Steps, Training};
 use crate::cli::GlobalArgs;
 use crate::commands::Run;
 use crate::exit::{CliError, ExitCode};
+use crate::output::escape;
 
 /// Train the model of single requests from a data set
 ///
@@ -43,8 +47,10 @@ impl Run for TrainScanner {
         let Training { seed, epochs, hidden_dim, .. } = self.training;
         let (mut set, engine) = self.training.begin()?;
         let by_rules = labelled_by_rules(&set.records);
-        set.records = checked(set.records)?;
+        let shared;
+        (set.records, shared) = checked(set.records)?;
         let (bags, visits) = (suite::bags(&set.records, seed), suite::visits(&set.records, seed));
+        both_classes(&bags, &set.records)?;
         let model = self.train(&bags, &visits, engine)?;
         let texts = evaluation::payload(&model.payload, &bags);
         let outcome = Outcome {
@@ -59,7 +65,7 @@ impl Run for TrainScanner {
             scores: scores(&texts),
             parts: vec![("texts", texts.parts), ("requests", evaluation::scanner(&model, &visits))],
             evaluations: evaluations(&model, &bags, &visits),
-            notes: notes(&set.records, by_rules),
+            notes: notes(&set.records, by_rules, &shared),
             model: Model::Scanner(Box::new(model)),
             origins: set.origins,
         };
@@ -70,7 +76,6 @@ impl Run for TrainScanner {
 
 impl TrainScanner {
     fn train(&self, bags: &[Bag], visits: &[Visit], engine: Engine) -> Result<ScannerModel, CliError> {
-        both_classes(bags)?;
         let mut training = ScannerTraining::new(self.training.seed);
         training.cookie_weight = self.cookie_weight;
         training.cascade.perceptron.epochs = usize::from(self.training.epochs);
@@ -88,8 +93,9 @@ impl TrainScanner {
     }
 }
 
-/// The records, those of the training side first; refused where something is on both sides.
-fn checked(records: Vec<Record>) -> Result<Vec<Record>, CliError> {
+/// The records, those of the training side first, and the few values that are on both; refused where something is on both
+/// sides.
+fn checked(records: Vec<Record>) -> Result<(Vec<Record>, SharedValues), CliError> {
     let (train, validation): (Vec<Record>, Vec<Record>) =
         records.into_iter().partition(|record| side(&record.group) == Side::Train);
     // Copies without weight tell of windows, and are no requests to learn from.
@@ -97,22 +103,68 @@ fn checked(records: Vec<Record>) -> Result<Vec<Record>, CliError> {
         let weighty = |record: &&Record| record.weight_percent > 0 && suite::is_general(record);
         records.iter().filter(weighty).cloned().collect()
     };
+    let sides = [weighty(&train), weighty(&validation)];
+    let [learned, judged] = &sides;
     // Attacks of our own are on both sides; a log may have so few kinds that all are on one.
-    check_training(&weighty(&train), &weighty(&validation), Unit::Request)
-        .map_err(|error| refused(&error))?;
-    Ok([train, validation].concat())
+    check_training(learned, judged, Unit::Request).map_err(|error| refused(&error, &sides.concat()))?;
+    if judged.is_empty() {
+        let nothing = LeakError::OneClass { side: "validation", benign: 0, attacks: 0 };
+        return Err(refused(&nothing, &sides.concat()));
+    }
+    let shared = shared_values(learned, judged);
+    if shared.is_leak() {
+        return Err(leaking(&shared));
+    }
+    Ok(([train, validation].concat(), shared))
 }
 
-fn refused(error: &LeakError) -> CliError {
+fn leaking(shared: &SharedValues) -> CliError {
+    let pair = |[one, other]: &[String; 2]| format!("`{}` and `{}`", escape(one), escape(other));
+    let groups: Vec<String> = shared.groups.iter().map(pair).collect();
+    let message = format!(
+        "{} of {} requests that would judge hold no value but such as are learned from under another group: {}",
+        shared.records,
+        shared.of,
+        groups.join(", ")
+    );
+    CliError::failed(message)
+        .hint("give requests with the same values one group, whatever stands around them")
+}
+
+fn refused(error: &LeakError, records: &[Record]) -> CliError {
     let refused = CliError::failed(error.to_string());
     match error {
-        LeakError::OneClass { .. } => refused.hint("add what is missing to the data set"),
+        LeakError::OneClass { .. } => refused
+            .hint(lopsided(records).unwrap_or_else(|| "add what is missing to the data set".to_owned())),
         _ => refused.hint("`prepare-dataset` makes sets without copies"),
     }
 }
 
+/// Why a side lacks what the data set has: groups are never on both.
+fn lopsided(records: &[Record]) -> Option<String> {
+    for (label, name) in [(Label::Benign, "benign records"), (Label::Attack, "attacks")] {
+        let of_label = records.iter().filter(|record| record.label == Some(label));
+        let groups: BTreeSet<&str> = of_label.clone().map(|record| &*record.group).collect();
+        let sides: Vec<Side> = groups.iter().map(|group| side(group)).collect();
+        let Some((first, others)) = sides.split_first() else { continue };
+        if others.iter().all(|side| side == first) {
+            let names: Vec<String> =
+                groups.iter().take(3).map(|group| format!("`{}`", escape(group))).collect();
+            let more = if groups.len() > names.len() { ", …" } else { "" };
+            return Some(format!(
+                "all {} {name} are of {} ({}{more}), on one side of the split, for a group is never on both: give what \
+                 is not alike groups of its own",
+                of_label.count(),
+                if groups.len() == 1 { "one group".to_owned() } else { format!("{} groups", groups.len()) },
+                names.join(", ")
+            ));
+        }
+    }
+    None
+}
+
 /// Texts, for a request may have none worth a look.
-fn both_classes(bags: &[Bag]) -> Result<(), CliError> {
+fn both_classes(bags: &[Bag], records: &[Record]) -> Result<(), CliError> {
     for (wanted, side) in [(Side::Train, "training"), (Side::Validation, "validation")] {
         let count = |is_attack| {
             let of = |bag: &&Bag| bag.side == wanted && bag.is_attack == is_attack && !bag.texts.is_empty();
@@ -120,7 +172,7 @@ fn both_classes(bags: &[Bag]) -> Result<(), CliError> {
         };
         let (benign, attacks) = (count(false), count(true));
         if benign == 0 || attacks == 0 {
-            return Err(refused(&LeakError::OneClass { side, benign, attacks }));
+            return Err(refused(&LeakError::OneClass { side, benign, attacks }, records));
         }
     }
     Ok(())
@@ -153,7 +205,7 @@ fn evaluations(model: &ScannerModel, bags: &[Bag], visits: &[Visit]) -> Vec<Eval
     ]
 }
 
-fn notes(records: &[Record], by_rules: u64) -> Vec<String> {
+fn notes(records: &[Record], by_rules: u64, shared: &SharedValues) -> Vec<String> {
     let mut notes = vec![
         "Texts of our own, attacks and innocent ones, are always among what is learned and judged."
             .to_owned(),
@@ -168,6 +220,13 @@ fn notes(records: &[Record], by_rules: u64) -> Vec<String> {
     let unlabelled = records.iter().filter(|record| record.label.is_none()).count();
     let attacks = records.iter().filter(|record| record.label == Some(Label::Attack)).count();
     notes.push(format!("{attacks} attacks; {unlabelled} records without a label teach nothing."));
+    if shared.records > 0 {
+        notes.push(format!(
+            "{} of {} requests of corpora that judge hold no value but such as were learned from under another group: what is \
+             told of them says less.",
+            shared.records, shared.of
+        ));
+    }
     if by_rules > 0 {
         notes.push(format!(
             "{by_rules} records are labelled by rules of thumb: they are right most of the time."

@@ -103,7 +103,16 @@ impl Reader {
     /// See [`OpenError`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let failed = |source| OpenError::Io { path: path.to_owned(), source };
-        let mut input = BufReader::with_capacity(1 << 16, File::open(path).map_err(failed)?);
+        Self::of(File::open(path).map_err(failed)?, path)
+    }
+
+    /// The same of a file that is open; `path` is what it is called.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn of(file: File, path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Io { path: path.to_owned(), source };
+        let mut input = BufReader::with_capacity(1 << 16, file);
         let length = input.seek(SeekFrom::End(0)).map_err(failed)?;
         input.rewind().map_err(failed)?;
         check_front(path, &mut input, length)?;

@@ -69,6 +69,37 @@ fn a_set_takes_its_place_whole_or_not_at_all() {
     assert_eq!(names(&folder), [path]);
 }
 
+#[test]
+fn what_a_killed_run_left_goes_with_the_next_and_what_is_being_written_does_not() {
+    let folder = Folder::new();
+    let path = folder.path().join("dataset.bin");
+    let [dead, held, other] = [".dataset.bin.7-0.part", ".dataset.bin.8-0.part", ".dataset.bin.mine"]
+        .map(|name| folder.path().join(name));
+    for left in [&dead, &held, &other] {
+        fs::write(left, "left").unwrap();
+    }
+    let holder = fs::File::open(&held).unwrap();
+    holder.try_lock().unwrap();
+    write(&path, &[get("a", "g", None, "/")]);
+    let mut found = names(&folder);
+    found.sort();
+    assert_eq!(found, [held, other, path]);
+}
+
+#[test]
+fn a_set_without_a_name_is_read_by_its_file_alone() {
+    let folder = Folder::new();
+    let path = folder.path().join("dataset.bin");
+    let mut writer = Writer::unnamed(&path).unwrap();
+    assert_eq!(names(&folder), [""; 0].map(PathBuf::from));
+    let record = get("a", "g", None, "/");
+    writer.write(&record).unwrap();
+    let (header, file) = writer.finish_unnamed().unwrap();
+    assert_eq!((header.rows, names(&folder).len()), (1, 0));
+    let read: Vec<Record> = Reader::of(file, &path).unwrap().map(Result::unwrap).collect();
+    assert_eq!(read, [record]);
+}
+
 #[cfg(unix)]
 #[test]
 fn only_its_owner_reads_it() {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Writes a data set: into a file beside its place, which takes its place when all of it is on the disk.
+//! Writes a data set: into a file without a name, which takes its place when all of it is on the disk.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -69,6 +69,23 @@ impl Writer {
     pub fn create(path: &Path) -> Result<Self, WriteError> {
         let failed = |source| WriteError::Io { path: path.to_owned(), source };
         let (temporary, file) = Temporary::create(path).map_err(failed)?;
+        Self::begin(path, temporary, file)
+    }
+
+    /// Begins one that never gets a place: its file, in the folder of `beside`, has no name, and is gone with the program
+    /// however that ends.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn unnamed(beside: &Path) -> Result<Self, WriteError> {
+        let failed = |source| WriteError::Io { path: beside.to_owned(), source };
+        let (temporary, file) = Temporary::named(beside).map_err(failed)?;
+        // With this its name goes.
+        drop(temporary);
+        Self::begin(beside, Temporary { path: None }, file)
+    }
+
+    fn begin(path: &Path, temporary: Temporary, file: File) -> Result<Self, WriteError> {
         let mut writer = Self {
             path: path.to_owned(),
             temporary,
@@ -109,6 +126,22 @@ impl Writer {
     /// # Errors
     /// When the manifests do not fit, or the disk fails.
     pub fn finish(mut self, features: &str, manifests: Vec<Manifest>) -> Result<Header, WriteError> {
+        let header = self.end(features, manifests)?;
+        self.settle().map_err(|source| self.failed(source))?;
+        Ok(header)
+    }
+
+    /// Ends one that gets no place: its file, to read it by.
+    ///
+    /// # Errors
+    /// As [`Self::finish`].
+    pub fn finish_unnamed(mut self) -> Result<(Header, File), WriteError> {
+        let header = self.end("", Vec::new())?;
+        let file = self.output.get_ref().try_clone().map_err(|source| self.failed(source))?;
+        Ok((header, file))
+    }
+
+    fn end(&mut self, features: &str, manifests: Vec<Manifest>) -> Result<Header, WriteError> {
         self.close_block()?;
         let header = self.header(features, manifests);
         let json = serde_json::to_vec(&header).map_err(|error| self.failed(error.into()))?;
@@ -117,19 +150,16 @@ impl Writer {
         self.put(&json)?;
         self.put(&length.to_le_bytes())?;
         let digest: [u8; 32] = self.hash.clone().finalize().into();
-        self.settle(&digest).map_err(|source| self.failed(source))?;
+        let written = self.output.write_all(&digest).and_then(|()| self.output.flush());
+        written.map_err(|source| self.failed(source))?;
         Ok(header)
     }
 
-    fn settle(&mut self, digest: &[u8; 32]) -> io::Result<()> {
-        self.output.write_all(digest)?;
-        self.output.flush()?;
+    fn settle(&mut self) -> io::Result<()> {
         self.output.get_ref().sync_all()?;
-        fs::rename(&self.temporary.path, &self.path)?;
-        self.temporary.is_in_place = true;
+        self.temporary.put(self.output.get_ref(), &self.path)?;
         // The name is on the disk when its folder is.
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
+        File::open(folder(&self.path))?.sync_all()
     }
 
     fn header(&self, features: &str, manifests: Vec<Manifest>) -> Header {
@@ -197,46 +227,129 @@ fn who(source: &LabelSource) -> &'static str {
     }
 }
 
-/// A file beside its place, gone if it never gets there.
+/// The name of a file beside its place, which goes if the file never gets there. Where the file system has files without
+/// a name there is none until then, and nothing to take away from who was killed.
 #[derive(Debug)]
 struct Temporary {
-    path: PathBuf,
-    is_in_place: bool,
+    path: Option<PathBuf>,
 }
 
 impl Temporary {
-    /// What a run that was killed left behind is passed by: in a container the next one has the same number.
     fn create(place: &Path) -> io::Result<(Self, File)> {
-        let mut attempt = 0;
-        loop {
-            match Self::attempt(place, attempt) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < ATTEMPTS_MAX => {
-                    attempt += 1
-                }
-                done => return done,
-            }
+        forget_dead(place);
+        match nameless(place) {
+            Ok(file) => Ok((Self { path: None }, file)),
+            // Whatever is wrong with the folder comes up again there.
+            Err(_) => Self::named(place),
         }
     }
 
-    fn attempt(place: &Path, attempt: u8) -> io::Result<(Self, File)> {
-        let mut name = OsString::from(".");
-        name.push(place.file_name().unwrap_or_default());
-        name.push(format!(".{}-{attempt}.part", std::process::id()));
-        let path = place.with_file_name(name);
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path)?;
-        Ok((Self { path, is_in_place: false }, file))
+    fn named(place: &Path) -> io::Result<(Self, File)> {
+        free_name(place, |path| {
+            let mut options = OpenOptions::new();
+            options.read(true).write(true).create_new(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let file = options.open(path)?;
+            // Whoever looks for what the dead left sees that somebody is at it. Where nothing can be locked, nobody looks.
+            drop(file.try_lock());
+            Ok((Self { path: Some(path.to_owned()) }, file))
+        })
+    }
+
+    /// Gives the file its name.
+    fn put(&mut self, file: &File, place: &Path) -> io::Result<()> {
+        if self.path.is_none() {
+            self.path = Some(free_name(place, |path| name(file, path).map(|()| path.to_owned()))?);
+        }
+        if let Some(path) = &self.path {
+            fs::rename(path, place)?;
+        }
+        self.path = None;
+        Ok(())
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        if !self.is_in_place {
+        if let Some(path) = &self.path {
             // It is gone, or the disk is: there is nobody to tell.
-            drop(fs::remove_file(&self.path));
+            drop(fs::remove_file(path));
         }
     }
+}
+
+/// A name beside a place that nobody has: in a container the next run has the same number.
+fn free_name<T>(place: &Path, mut take: impl FnMut(&Path) -> io::Result<T>) -> io::Result<T> {
+    let mut attempt = 0;
+    loop {
+        let mut name = front(place);
+        name.push(format!("{}-{attempt}{PART}", std::process::id()));
+        match take(&place.with_file_name(name)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < ATTEMPTS_MAX => {
+                attempt += 1
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Behind the number of the process and that of the attempt.
+const PART: &str = ".part";
+
+/// What the names beside a place begin with.
+fn front(place: &Path) -> OsString {
+    let mut front = OsString::from(".");
+    front.push(place.file_name().unwrap_or_default());
+    front.push(".");
+    front
+}
+
+fn folder(place: &Path) -> &Path {
+    place.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
+}
+
+/// Removes the files beside a place that runs left which were killed: nobody holds them any more.
+fn forget_dead(place: &Path) {
+    let front = front(place);
+    let is_ours = |name: &OsStr| {
+        let rest = name.as_encoded_bytes().strip_prefix(front.as_encoded_bytes());
+        let number = rest.and_then(|rest| rest.strip_suffix(PART.as_bytes()));
+        number.is_some_and(|number| number.iter().all(|byte| byte.is_ascii_digit() || *byte == b'-'))
+    };
+    let entries = fs::read_dir(folder(place)).into_iter().flatten().flatten();
+    for entry in entries.filter(|entry| is_ours(&entry.file_name())) {
+        let is_dead = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if is_dead {
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn nameless(place: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let flags = rustix::fs::OFlags::TMPFILE.bits().cast_signed();
+    OpenOptions::new().read(true).write(true).mode(0o600).custom_flags(flags).open(folder(place))
+}
+
+#[cfg(target_os = "linux")]
+fn name(file: &File, path: &Path) -> io::Result<()> {
+    use std::os::fd::AsRawFd as _;
+
+    use rustix::fs::{AtFlags, CWD, linkat};
+
+    let own = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nameless(_: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn name(_: &File, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }

@@ -64,7 +64,7 @@ pub const SLACK: u64 = 200;
 /// One attack of so many that is found besides is much.
 const MUCH: u64 = 50;
 /// Of benign requests, one of so many may be doubtful.
-const BENIGN_ONE_OF: u64 = 1000;
+pub const BENIGN_ONE_OF: u64 = 1000;
 
 /// What becomes of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

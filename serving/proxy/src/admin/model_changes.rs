@@ -7,20 +7,17 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sunbeam_ensemble::Detector;
-use sunbeam_pipeline::{Agreement, Worse, first_let_go};
 
 use super::lists::Refused;
 use super::models::model;
 use crate::core::{Core, ReloadError};
 use crate::judging::Additions;
 use crate::judging::models::{
-    AnyModel, Chosen, DETECTORS, Origin, configured, key, place, put, read, remove,
+    COMPARED_MIN, Chosen, DETECTORS, NotTaken, Origin, may_replace, may_replace_any, place, put, read,
+    remove, waiting_place,
 };
 use crate::node::StartError;
 use crate::snapshot::Snapshot;
-
-/// Requests that both models must have judged before one replaces the other.
-const COMPARED_MIN: u64 = 1_000;
 
 /// `POST /api/v1/models/shadow` and `POST /api/v1/models/install`
 #[derive(Clone, Debug, Deserialize)]
@@ -31,6 +28,9 @@ pub(super) struct ModelRequest {
     /// Install it whatever was seen of it.
     #[serde(default)]
     force: bool,
+    /// Have the node take it by itself once it is known to be no worse; for `shadow` only.
+    #[serde(default)]
+    promote: bool,
     /// Say what would be done, do nothing.
     #[serde(default)]
     dry_run: bool,
@@ -46,24 +46,43 @@ impl From<ReloadError> for Refused {
     }
 }
 
-/// A model is asked beside the one in use. It never acts.
+/// A model is asked beside the one in use. It never acts; one that is to be promoted is kept beside the state until the
+/// node takes it.
 pub(super) fn shadow(core: &Core, request: &ModelRequest) -> Result<Value, Refused> {
-    let (chosen, _) = chosen(request, Origin::Tried)?;
+    let (origin, ends) = match request.promote {
+        true => (
+            Origin::Waiting,
+            format!(
+                "; the node takes it after {COMPARED_MIN} requests if it is no worse than the one in use"
+            ),
+        ),
+        false => (Origin::Tried, "; it is forgotten with the node".to_owned()),
+    };
+    let (chosen, bytes) = chosen(request, origin)?;
     let detector = chosen.detector();
+    let waiting = waiting_place(core.state.folder(), detector);
+    let chosen = match request.promote {
+        true => Arc::new(Chosen { path: Some(waiting.clone()), ..Chosen::clone(&chosen) }),
+        false => chosen,
+    };
     let change = |running: &Snapshot, additions: &mut Additions| {
         may_be_asked(running, request, &chosen)?;
         if running.models.chosen(detector).hash == chosen.hash {
             return Err(Refused::Conflict(format!("that is the model of `{detector}` that judges already")));
         }
+        if request.promote {
+            may_replace_any(&running.config, detector).map_err(|why| Refused::Conflict(why.to_string()))?;
+        }
         *additions.shelf.challengers.of_mut(detector) = Some(Arc::clone(&chosen));
         Ok(())
     };
-    core.change_additions(request.dry_run, change, || Ok(()))?;
+    let keep = || if request.promote { put(&waiting, &bytes) } else { remove(&waiting) };
+    core.change_additions(request.dry_run, change, keep)?;
     let verb = if request.dry_run { "would be asked" } else { "is asked" };
     Ok(json!({
         "success": true,
         "message": format!(
-            "{} {verb} beside the model of `{detector}` in use, and acts on nothing; it is forgotten with the node",
+            "{} {verb} beside the model of `{detector}` in use, and acts on nothing{ends}",
             chosen.fingerprint()
         ),
         "model": model(&chosen),
@@ -78,7 +97,8 @@ pub(super) fn unshadow(core: &Core, detector: &str) -> Result<Value, Refused> {
         let tried = additions.shelf.challengers.of_mut(detector).take();
         tried.map(drop).ok_or_else(|| Refused::Missing(format!("no model of `{detector}` is tried")))
     };
-    core.change_additions(false, change, || Ok(()))?;
+    let waiting = waiting_place(core.state.folder(), detector);
+    core.change_additions(false, change, || remove(&waiting))?;
     Ok(json!({
         "success": true,
         "message": format!("no model of `{detector}` is tried any more"),
@@ -89,23 +109,27 @@ pub(super) fn unshadow(core: &Core, detector: &str) -> Result<Value, Refused> {
 
 /// A copy of a model is kept beside the state and judges from the next request on.
 pub(super) fn install(core: &Core, request: &ModelRequest) -> Result<Value, Refused> {
+    if request.promote {
+        return Err(Refused::Wrong("`promote` is for `shadow`: what is installed judges at once".to_owned()));
+    }
     let (chosen, bytes) = chosen(request, Origin::Installed)?;
     let detector = chosen.detector();
     let place = place(core.state.folder(), detector);
     let chosen = Arc::new(Chosen { path: Some(place.clone()), ..Chosen::clone(&chosen) });
-    let mut was_installed = false;
+    let (mut was_installed, mut was_tried) = (false, false);
     let change = |running: &Snapshot, additions: &mut Additions| -> Result<(), Refused> {
         may_be_asked(running, request, &chosen)?;
         may_install(running, &chosen, request.force)?;
-        let challenger = additions.shelf.challengers.of_mut(detector);
-        if challenger.as_ref().is_some_and(|tried| tried.hash == chosen.hash) {
-            // There is nothing to compare it with any more.
-            *challenger = None;
-        }
-        was_installed = additions.shelf.installed.of_mut(detector).replace(Arc::clone(&chosen)).is_some();
+        let tried = additions.shelf.challengers.of(detector).as_ref();
+        was_tried = tried.is_some_and(|tried| tried.hash == chosen.hash);
+        was_installed = additions.shelf.install(&chosen);
         Ok(())
     };
     core.change_additions(request.dry_run, change, || put(&place, &bytes))?;
+    if was_tried && !request.dry_run {
+        // One that stays is known at the next start as the one that is installed.
+        drop(remove(&waiting_place(core.state.folder(), detector)));
+    }
     let verb = if request.dry_run { "would judge" } else { "judges" };
     Ok(json!({
         "success": true,
@@ -156,61 +180,17 @@ fn may_be_asked(running: &Snapshot, request: &ModelRequest, chosen: &Chosen) -> 
     accepted.map_err(|error| Refused::Wrong(format!("`{}` cannot be used: {error}", request.path)))
 }
 
-/// A model replaces another where the configuration lets it, and where it was seen to be no worse.
+/// A model replaces another where it was seen to be no worse, or by force; never against the configuration.
 fn may_install(running: &Snapshot, chosen: &Chosen, force: bool) -> Result<(), Refused> {
-    let detector = chosen.detector();
-    let named = configured(&running.config, detector);
-    if !named.is_empty() {
-        return Err(Refused::Conflict(format!(
-            "the configuration names `{named}`, which is stronger: empty `{}` first, or change it there",
-            key(detector)
-        )));
-    }
-    if force || running.models.chosen(detector).hash == chosen.hash {
-        return Ok(());
-    }
-    let tried = running.models.challenger(detector).filter(|(tried, _)| tried.hash == chosen.hash);
-    let Some((_, agreement)) = tried else {
-        return Err(Refused::Conflict(
-            "it was never tried: `sunbeam model shadow` asks it beside the one in use; `--force` installs it untried"
-                .to_owned(),
-        ));
+    let may = match force {
+        true => may_replace_any(&running.config, chosen.detector()),
+        false => may_replace(&running.models, &running.config, chosen),
     };
-    let compared = agreement.compared();
-    if compared < COMPARED_MIN {
-        return Err(Refused::Conflict(format!(
-            "it was asked about {compared} requests only, of {COMPARED_MIN}; `--force` installs it all the same"
-        )));
-    }
-    if let Some(why) = worse(&agreement) {
-        return Err(Refused::Conflict(format!("{why}; `--force` installs it all the same")));
-    }
-    if let AnyModel::Scanner(model) = &chosen.model
-        && let Some(attack) = first_let_go(model)
-    {
-        return Err(Refused::Conflict(format!(
-            "it has nothing against `{attack}`, which every model should; `--force` installs it all the same"
-        )));
-    }
-    Ok(())
-}
-
-/// On which side a model is worse than the one in use, with the numbers.
-pub(super) fn worse(agreement: &Agreement) -> Option<String> {
-    Some(match agreement.worse()? {
-        Worse::StopsTheKnown => format!(
-            "it stops {} requests of visitors whom the site knows that the one in use lets go, and lets go {}",
-            agreement.known_only_new, agreement.known_only_old
-        ),
-        Worse::StopsMany => format!(
-            "it stops {} of {} requests that the one in use lets go, and lets go {}",
-            agreement.only_new,
-            agreement.compared(),
-            agreement.only_old
-        ),
-        Worse::LetsGo => format!(
-            "it is not certain of {} requests that the one in use is certain of, and newly certain of {}",
-            agreement.only_old_certain, agreement.only_new_certain
-        ),
+    may.map_err(|why| {
+        Refused::Conflict(match &why {
+            NotTaken::Configured { .. } => why.to_string(),
+            NotTaken::Untried => format!("{why}; `--force` installs it untried"),
+            _ => format!("{why}; `--force` installs it all the same"),
+        })
     })
 }

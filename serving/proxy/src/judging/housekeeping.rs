@@ -76,6 +76,7 @@ impl Core {
         if book.ticks.is_multiple_of(KEEP_EVERY_SECS) {
             self.keep_changed_bans(book);
         }
+        self.promote_challengers();
         let rules = shared.snapshot();
         if book.ticks.is_multiple_of(rules.pipeline.rules().eviction_interval_secs) {
             let identities = shared.memory.limiter.sweep(rules.pipeline.rules().stale_after_secs, now);

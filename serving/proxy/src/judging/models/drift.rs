@@ -3,13 +3,10 @@
 
 use std::collections::HashMap;
 
-use sunbeam_ensemble::{Detector, Histograms, feature_names};
+use sunbeam_ensemble::{DRIFT_ROWS_MIN, Detector, Histograms, feature_names};
 use sunbeam_pipeline::DetectionMetrics;
 
 use super::{Chosen, DETECTORS, ModelsInUse, PerDetector};
-
-/// Fewer samples say nothing.
-const ROWS_MIN: u64 = 1_000;
 
 /// A period is over after so many looks, once it has enough samples.
 const LOOKS: u32 = 10;
@@ -61,12 +58,12 @@ impl Course {
     fn add(&mut self, seen: &Histograms, chosen: &Chosen) {
         self.now.add(seen);
         self.looks = self.looks.saturating_add(1);
-        if self.rows() >= ROWS_MIN {
+        if self.rows() >= DRIFT_ROWS_MIN {
             let mut both = self.before.clone();
             both.add(&self.now);
             self.indices = both.indices(chosen.detector(), chosen.reference());
         }
-        if self.looks >= LOOKS && self.now.rows() >= ROWS_MIN {
+        if self.looks >= LOOKS && self.now.rows() >= DRIFT_ROWS_MIN {
             self.before = std::mem::take(&mut self.now);
             self.looks = 0;
         }
@@ -112,7 +109,7 @@ mod tests {
         let series = || registry.series("sunbeam_drift_index");
         let mut scratch = Scratch::default();
         let facts = RequestFacts { host: "shop.example", path: "/a", ..RequestFacts::EMPTY };
-        for second in 0..16 * ROWS_MIN {
+        for second in 0..16 * DRIFT_ROWS_MIN {
             offline.pipeline().judge(&facts, Moment::from_micros(second * 1_000_000), &mut scratch);
         }
         let in_use = &offline.snapshot.models;
@@ -120,7 +117,7 @@ mod tests {
         assert_eq!(series().len(), feature_names(Detector::Scanner).count() + 1);
         assert!(series().iter().all(|series| series.label("detector") == Some("scanner")));
         let (indices, rows) = watch.told(in_use.chosen(Detector::Scanner));
-        assert_eq!((indices.len(), rows), (series().len(), ROWS_MIN));
+        assert_eq!((indices.len(), rows), (series().len(), DRIFT_ROWS_MIN));
         watch.0.scanner.of = Some([0; 32]);
         assert_eq!(watch.told(in_use.chosen(Detector::Scanner)).1, 0);
         watch.look(in_use, &metrics);

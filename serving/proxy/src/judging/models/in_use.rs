@@ -8,7 +8,7 @@ use sunbeam_ensemble::{Calibration, Detector};
 use sunbeam_pipeline::{Agreement, Challenger, Models, Sight};
 
 use super::signature::KEY;
-use super::{AnyModel, Chosen, DETECTORS, ModelProblem, PerDetector, Shelf, Signers, named};
+use super::{AnyModel, Chosen, DETECTORS, ModelProblem, Origin, PerDetector, Shelf, Signers, named};
 use crate::config::Config;
 
 /// See the module.
@@ -133,7 +133,10 @@ fn fresh<M>(model: &Arc<M>) -> Arc<Challenger<M>> {
 fn check_shelf(shelf: &Shelf, signers: &Signers, detector: Detector) -> Result<(), ModelProblem> {
     let installed =
         (shelf.installed.of(detector), "installed", "model uninstall", "; without a node, delete the file");
-    let tried = (shelf.challengers.of(detector), "tried", "model shadow --stop", "");
+    let tried = shelf.challengers.of(detector);
+    let is_kept = tried.as_ref().is_some_and(|tried| tried.origin == Origin::Waiting);
+    let more = if is_kept { "; without a node, delete the file" } else { "" };
+    let tried = (tried, "tried", "model shadow --stop", more);
     for (chosen, what, command, more) in [installed, tried] {
         let Some(chosen) = chosen else { continue };
         signers.accept(chosen).map_err(|error| {
@@ -163,7 +166,6 @@ fn chosen(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judging::models::Origin;
 
     fn other() -> Arc<Chosen> {
         let chosen = Chosen::clone(&Chosen::compiled_in(Detector::Scanner));

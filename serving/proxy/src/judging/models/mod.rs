@@ -3,6 +3,7 @@
 
 mod drift;
 mod in_use;
+mod promotion;
 mod shelf;
 mod signature;
 
@@ -20,8 +21,9 @@ use crate::config::Config;
 
 pub(crate) use drift::DriftWatch;
 pub(crate) use in_use::ModelsInUse;
+pub(crate) use promotion::{COMPARED_MIN, NotTaken, may_replace, may_replace_any, worse};
 pub use shelf::InstalledModelError;
-pub(crate) use shelf::{Shelf, place, put, remove};
+pub(crate) use shelf::{Shelf, place, put, remove, waiting_place};
 pub(crate) use signature::Signers;
 pub use signature::{ModelKeyError, ModelPublicKey, ModelSignatureError};
 
@@ -62,6 +64,10 @@ pub(crate) enum Origin {
     Configured,
     /// A file that is only tried.
     Tried,
+    /// Tried, and taken by the node itself once it is known to be no worse: a copy beside the state.
+    Waiting,
+    /// Was waiting, and turned out worse: it is only tried.
+    Declined,
 }
 
 impl Origin {
@@ -70,7 +76,16 @@ impl Origin {
             Self::CompiledIn => "compiled in",
             Self::Installed => "installed",
             Self::Configured => "configured",
-            Self::Tried => "tried",
+            Self::Tried | Self::Waiting | Self::Declined => "tried",
+        }
+    }
+
+    /// Whether the node takes it by itself, of one that is tried.
+    pub(crate) const fn promotion(self) -> Option<&'static str> {
+        match self {
+            Self::Waiting => Some("waiting"),
+            Self::Declined => Some("declined"),
+            Self::CompiledIn | Self::Installed | Self::Configured | Self::Tried => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Models beside those of the configuration: installed ones, which lie next to the state and live through restarts,
-//! and those that are only tried, which do not.
+//! Models beside those of the configuration: installed ones, and those that wait to be, which lie next to the state and
+//! live through restarts; and those that are only tried, which do not.
 
 use std::fs;
 use std::io;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sunbeam_ensemble::Detector;
+use tracing::warn;
 
 use super::{Chosen, DETECTORS, Origin, PerDetector, read_of};
 use crate::state::{StateError, write_private};
@@ -32,14 +33,30 @@ pub struct InstalledModelError {
 }
 
 impl Shelf {
-    /// What is installed in the folder of the state.
+    /// What is installed in the folder of the state, and what waits there. Of the latter, what cannot be used any more
+    /// goes: it judged nothing.
     pub(crate) fn open(state_folder: &Path) -> Result<Self, InstalledModelError> {
         let mut shelf = Self::default();
         for detector in DETECTORS {
             *shelf.installed.of_mut(detector) =
                 installed(place(state_folder, detector), detector)?.map(Arc::new);
+            let waiting = waiting(&waiting_place(state_folder, detector), detector).map(Arc::new);
+            *shelf.challengers.of_mut(detector) = waiting.filter(|waiting| !shelf.has_installed(waiting));
         }
         Ok(shelf)
+    }
+
+    /// Puts a model in the place of the one that is installed; whether there was one. What was tried to get there has
+    /// nothing to be compared with any more.
+    pub(crate) fn install(&mut self, chosen: &Arc<Chosen>) -> bool {
+        let detector = chosen.detector();
+        let challenger = self.challengers.of_mut(detector);
+        *challenger = challenger.take().filter(|tried| tried.hash != chosen.hash);
+        self.installed.of_mut(detector).replace(Arc::clone(chosen)).is_some()
+    }
+
+    fn has_installed(&self, chosen: &Chosen) -> bool {
+        self.installed.of(chosen.detector()).as_ref().is_some_and(|installed| installed.hash == chosen.hash)
     }
 }
 
@@ -50,6 +67,26 @@ fn installed(path: PathBuf, detector: Detector) -> Result<Option<Chosen>, Instal
     }
     let read = read_of(&path, detector, Origin::Installed);
     read.map(Some).map_err(|error| InstalledModelError { path, reason: error.to_string() })
+}
+
+fn waiting(path: &Path, detector: Detector) -> Option<Chosen> {
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return None;
+    }
+    match read_of(path, detector, Origin::Waiting) {
+        Ok(chosen) => Some(chosen),
+        Err(error) => {
+            let detector = detector.as_str();
+            warn!(detector, path = %path.display(), %error, "a model that waited to come into use is forgotten");
+            drop(remove(path));
+            None
+        }
+    }
+}
+
+/// Where a model of a detector lies that comes into use once it is known to be no worse.
+pub(crate) fn waiting_place(state_folder: &Path, detector: Detector) -> PathBuf {
+    state_folder.join("models").join(format!("{detector}.waiting.model"))
 }
 
 /// Where the installed model of a detector lies.
