@@ -391,6 +391,79 @@ pub(crate) struct ExplainedFeature {
     pub(crate) share: f64,
 }
 
+/// `GET /api/v1/decisions`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Decisions {
+    pub(crate) decisions: Vec<Decision>,
+    /// Where to go on from.
+    pub(crate) next: Option<String>,
+}
+
+/// `GET /api/v1/decisions/{id}`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DecisionTold {
+    pub(crate) decision: Decision,
+    pub(crate) like_it: LikeIt,
+    pub(crate) suspicion: Suspicion,
+    /// The command that lets it pass, where there is one.
+    pub(crate) remedy: Option<String>,
+}
+
+/// A decision: an audit record and what led to it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Decision {
+    pub(crate) timestamp: String,
+    pub(crate) request_id: String,
+    pub(crate) method: String,
+    pub(crate) host: String,
+    pub(crate) path: String,
+    pub(crate) query: String,
+    pub(crate) client_ip: String,
+    pub(crate) status: u16,
+    pub(crate) user_agent: String,
+    pub(crate) route: String,
+    pub(crate) identity_kind: String,
+    pub(crate) decision: String,
+    pub(crate) layer: String,
+    pub(crate) reason: String,
+    pub(crate) rules: Vec<u64>,
+    pub(crate) why: DecisionWhy,
+}
+
+/// What led to it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct DecisionWhy {
+    pub(crate) authenticated: bool,
+    pub(crate) stands_for: u64,
+    pub(crate) banned_secs: Option<u64>,
+    pub(crate) rules: Option<Vec<ExplainedRule>>,
+    pub(crate) models: Option<ExplainedModels>,
+    pub(crate) window: Option<Vec<ExplainedFeature>>,
+}
+
+/// Decisions like it.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LikeIt {
+    pub(crate) decisions: u64,
+    pub(crate) clients: u64,
+    pub(crate) authenticated: u64,
+    pub(crate) is_cut: bool,
+}
+
+/// Whether it looks like a mistake.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Suspicion {
+    /// `like_a_mistake`, `like_an_attack` or `unclear`
+    pub(crate) looks: String,
+    pub(crate) because: Vec<String>,
+}
+
 /// `GET /api/v1/waf/stats`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]

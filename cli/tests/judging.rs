@@ -223,3 +223,46 @@ fn a_model_is_tried_installed_and_taken_away_with_the_printed_command() {
     assert_eq!(node.ask(&["model", "shadow", "--stop", "scanner"]).0, 1);
     assert_eq!(node.ask(&["model", "shadow"]).0, 2);
 }
+
+#[test]
+fn a_blocked_visitor_s_id_says_why_also_after_a_kill() {
+    let backend = TestUpstream::echo();
+    let folder = TestFolder::new();
+    let text = format!(
+        "[[routes]]\nhost = \"localhost\"\nbackend = \"{}\"\ndisable_secure_redirection = true\n",
+        backend.url()
+    );
+    write_config(&folder, &text);
+    let node = Serving::start_in(folder, &[]);
+    let request = "GET /list?q=1%27+UNION+SELECT+x+FROM+users--+-&token=swordfish HTTP/1.1\r\nHost: localhost\r\n\
+                   Connection: close\r\n\r\n";
+    let answer = raw_exchange(node.http, request.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    let id =
+        answer.lines().find_map(|line| line.to_lowercase().strip_prefix("x-request-id: ").map(str::to_owned));
+    let id = id.unwrap();
+    let told = sunbeam_testkit::eventually("it is kept", || {
+        let (code, out, _) = node.ask(&["why", &id]);
+        (code == 0).then_some(out)
+    });
+    for says in ["blocked by", "GET localhost/list", "score of its texts", "it looks like", &*id] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    assert!(!told.contains("swordfish"), "{told}");
+    let (code, out, err) = node.ask(&["why", "127.0.0.1"]);
+    assert!(code == 0 && out.contains(&id) && out.contains("/list"), "{out}{err}");
+    let (code, _, err) = node.ask(&["why", "00000000"]);
+    assert!(code == 1 && err.contains("nothing is kept about `00000000`"), "{code} {err}");
+    let (code, _, err) = node.ask(&["why", "nonsense"]);
+    assert!(code == 2 && err.contains("eight hexadecimal digits"), "{code} {err}");
+    let (code, out, err) = node.ask(&["why", &id[..8], "--label", "human"]);
+    assert!(code == 0 && out.contains("labelled human") && out.contains("labels.jsonl"), "{out}{err}");
+    node.signal("KILL");
+    let mut node = node;
+    node.wait();
+    let folder = std::mem::replace(&mut node.folder, TestFolder::new());
+    drop(node);
+    let node = Serving::start_in(folder, &[]);
+    let (code, out, err) = node.ask(&["why", &id]);
+    assert!(code == 0 && out.contains("GET localhost/list"), "{out}{err}");
+}

@@ -143,7 +143,14 @@ fn every_page_answers_as_the_description_says() {
     let model = asks(&proxy.folder().write("ddos.model", windows_of_another_kind()));
     let no_model = asks(&proxy.folder().write("no.model", "hello"));
     let rules = "{\"name\":\"mine\",\"rules\":\"SecRule ARGS cat id:1000901,phase:2,deny\"}";
-    let calls: [(&str, &str, &str, u16); 73] = [
+    let blocked = proxy.client().get("shop.example.test", "/?q=1'+UNION+SELECT+password+FROM+users--+-");
+    let id = blocked.header("x-request-id").unwrap().to_owned();
+    let decision = format!("/api/v1/decisions/{id}");
+    eventually("the decision is kept", || {
+        Some(proxy.api("GET", &decision, "")).filter(|answer| answer.status == 200)
+    });
+    let label = format!("{decision}/label");
+    let calls: [(&str, &str, &str, u16); 82] = [
         ("GET", "/health", "", 200),
         ("GET", "/live", "", 200),
         ("GET", "/ready", "", 200),
@@ -205,6 +212,15 @@ fn every_page_answers_as_the_description_says() {
         ("DELETE", "/api/v1/models/installed/ddos", "", 200),
         ("DELETE", "/api/v1/models/installed/ddos", "", 404),
         ("DELETE", "/api/v1/models/installed/x", "", 422),
+        ("GET", "/api/v1/decisions?layer=waf&limit=1", "", 200),
+        ("GET", "/api/v1/decisions?limit=0", "", 422),
+        ("GET", "/api/v1/decisions?ip=nobody", "", 422),
+        ("GET", &decision, "", 200),
+        ("GET", "/api/v1/decisions/00000000", "", 404),
+        ("GET", "/api/v1/decisions/0", "", 422),
+        ("POST", &label, "{\"label\":\"human\"}", 200),
+        ("POST", &label, "{\"label\":\"nonsense\"}", 422),
+        ("POST", "/api/v1/decisions/00000000/label", "{\"label\":\"human\"}", 404),
         ("POST", "/api/v1/rules", rules, 200),
         ("GET", "/api/v1/rules", "", 200),
         ("POST", "/api/v1/rules", "{\"name\":\"a\",\"rules\":\"SecNonsense\"}", 422),
@@ -233,7 +249,11 @@ fn every_page_answers_as_the_description_says() {
             ("/api/v1/models/installed/", "detector"),
             ("/api/v1/rules/", "name"),
         ];
-        let template = lists.into_iter().find_map(of_list);
+        let of_decision = || {
+            let id = path.strip_prefix("/api/v1/decisions/")?;
+            Some(format!("/api/v1/decisions/{{id}}{}", if id.ends_with("/label") { "/label" } else { "" }))
+        };
+        let template = lists.into_iter().find_map(of_list).or_else(of_decision);
         let path = template.as_deref().unwrap_or(path);
         assert_described(&root, &method, path, &answer);
         asked.insert(format!("{method} {path}"));

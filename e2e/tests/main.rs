@@ -26,3 +26,4 @@ mod uploads;
 mod waf;
 mod waf_phases;
 mod websocket;
+mod why;

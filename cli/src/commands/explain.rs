@@ -219,14 +219,14 @@ fn decision(printer: Printer, decision: &ExplainedDecision) -> String {
     text
 }
 
-fn features(features: &[ExplainedFeature]) -> Vec<Vec<String>> {
+pub(super) fn features(features: &[ExplainedFeature]) -> Vec<Vec<String>> {
     let row = |feature: &ExplainedFeature| {
         vec![escape(&feature.name), plain(&feature.value), format!("{:+.2}", feature.share)]
     };
     features.iter().map(row).collect()
 }
 
-fn rules(matches: &[ExplainedRule]) -> Vec<Vec<String>> {
+pub(super) fn rules(matches: &[ExplainedRule]) -> Vec<Vec<String>> {
     const SHOWN: usize = 60;
     let cut = |text: &str| match text.char_indices().nth(SHOWN) {
         Some((at, _)) => format!("{}…", escape(text.get(..at).unwrap_or_default())),
@@ -245,7 +245,7 @@ fn rules(matches: &[ExplainedRule]) -> Vec<Vec<String>> {
 }
 
 /// One half is where doubt begins; for windows it is `ddos.threshold`.
-fn scores(models: &ExplainedModels) -> Vec<(&'static str, String)> {
+pub(super) fn scores(models: &ExplainedModels) -> Vec<(&'static str, String)> {
     let score = |said: &ExplainedScore| format!("{:.3} by {}", said.score, escape(&said.path));
     let mut pairs = vec![("score of the request", score(&models.scanner.said))];
     pairs.push((

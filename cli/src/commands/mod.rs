@@ -30,6 +30,7 @@ mod up;
 mod validate;
 mod version;
 mod waf;
+mod why;
 
 use clap::{ArgMatches, Args};
 
@@ -72,6 +73,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<blocks::Blocks>(),
     entry::<bots::Bots>(),
     entry::<lists::Lists>(),
+    entry::<why::Why>(),
     entry::<explain::Explain>(),
     entry::<waf::Waf>(),
     entry::<replay::Replay>(),

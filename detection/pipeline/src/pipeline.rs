@@ -79,6 +79,13 @@ pub struct Judged {
     is_trusted: bool,
 }
 
+impl Judged {
+    /// Whose request it is.
+    pub const fn client(&self) -> IpAddr {
+        self.client
+    }
+}
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {

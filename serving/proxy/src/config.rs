@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 use sunbeam_config::{Reader, Secret, choice, section};
+use sunbeam_decisions::BYTES_MIN;
 use sunbeam_listeners::{LimitsSection, ListenAddress, ListenSection, SshSection, TlsSection, TlsStore};
 use sunbeam_pipeline::{DdosSection, DetectionSection, ScannerSection, WafSection};
 use sunbeam_rate_limit::RateLimitSection;
@@ -132,6 +133,20 @@ section! {
 }
 
 section! {
+    /// What `why` reads.
+    pub struct DecisionsSection {
+        /// [restart] A folder; "" = `decisions` beside the state.
+        path: String = String::new(),
+        /// [restart] Bytes on the disk, at most; the oldest go. 0 = nothing is kept.
+        max_bytes: u64 = 1_073_741_824 => 0..=1_099_511_627_776,
+        /// [restart] Days after which they go.
+        max_age_days: u32 = 30 => 1..=3_650,
+        /// Share of plain passes that are kept beside them.
+        sample_passes: f64 = 0.001 => 0.0..=1.0,
+    }
+}
+
+section! {
     /// The configuration of a node.
     pub struct Config {
         /// The node itself.
@@ -154,6 +169,8 @@ section! {
         ssh: SshSection = SshSection::default(),
         /// What lives through restarts.
         state: StateSection = StateSection::default(),
+        /// What `why` reads.
+        decisions: DecisionsSection = DecisionsSection::default(),
         /// What layers of judging may act on.
         detection: DetectionSection = DetectionSection::default(),
         /// Crawlers, by category.
@@ -170,7 +187,7 @@ section! {
         lists: ListsSection = ListsSection::default(),
     }
     later {
-        cache, tcp, decisions, challenge, l4, sandbox, kubernetes, cluster, fleet, orchestrator,
+        cache, tcp, challenge, l4, sandbox, kubernetes, cluster, fleet, orchestrator,
     }
 }
 
@@ -270,6 +287,10 @@ impl Config {
     }
 
     fn check_audit(&self, reader: &mut Reader) {
+        if (1..BYTES_MIN).contains(&self.decisions.max_bytes) {
+            let message = format!("is less than {BYTES_MIN}, the least that a store needs; 0 keeps nothing");
+            reader.error("decisions.max_bytes", message);
+        }
         let path = std::path::Path::new(&self.audit.path);
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if self.audit.enabled

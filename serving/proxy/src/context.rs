@@ -9,16 +9,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use jiff::Timestamp;
+use sunbeam_decisions::Row;
 use sunbeam_ensemble::probability;
 use sunbeam_features::{Finished, HeaderOrder, is_ours};
 use sunbeam_listeners::{ConnectionPermit, Scheme};
-use sunbeam_pipeline::{Answer, Judged};
-use sunbeam_traffic::{
-    AuditRecord, AuditScores, AuditTarget, Layer, RequestFacts, Thousandths, truncated_address,
-};
+use sunbeam_pipeline::{Answer, Decision, Judged};
+use sunbeam_traffic::{AuditRecord, AuditScores, AuditTarget, Layer, RequestFacts, Thousandths};
 use tracing::error;
 use uuid::Uuid;
 
@@ -30,12 +30,18 @@ use crate::request_counter::{self, Labels};
 use crate::share::{OpenRequest, Share, Shares};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
+use crate::why::capture::Capture;
+use crate::why::decision::Ended;
+use crate::why::store::{Admitting, row};
 
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CF_CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
 const CF_IPCOUNTRY: HeaderName = HeaderName::from_static("cf-ipcountry");
+
+/// Of most lines.
+const LINE_BYTES: usize = 1_024;
 
 /// What is known about a connection. Made once, shared by its requests.
 #[derive(Debug)]
@@ -119,6 +125,8 @@ pub(crate) struct RequestContext {
     pub(crate) inspection: Option<Inspection>,
     /// What they found, if anything.
     pub(crate) findings: Option<Box<Findings>>,
+    /// What it looked like, where it was not a plain pass.
+    pub(crate) capture: Option<Box<Capture>>,
     /// Judging was told of its end already.
     is_observed: bool,
     /// Claims of the session cookies that the site set.
@@ -232,6 +240,7 @@ impl RequestContext {
             judged: None,
             inspection: None,
             findings: None,
+            capture: None,
             is_observed: false,
             sessions_set: Vec::new(),
             auth_status: None,
@@ -275,6 +284,22 @@ impl RequestContext {
 
     pub(crate) fn path(&self) -> &str {
         self.head.line.path()
+    }
+
+    /// Of a head that was read.
+    pub(crate) fn method_and_uri(&self) -> Option<(&Method, &Uri)> {
+        match &self.head.line {
+            RequestLine::Read { method, uri } => Some((method, uri)),
+            RequestLine::Refused { .. } => None,
+        }
+    }
+
+    /// Keeps what a request looks like of which judging says more than a plain pass.
+    pub(crate) fn capture(&mut self, route: usize, headers: &HeaderMap, body: &Bytes) {
+        let is_plain = self.judged.as_ref().is_none_or(|judged| judged.decision == Decision::Passed);
+        if !is_plain {
+            self.capture = Capture::of(self, route, headers, body.clone());
+        }
     }
 
     /// The query as it was sent.
@@ -412,6 +437,16 @@ impl RequestContext {
         }
     }
 
+    /// Whether the decision about it is kept, and by what it is found then.
+    fn admitted(&self) -> Option<(Admitting, Row)> {
+        let judged = self.judged.as_ref()?;
+        let (id, sample) = (self.id.as_u128(), self.snapshot.config.decisions.sample_passes);
+        let admitting = self.shared.decisions.admit(judged, id, sample, self.shared.now())?;
+        let micros = u64::try_from(self.head.timestamp.as_microsecond()).unwrap_or(0);
+        let names = (&*self.client_text(), self.host.as_str(), self.path());
+        Some((admitting, row(id, micros, names, judged)))
+    }
+
     /// Tells judging what became of the request.
     fn observe(&self, took: Duration) {
         if let Some(judged) = self.judged.as_ref().filter(|_| !self.is_observed) {
@@ -426,8 +461,9 @@ impl RequestContext {
                 .client_value()
                 .to_str()
                 .map_or_else(|_| self.client.to_string().into(), |text| Cow::Owned(text.to_owned())),
-            ClientIp::Truncated => truncated_address(self.client).to_string().into(),
-            ClientIp::Hashed => self.shared.address_hash.hash(self.client, self.head.timestamp).into(),
+            ClientIp::Truncated | ClientIp::Hashed => {
+                self.shared.address_text(self.client, &self.snapshot.config.audit, self.head.timestamp).into()
+            }
         }
     }
 
@@ -440,7 +476,7 @@ impl RequestContext {
         address_value(self.client)
     }
 
-    fn record(&self, took: Duration) -> AuditRecord<Cow<'_, str>> {
+    fn record(&self, took: Duration, findings: Option<&Findings>) -> AuditRecord<Cow<'_, str>> {
         let head = &self.head;
         let judged = |word: fn(&Judged) -> &'static str| self.judged.as_ref().map_or("", word).into();
         AuditRecord {
@@ -477,8 +513,8 @@ impl RequestContext {
             layer: judged(|judged| judged.layer.map_or("", Layer::as_str)),
             reason: judged(|judged| judged.reason),
             scores: self.judged.as_ref().map(scores).unwrap_or_default(),
-            rules: self.findings.as_ref().map(|findings| findings.rules.clone()).unwrap_or_default(),
-            matches: match &self.findings {
+            rules: findings.map(|findings| findings.rules.clone()).unwrap_or_default(),
+            matches: match findings {
                 Some(findings) if self.snapshot.config.audit.matches => findings.matches.clone(),
                 _ => Vec::new(),
             },
@@ -514,11 +550,20 @@ impl Drop for RequestContext {
         metrics.request_seconds().observe(took.as_secs_f64());
         let mut span = std::mem::take(&mut self.span);
         span.finish(self.status, self.error.as_deref(), self.route_name(), &self.backend);
-        if self.snapshot.config.audit.enabled || self.shared.events.is_watched() {
-            let record = self.record(took);
+        let kept = self.admitted();
+        if kept.is_some() || self.snapshot.config.audit.enabled || self.shared.events.is_watched() {
+            let (capture, findings) = (self.capture.take(), self.findings.take());
+            let record = self.record(took, findings.as_deref());
             self.shared.events.publish(&record);
             if self.snapshot.config.audit.enabled {
                 self.shared.audit.write(&record);
+            }
+            if let (Some((admitting, row)), Some(judged)) = (kept, &self.judged) {
+                let mut line = Vec::with_capacity(LINE_BYTES);
+                record.write_line(&mut line);
+                let (class, stands_for) = (admitting.class, admitting.stands_for);
+                let facts = judged.into();
+                self.shared.decisions.keep(Ended { line, capture, findings, facts, class, row, stands_for });
             }
         }
     }

@@ -635,6 +635,9 @@ fn needs_restart(running: &Config, next: &Config) -> Option<&'static str> {
     [
         ("platform.mode", running.platform.mode != next.platform.mode),
         ("state.path", running.state.path != next.state.path),
+        ("decisions.path", running.decisions.path != next.decisions.path),
+        ("decisions.max_bytes", running.decisions.max_bytes != next.decisions.max_bytes),
+        ("decisions.max_age_days", running.decisions.max_age_days != next.decisions.max_age_days),
         ("ddos.memory_bytes", running.ddos.memory_bytes != next.ddos.memory_bytes),
         ("rate_limit.max_identities", running.rate_limit.max_identities != next.rate_limit.max_identities),
         ("telemetry.log_format", running.telemetry.log_format != next.telemetry.log_format),

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sunbeam_config::Loaded;
-use sunbeam_ensemble::{Said, probability};
+
 use sunbeam_features::{HeaderOrder, canonical};
-use sunbeam_pipeline::{Decision, OddestPart, Opinion, Scratch, Weighed, Weight, WorstUnit};
+use sunbeam_pipeline::{Decision, Opinion, Scratch};
 use sunbeam_routing::host_of;
 use sunbeam_tables::Moment;
 use sunbeam_traffic::{Layer, RequestFacts};
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::inspect::{self, Head, MadeUp};
 use crate::offline::Offline;
 use crate::snapshot::Snapshot;
+use crate::why::weighed::{models, weight};
 
 /// A request that somebody made up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,7 +170,7 @@ fn told(snapshot: &Snapshot, facts: &RequestFacts<'_>, head: &Head<'_>, route: &
             "retry_after_secs": judged.retry_after_secs.filter(|_| is_blocked),
         },
         "features": weighed.window.iter().map(weight).collect::<Vec<_>>(),
-        "models": models(&weighed),
+        "models": models(&weighed, |_| false),
         "waf": inspected.as_ref().map(rules),
         "microseconds": microseconds(snapshot, facts, head, now),
     })
@@ -184,61 +185,6 @@ fn rules(inspected: &MadeUp) -> Value {
         "category": findings.category.as_str(),
         "rules": findings.matches,
     })
-}
-
-/// What models say, and why: shares are what a feature adds to the logit.
-fn models(weighed: &Weighed) -> Value {
-    json!({
-        "scanner": {
-            "said": said(weighed.request_said),
-            "features": weighed.request.iter().map(weight).collect::<Vec<_>>(),
-        },
-        "ddos": weighed.window_said.map(said),
-        "payload": weighed.unit.as_ref().map(unit),
-        "application": weighed.odd.as_ref().map(oddest),
-    })
-}
-
-fn oddest(part: &OddestPart) -> Value {
-    json!({
-        "part": part.kind.as_str(),
-        "name": lossy(&part.name),
-        "score": rounded(probability(part.logit)),
-    })
-}
-
-fn said(said: Said) -> Value {
-    json!({"score": rounded(probability(said.logit)), "path": said.path.as_str()})
-}
-
-fn weight(weight: &Weight) -> Value {
-    let share = rounded(f64::from(weight.share) / 256.0);
-    json!({"name": weight.name, "value": weight.value, "unit": weight.unit, "share": share})
-}
-
-/// A score of one half is where doubt begins, as for the other models.
-fn unit(unit: &WorstUnit) -> Value {
-    let pieces = unit.pieces.iter().map(|(piece, weight)| json!({"text": lossy(piece), "weight": weight}));
-    json!({
-        "unit": format!("{:?}", unit.kind),
-        "name": lossy(&unit.name),
-        "value": lossy(&unit.value),
-        "score": rounded(probability(unit.logit.saturating_sub(unit.doubtful))),
-        "certain_from": rounded(probability(unit.certain.saturating_sub(unit.doubtful))),
-        "has_sign": unit.has_sign,
-        "counts": unit.counts.iter().map(weight).collect::<Vec<_>>(),
-        "pieces": pieces.collect::<Vec<_>>(),
-    })
-}
-
-/// As much of a client's text as fits a screen.
-fn lossy(text: &[u8]) -> String {
-    const SHOWN: usize = 200;
-    String::from_utf8_lossy(text.get(..text.len().min(SHOWN)).unwrap_or_default()).into_owned()
-}
-
-fn rounded(number: f64) -> f64 {
-    (number * 1000.0).round() / 1000.0
 }
 
 fn opinion(opinion: &Opinion, listed: Option<&str>) -> Value {

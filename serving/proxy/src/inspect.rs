@@ -84,6 +84,13 @@ pub(crate) struct Looked {
     is_undecodable: bool,
 }
 
+impl Looked {
+    /// What of the body rules see.
+    pub(crate) fn bytes(&self) -> Bytes {
+        self.bytes.clone()
+    }
+}
+
 impl Inspection {
     /// Begins, if rules are to look at the request.
     pub(crate) fn begin(context: &RequestContext, spare: &Spare) -> Option<Self> {

@@ -40,6 +40,7 @@ mod state;
 mod telemetry;
 mod upgrade;
 mod upstream;
+mod why;
 mod worker;
 
 pub use crate::core::{ReloadError, ReloadReport};
@@ -60,3 +61,4 @@ pub use offline::Offline;
 pub use snapshot::{CompileError, time_config_reads};
 pub use state::{KeptConfiguration, StateError};
 pub use telemetry::TelemetryError;
+pub use why::store::DecisionsError;

@@ -40,6 +40,9 @@ declare_metrics! {
         websocket_active: Gauge["sunbeam_websocket_active"],
         /// Audit lines, by result: written, dropped (queue full), failed (disk).
         audit_lines: Counter["sunbeam_audit_lines_total", result],
+        /// Decisions for `why`, by result: written, sampled (others like it stand for it), dropped (queue full), failed
+        /// (disk).
+        decisions_kept: Counter["sunbeam_decisions_kept_total", result],
         /// Panics caught; each is a defect.
         panics: Counter["sunbeam_panics_total"],
         /// Configuration reloads, by result: ok, failed.

@@ -32,6 +32,7 @@ use crate::shared::{AddressHash, Events, Shared};
 use crate::snapshot::{CompileError, Judging, Snapshot};
 use crate::state::{State, StateError, folder_of};
 use crate::telemetry::{Telemetry, TelemetryError};
+use crate::why::store::{Decisions, DecisionsError};
 use crate::worker::{Order, Worker};
 
 /// How often configuration and certificate files are looked at. Polling sees what notification misses:
@@ -99,6 +100,9 @@ pub enum StartError {
     /// A model that was installed.
     #[error(transparent)]
     Addition(#[from] AdditionError),
+    /// What `why` reads.
+    #[error(transparent)]
+    Decisions(#[from] DecisionsError),
     /// Traces.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -312,6 +316,7 @@ impl Node {
         }
         shared.telemetry.close();
         shared.audit.close();
+        shared.decisions.close();
         if !has_successor {
             judging::flush(&self.core);
         }
@@ -381,6 +386,7 @@ impl Drop for Node {
             drop(worker.orders.send(Order::Finish));
         }
         self.core.shared.audit.close();
+        self.core.shared.decisions.close();
         if let Some(runtime) = self.runtime.take() {
             // Blocking on it would panic when the node is dropped inside another runtime (tests do).
             runtime.shutdown_background();
@@ -423,6 +429,7 @@ fn make_shared(
     let detection = DetectionMetrics::register(&registry);
     let (memory, questions) =
         judging::memory(&config, detection.layers.crawler_proofs("dropped"), HashKey::random());
+    let decisions = Decisions::open(&config, listener_metrics.clone())?;
     let additions = Additions::open(folder_of(&config.state.path))?;
     let of_judging = Judging { memory: &memory, metrics: &detection, additions: additions.clone() };
     let snapshot = Snapshot::compile(config.clone(), sources, 1, &metrics, &of_judging, None)?;
@@ -435,6 +442,7 @@ fn make_shared(
         collections: Shared::collections(&listener_metrics),
         listener_metrics,
         audit,
+        decisions,
         events: Events::new(),
         telemetry,
         address_hash: AddressHash::new(),

@@ -240,9 +240,13 @@ impl Service {
             with_facts(context, route.index, &parts.headers, body, look);
         };
         let has_body = !body.is_end_stream();
-        context.inspecting(|inspection, context| {
+        let judged = context.inspecting(|inspection, context| {
             inspection.head(context, (parts, &raw), facts, has_body, &mut self.scratch.borrow_mut())
-        })?;
+        });
+        if judged.is_err() {
+            context.capture(route.index, &parts.headers, &Bytes::new());
+        }
+        judged?;
         let looked = if is_websocket || !has_body {
             Looked::default()
         } else {
@@ -256,9 +260,11 @@ impl Service {
             // What few requests do is on the heap, so that the others' future stays small.
             Box::pin(look_at_body(context, &parts.headers, body, bounds)).await?
         };
-        context.inspecting(|inspection, context| {
+        let judged = context.inspecting(|inspection, context| {
             inspection.body(context, facts, &looked, &mut self.scratch.borrow_mut())
-        })?;
+        });
+        context.capture(route.index, &parts.headers, &looked.bytes());
+        judged?;
         // A backend may take its time, and rules' memory is large.
         if !context.snapshot.waf.as_ref().is_some_and(|rules| rules.looks_at_answers) {
             context.end_inspection();
@@ -334,6 +340,7 @@ fn judge(
         info!(request_id = %context.id, %client, %layer, reason = judged.reason, secs, "a client is blocked");
     }
     context.judged = Some(judged);
+    context.capture(route.index, headers, &Bytes::new());
     answer
 }
 

@@ -13,16 +13,18 @@ use sunbeam_listeners::{ConnectionGuard, ListenerMetrics, TlsStore};
 use sunbeam_metrics::Registry;
 use sunbeam_pipeline::{DetectionMetrics, Memory};
 use sunbeam_tables::Moment;
+use sunbeam_traffic::truncated_address;
 use sunbeam_waf::collections::{Bounds, Collections};
 use tokio::sync::{broadcast, watch};
 
 use crate::audit_log::AuditLog;
-use crate::config::Config;
+use crate::config::{AuditSection, ClientIp, Config};
 use crate::judging::Additions;
 use crate::judging::models::{DETECTORS, DriftWatch};
 use crate::metrics::ProxyMetrics;
 use crate::snapshot::{Judging, Snapshot};
 use crate::telemetry::Telemetry;
+use crate::why::store::Decisions;
 
 /// See the module.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) drift: Mutex<DriftWatch>,
     pub(crate) listener_metrics: ListenerMetrics,
     pub(crate) audit: AuditLog,
+    /// What `why` reads.
+    pub(crate) decisions: Decisions,
     pub(crate) events: Events,
     pub(crate) telemetry: Telemetry,
     pub(crate) address_hash: AddressHash,
@@ -105,6 +109,15 @@ impl Shared {
     /// The time that judging goes by: since the start, whatever the wall clock does.
     pub(crate) fn now(&self) -> Moment {
         Moment::default().after(self.started.elapsed())
+    }
+
+    /// An address as records of `now` show it.
+    pub(crate) fn address_text(&self, address: IpAddr, audit: &AuditSection, now: Timestamp) -> String {
+        match audit.client_ip {
+            ClientIp::Full => address.to_string(),
+            ClientIp::Truncated => truncated_address(address).to_string(),
+            ClientIp::Hashed => self.address_hash.hash(address, now),
+        }
     }
 
     /// Whether the node finishes what it has and takes nothing new.

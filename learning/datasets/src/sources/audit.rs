@@ -2,7 +2,8 @@
 //! Our own audit log: a JSON object a request, alone or among other programs' lines.
 //!
 //! Lines are read more loosely than they are written: unknown fields are passed over, missing ones are empty, numbers
-//! may be texts, and a collector may have set something before the object.
+//! may be texts, and a collector may have set something before the object. A field `label` (`human`, `benign`, `attack`)
+//! is a person's word: `sunbeam why ID --label` writes such lines.
 
 use std::io;
 
@@ -15,7 +16,7 @@ use super::report::Fault;
 use super::request::set_target;
 use super::time::micros;
 use super::{Sink, Source, each_line};
-use crate::Record;
+use crate::{Label, LabelSource, Record};
 
 /// See the module.
 pub(super) struct Audit;
@@ -60,6 +61,7 @@ pub(super) struct Fields {
     has_cookies: Flag,
     backend: Text,
     error: Option<Text>,
+    label: Option<Text>,
 }
 
 impl Fields {
@@ -67,7 +69,15 @@ impl Fields {
         if self.method.0.is_empty() || self.path.0.is_empty() {
             return Err(Fault::NoRequest);
         }
+        let (label, label_source) = match self.label.as_ref().map(|label| label.0.as_str()) {
+            None | Some("") => (blank.label, blank.label_source.clone()),
+            Some("human" | "benign") => (Some(Label::Benign), LabelSource::Human),
+            Some("attack") => (Some(Label::Attack), LabelSource::Human),
+            Some(_) => return Err(Fault::WrongField),
+        };
         let mut record = Record {
+            label,
+            label_source,
             at_micros,
             client: self.client_ip.0,
             method: self.method.0,
@@ -205,6 +215,24 @@ mod tests {
         };
         assert_eq!(records, [want]);
         assert_eq!((report.broken(), report.other_lines), (0, 0));
+    }
+
+    #[test]
+    fn what_a_person_said_of_a_request_is_its_label() {
+        let said = |label: &str| line().replacen("{", &format!("{{\"label\":{label},"), 1);
+        for (label, want) in [
+            ("\"human\"", (Some(Label::Benign), LabelSource::Human)),
+            ("\"benign\"", (Some(Label::Benign), LabelSource::Human)),
+            ("\"attack\"", (Some(Label::Attack), LabelSource::Human)),
+            ("\"\"", (None, LabelSource::Nobody)),
+            ("null", (None, LabelSource::Nobody)),
+        ] {
+            let Read { records, .. } = read_text("audit", &said(label)).unwrap();
+            let found = records.first().map(|record| (record.label, record.label_source.clone()));
+            assert_eq!(found, Some(want), "{label}");
+        }
+        // A word that is none is no request without a label.
+        assert!(read_text("audit", &said("\"perhaps\"")).is_err());
     }
 
     #[test]

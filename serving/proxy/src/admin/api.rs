@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use sunbeam_config::{LoadError, Problem, Section as _, Severity, Source, Sources, load_sources, render};
 use sunbeam_pipeline::FloodReport;
 
+use super::decisions::{self, DecisionsQuery, LabelRequest};
 use super::lists::{self, BlockRequest, Refused};
 use super::model_changes::{self, ModelRequest};
 use super::rule_changes::{self, RulesRequest};
@@ -52,6 +53,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/explain", handler: || post(explain) },
     Endpoint { path: "/api/v1/rules", handler: || get(added_rules).post(add_rules) },
     Endpoint { path: "/api/v1/rules/{name}", handler: || delete(remove_rules) },
+    Endpoint { path: "/api/v1/decisions", handler: || get(all_decisions) },
+    Endpoint { path: "/api/v1/decisions/{id}", handler: || get(one_decision) },
+    Endpoint { path: "/api/v1/decisions/{id}/label", handler: || post(label_decision) },
     Endpoint { path: "/api/v1/waf/rules", handler: || get(waf_rules) },
     Endpoint { path: "/api/v1/waf/stats", handler: || get(waf_stats) },
     Endpoint { path: "/api/v1/certificates", handler: || get(certificates) },
@@ -270,6 +274,22 @@ async fn uninstall(
     Query(query): Query<UnblockQuery>,
 ) -> Response {
     told(blocking(move || model_changes::uninstall(&core, &detector, query.dry_run)).await)
+}
+
+async fn all_decisions(State(core): State<Arc<Core>>, Query(query): Query<DecisionsQuery>) -> Response {
+    told(blocking(move || decisions::search(&core, &query)).await)
+}
+
+async fn one_decision(State(core): State<Arc<Core>>, Path(id): Path<String>) -> Response {
+    told(blocking(move || decisions::decision_of(&core, &id)).await)
+}
+
+async fn label_decision(State(core): State<Arc<Core>>, Path(id): Path<String>, body: String) -> Response {
+    let request: LabelRequest = match read(&body) {
+        Ok(request) => request,
+        Err(wrong) => return told(Ok(Err(wrong))),
+    };
+    told(blocking(move || decisions::label(&core, &id, request)).await)
 }
 
 async fn added_rules(State(core): State<Arc<Core>>) -> Json<Value> {

@@ -3,6 +3,7 @@
 
 mod api;
 mod backends;
+mod decisions;
 mod guard;
 mod lists;
 mod model_changes;

@@ -14,6 +14,7 @@ use tracing::{error, warn};
 use super::kept::KeptBan;
 use crate::core::Core;
 use crate::shared::Shared;
+use crate::why::store::DecisionCounts;
 
 /// Blocks that layers make are written down so often: a power cut loses as much.
 const KEEP_EVERY_SECS: u64 = 5;
@@ -32,6 +33,7 @@ struct Book {
     ticks: u64,
     kept: Vec<KeptBan>,
     evicted: [u64; 4],
+    decisions: DecisionCounts,
     proxy_requests: u64,
     proxy_said_at: Option<u64>,
     may_not_keep: bool,
@@ -169,4 +171,9 @@ fn show(shared: &Shared, book: &mut Book) {
         layers.evictions(table).inc_by(now.saturating_sub(*before));
         *before = now;
     }
+    let (counts, before) = (shared.decisions.counts(), std::mem::take(&mut book.decisions));
+    for ((result, now), (_, before)) in counts.by_result().into_iter().zip(before.by_result()) {
+        shared.metrics.decisions_kept(result).inc_by(now.saturating_sub(before));
+    }
+    book.decisions = counts;
 }

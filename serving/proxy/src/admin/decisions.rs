@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Decisions: what the API's pages about them answer.
+
+use std::net::IpAddr;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sunbeam_decisions::{Cursor, IdPrefix, Page, Query, ReadError, Reader, text_hash};
+use sunbeam_pipeline::Decision;
+use sunbeam_traffic::Layer;
+
+use super::lists::Refused;
+use crate::core::Core;
+use crate::why::kept::Kept;
+use crate::why::labels::{self, Label};
+use crate::why::store::{decision_number, layer_number};
+use crate::why::suspicion::{LikeIt, Suspicion};
+
+/// Decisions of a page.
+const LIMIT_MAX: usize = 1_000;
+const LIMIT: usize = 50;
+
+/// Decisions like one that are looked at.
+const LIKE_IT_MAX: usize = 2_000;
+
+/// Other decisions about a client that are looked at.
+const SAME_CLIENT_MAX: usize = 200;
+
+/// Digits of an id that name it.
+const DIGITS_MIN: usize = 8;
+
+/// `GET /api/v1/decisions`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct DecisionsQuery {
+    id: Option<String>,
+    ip: Option<String>,
+    host: Option<String>,
+    /// Whole, or what it begins with and a `*`.
+    path: Option<String>,
+    layer: Option<String>,
+    decision: Option<String>,
+    reason: Option<String>,
+    /// The number of a WAF's rule.
+    rule: Option<u64>,
+    /// RFC 3339.
+    since: Option<String>,
+    until: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+impl From<ReadError> for Refused {
+    fn from(error: ReadError) -> Self {
+        let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+        Self::Failed(format!("{error}: {source}"))
+    }
+}
+
+/// Those that fit, newest first, a page of them.
+pub(super) fn search(core: &Core, asked: &DecisionsQuery) -> Result<Value, Refused> {
+    let reader = reader(core)?;
+    let limit = asked.limit.unwrap_or(LIMIT);
+    if !(1..=LIMIT_MAX).contains(&limit) {
+        return Err(Refused::Wrong(format!("`limit` is from 1 to {LIMIT_MAX}")));
+    }
+    let after: Option<Cursor> = parsed("cursor", asked.cursor.as_deref())?;
+    let client = asked.ip.as_deref().map(|address| as_kept(core, address)).transpose()?;
+    let filter = |text: &str| fits(asked, client.as_deref(), text);
+    let prefix = asked.path.as_deref().and_then(|path| path.strip_suffix('*'));
+    let query = Query {
+        id: parsed::<IdPrefix>("id", asked.id.as_deref())?,
+        client: client.as_deref().map(text_hash),
+        host: asked.host.as_deref().map(text_hash),
+        path: asked.path.as_deref().filter(|_| prefix.is_none()).map(text_hash),
+        path_prefix: prefix,
+        layer: asked.layer.as_deref().map(layer).transpose()?.map(layer_number),
+        decision: asked.decision.as_deref().map(decision).transpose()?.map(decision_number),
+        class: None,
+        from_micros: moment("since", asked.since.as_deref())?,
+        until_micros: moment("until", asked.until.as_deref())?,
+        filter: Some(&filter),
+    };
+    let page = reader.search(&query, after, limit)?;
+    let next = page.next.map(|next| next.to_string());
+    let kept: Vec<Value> = decisions(&page).map(|kept| kept.whole).collect();
+    Ok(json!({"decisions": kept, "next": next, "is_cut_short": page.is_cut_short, "damaged": page.damaged}))
+}
+
+/// One, with what is like it and whether it looks like a mistake.
+pub(super) fn decision_of(core: &Core, id: &str) -> Result<Value, Refused> {
+    let kept = find(core, id)?;
+    let reader = reader(core)?;
+    let (like_it, same_client) = (like_it(reader, &kept)?, same_client(reader, &kept)?);
+    let suspicion = Suspicion::of(&kept, &like_it, &same_client);
+    Ok(json!({"decision": kept.whole, "like_it": like_it, "suspicion": suspicion, "remedy": remedy(&kept)}))
+}
+
+/// `POST /api/v1/decisions/{id}/label`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LabelRequest {
+    label: Label,
+}
+
+/// Somebody who knows says what a request was. On the disk before it is answered.
+pub(super) fn label(core: &Core, id: &str, request: LabelRequest) -> Result<Value, Refused> {
+    let kept = find(core, id)?;
+    let labels = labels::put(core.state.folder(), &kept, request.label)
+        .map_err(|error| Refused::Failed(error.to_string()))?;
+    Ok(json!({
+        "success": true,
+        "message": format!(
+            "`{}` is labelled {}; {labels} labels are in `{}`, which `sunbeam learn --input` takes",
+            kept.record.request_id,
+            request.label.as_str(),
+            labels::place(core.state.folder()).display()
+        ),
+        "undo": null,
+    }))
+}
+
+/// The one that an id means, or its beginning.
+pub(super) fn find(core: &Core, id: &str) -> Result<Kept, Refused> {
+    let digits = id.bytes().filter(u8::is_ascii_hexdigit).count();
+    let prefix: IdPrefix = id.parse().map_err(|error| Refused::Wrong(format!("{error}")))?;
+    if digits < DIGITS_MIN {
+        return Err(Refused::Wrong(format!("an id is named by {DIGITS_MIN} digits at least")));
+    }
+    let query = Query { id: Some(prefix), ..Query::default() };
+    let page = reader(core)?.search(&query, None, 2)?;
+    let mut found = decisions(&page);
+    let (first, second) = (found.next(), found.next());
+    match (first, second) {
+        (Some(first), Some(second)) if first.record.request_id != second.record.request_id => {
+            Err(Refused::Conflict(format!(
+                "`{id}` is the beginning of several ids: `{}`, `{}`",
+                first.record.request_id, second.record.request_id
+            )))
+        }
+        (Some(first), _) => Ok(first),
+        (None, _) => Err(Refused::Missing(missing(core, id))),
+    }
+}
+
+fn missing(core: &Core, id: &str) -> String {
+    let section = &core.shared.snapshot().config.decisions;
+    format!(
+        "nothing is kept about `{}`: it passed without anybody objecting (of those {} % are kept), is older than {} \
+         days, was one of many that are alike, or was not answered by this node",
+        id.escape_debug(),
+        section.sample_passes * 100.0,
+        section.max_age_days
+    )
+}
+
+/// The same layer for the same reason on the same route.
+fn like_it(reader: &Reader, kept: &Kept) -> Result<LikeIt, Refused> {
+    let record = &kept.record;
+    let filter = |text: &str| {
+        Kept::of(text).is_some_and(|other| {
+            let other = other.record;
+            (other.route == record.route, other.reason == record.reason) == (true, true)
+                && (record.rules.is_empty() || other.rules.iter().any(|rule| record.rules.contains(rule)))
+        })
+    };
+    let query = Query { layer: number_of(record), filter: Some(&filter), ..Query::default() };
+    let page = reader.search(&query, None, LIKE_IT_MAX)?;
+    let found: Vec<Kept> = decisions(&page).collect();
+    Ok(LikeIt::of(&found, page.next.is_some()))
+}
+
+fn same_client(reader: &Reader, kept: &Kept) -> Result<Vec<Kept>, Refused> {
+    let address = kept.record.client_ip.as_str();
+    let filter = |text: &str| Kept::of(text).is_some_and(|other| other.record.client_ip == address);
+    let query = Query { client: Some(text_hash(address)), filter: Some(&filter), ..Query::default() };
+    let page = reader.search(&query, None, SAME_CLIENT_MAX)?;
+    Ok(decisions(&page).filter(|other| !other.record.layer.is_empty()).collect())
+}
+
+fn number_of(record: &sunbeam_traffic::AuditRecord) -> Option<u8> {
+    Layer::ALL.into_iter().find(|layer| layer.as_str() == record.layer).map(layer_number)
+}
+
+/// The command that lets it pass the next time.
+fn remedy(kept: &Kept) -> Option<String> {
+    let record = &kept.record;
+    match record.layer.as_str() {
+        "lists" | "ddos" => Some(format!("sunbeam unblock {}", record.client_ip)),
+        _ => None,
+    }
+}
+
+fn decisions(page: &Page) -> impl Iterator<Item = Kept> {
+    page.entries.iter().filter_map(|entry| Kept::of(&entry.text))
+}
+
+fn fits(asked: &DecisionsQuery, client: Option<&str>, text: &str) -> bool {
+    let is_plain = client.is_none() && asked.host.is_none() && asked.path.is_none();
+    if is_plain && asked.reason.is_none() && asked.rule.is_none() {
+        return true;
+    }
+    let Some(kept) = Kept::of(text) else { return false };
+    let record = kept.record;
+    let path_fits = |path: &String| match path.strip_suffix('*') {
+        Some(prefix) => record.path.starts_with(prefix),
+        None => record.path == *path,
+    };
+    client.is_none_or(|client| record.client_ip == client)
+        && asked.host.as_ref().is_none_or(|host| record.host == *host)
+        && asked.path.as_ref().is_none_or(path_fits)
+        && asked.reason.as_ref().is_none_or(|reason| record.reason == *reason)
+        && asked.rule.is_none_or(|rule| record.rules.contains(&rule))
+}
+
+fn reader(core: &Core) -> Result<&Reader, Refused> {
+    let none = || Refused::Conflict("no decisions are kept: `decisions.max_bytes` is 0".to_owned());
+    core.shared.decisions.reader().ok_or_else(none)
+}
+
+/// An address as records have it, by `audit.client_ip`.
+fn as_kept(core: &Core, text: &str) -> Result<String, Refused> {
+    let address: IpAddr =
+        text.parse().map_err(|_| Refused::Wrong(format!("`{}` is no address", text.escape_debug())))?;
+    Ok(core.shared.address_text(address, &core.shared.snapshot().config.audit, Timestamp::now()))
+}
+
+fn layer(text: &str) -> Result<Layer, Refused> {
+    let known = Layer::ALL.into_iter().find(|layer| layer.as_str() == text);
+    known.ok_or_else(|| Refused::Wrong(format!("`{}` is no layer", text.escape_debug())))
+}
+
+fn decision(text: &str) -> Result<Decision, Refused> {
+    let known = [Decision::Passed, Decision::Observed, Decision::Blocked];
+    let found = known.into_iter().find(|decision| decision.as_str() == text);
+    found.ok_or_else(|| Refused::Wrong("`decision` is pass, observe or block".to_owned()))
+}
+
+fn moment(name: &str, text: Option<&str>) -> Result<Option<u64>, Refused> {
+    let at: Option<Timestamp> = parsed(name, text)?;
+    Ok(at.map(|at| u64::try_from(at.as_microsecond()).unwrap_or(0)))
+}
+
+fn parsed<T: std::str::FromStr>(name: &str, text: Option<&str>) -> Result<Option<T>, Refused>
+where
+    T::Err: std::fmt::Display,
+{
+    text.map(str::parse).transpose().map_err(|error| Refused::Wrong(format!("`{name}`: {error}")))
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Why a request was answered as it was: decisions are kept, weighed and told.
+
+pub(crate) mod capture;
+pub(crate) mod decision;
+pub(crate) mod kept;
+pub(crate) mod labels;
+pub(crate) mod store;
+pub(crate) mod suspicion;
+pub(crate) mod weighed;
