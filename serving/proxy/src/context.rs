@@ -125,8 +125,11 @@ pub(crate) struct RequestContext {
     pub(crate) inspection: Option<Inspection>,
     /// What they found, if anything.
     pub(crate) findings: Option<Box<Findings>>,
-    /// What it looked like, where it was not a plain pass.
-    pub(crate) capture: Option<Box<Capture>>,
+    /// The decision that was last asked about whether it is kept, and whether it is.
+    asked: Option<(Decision, &'static str)>,
+    kept: Option<Admitting>,
+    /// What it looked like, where it is kept and no plain pass.
+    capture: Option<Box<Capture>>,
     /// Judging was told of its end already.
     is_observed: bool,
     /// Claims of the session cookies that the site set.
@@ -240,6 +243,8 @@ impl RequestContext {
             judged: None,
             inspection: None,
             findings: None,
+            asked: None,
+            kept: None,
             capture: None,
             is_observed: false,
             sessions_set: Vec::new(),
@@ -294,12 +299,29 @@ impl RequestContext {
         }
     }
 
-    /// Keeps what a request looks like of which judging says more than a plain pass.
+    /// Keeps what a request looks like of which judging says more than a plain pass. In a flood most are alike and are
+    /// not kept: nothing is done for those.
     pub(crate) fn capture(&mut self, route: usize, headers: &HeaderMap, body: &Bytes) {
         let is_plain = self.judged.as_ref().is_none_or(|judged| judged.decision == Decision::Passed);
-        if !is_plain {
+        if is_plain {
+            return;
+        }
+        self.admit();
+        if self.kept.is_some() {
             self.capture = Capture::of(self, route, headers, body.clone());
         }
+    }
+
+    /// Finds out whether the decision is kept; asked again only where it became another.
+    fn admit(&mut self) {
+        let Some(judged) = &self.judged else { return };
+        let decision = (judged.decision, judged.reason);
+        if self.kept.is_some() || self.asked == Some(decision) {
+            return;
+        }
+        let (id, sample) = (self.id.as_u128(), self.snapshot.config.decisions.sample_passes);
+        self.kept = self.shared.decisions.admit(judged, id, sample, || self.shared.now());
+        self.asked = Some(decision);
     }
 
     /// The query as it was sent.
@@ -437,14 +459,13 @@ impl RequestContext {
         }
     }
 
-    /// Whether the decision about it is kept, and by what it is found then.
-    fn admitted(&self) -> Option<(Admitting, Row)> {
-        let judged = self.judged.as_ref()?;
-        let (id, sample) = (self.id.as_u128(), self.snapshot.config.decisions.sample_passes);
-        let admitting = self.shared.decisions.admit(judged, id, sample, self.shared.now())?;
+    /// By what the decision about it is found, where it is kept.
+    fn admitted(&mut self) -> Option<(Admitting, Row)> {
+        self.admit();
+        let (admitting, judged) = (self.kept?, self.judged.as_ref()?);
         let micros = u64::try_from(self.head.timestamp.as_microsecond()).unwrap_or(0);
         let names = (&*self.client_text(), self.host.as_str(), self.path());
-        Some((admitting, row(id, micros, names, judged)))
+        Some((admitting, row(self.id.as_u128(), micros, names, judged)))
     }
 
     /// Tells judging what became of the request.

@@ -126,7 +126,13 @@ impl Decisions {
 
     /// Whether, and as what, a request is kept of which this was decided; `sample` is the share of plain passes that are,
     /// `id` the request's.
-    pub(crate) fn admit(&self, judged: &Judged, id: u128, sample: f64, now: Moment) -> Option<Admitting> {
+    pub(crate) fn admit(
+        &self,
+        judged: &Judged,
+        id: u128,
+        sample: f64,
+        now: impl FnOnce() -> Moment,
+    ) -> Option<Admitting> {
         let open = self.open.as_ref()?;
         let is_pass = judged.decision == Decision::Passed;
         if is_pass && !is_sampled(id, sample) {
@@ -138,7 +144,7 @@ impl Decisions {
             Some(Layer::Lists | Layer::Ddos | Layer::RateLimit) | None => Class::Limits,
         };
         let key = if is_pass { open.key.number(0, id) } else { open.key_of(judged) };
-        let now = Duration::from_micros(now.micros_since(Moment::default()));
+        let now = Duration::from_micros(now().micros_since(Moment::default()));
         match open.admission.admit(class, key, judged.identity.is_authenticated(), now) {
             Admitted::Kept { stands_for } => Some(Admitting { class, stands_for }),
             Admitted::Sampled => {
