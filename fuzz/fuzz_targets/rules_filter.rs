@@ -91,6 +91,8 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("ipMatch", &["10.0.0.0/8"]),
     ("ipMatchFromFile", &["addresses"]),
     ("validateByteRange", &["32-126"]),
+    // No rule has the client's address under it: it is never asked.
+    ("rbl", &["blocked.example"]),
     ("verifyCC", &["\\d{13,16}"]),
     ("verifyCPF", &["\\d{11}"]),
     ("verifySSN", &["\\d{9}"]),

@@ -22,6 +22,6 @@ pub fn ask(transaction: &mut Transaction, query: &[u8], kind: &[u8], body: &[u8]
     transaction.request_body(body, false);
     let headers: [(&[u8], &[u8]); 1] = [(b"Content-Type", b"text/html")];
     transaction.response_head(&ResponseHead { status: 200, protocol: b"HTTP/1.1", headers: &headers });
-    transaction.response_body(body);
+    transaction.response_body(body, false);
     transaction.end();
 }
