@@ -8,6 +8,7 @@ mod node;
 mod solid;
 mod waf;
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -61,6 +62,8 @@ pub(crate) struct Recorder {
     path: PathBuf,
     /// Parts that are to be measured; none: all.
     parts: Vec<String>,
+    /// Of these, those that the area has: it asked for them.
+    known_parts: RefCell<Vec<String>>,
     figures: Vec<Figure>,
 }
 
@@ -78,6 +81,7 @@ impl Recorder {
             date: Zoned::now().date().to_string(),
             path,
             parts: parts.iter().map(ToString::to_string).collect(),
+            known_parts: RefCell::default(),
             figures,
         })
     }
@@ -89,13 +93,24 @@ impl Recorder {
             date: String::new(),
             path: PathBuf::new(),
             parts: Vec::new(),
+            known_parts: RefCell::new(Vec::new()),
             figures: Vec::new(),
         }
     }
 
     /// Whether a part of the area is to be measured.
     pub(crate) fn wants(&self, part: &str) -> bool {
+        self.known_parts.borrow_mut().push(part.to_owned());
         self.parts.is_empty() || self.parts.iter().any(|wanted| wanted == part)
+    }
+
+    /// An error where a part was wanted that nobody measures.
+    fn check_parts(&self) -> Result<()> {
+        let known = self.known_parts.borrow();
+        match self.parts.iter().find(|wanted| !known.contains(wanted)) {
+            Some(unknown) => bail!("no part `{unknown}`; there are: {}", known.join(", ")),
+            None => Ok(()),
+        }
     }
 
     /// Written after each figure: what was measured before a failure is kept.
@@ -156,6 +171,7 @@ pub(crate) fn measure(root: &Path, area: &str, parts: &[&str]) -> Result<()> {
     let (_, _, measure) = known(area)?;
     let mut recorder = Recorder::new(root, area, parts)?;
     measure(root, &mut recorder)?;
+    recorder.check_parts()?;
     crate::docs::write(root)
 }
 
