@@ -38,7 +38,7 @@ pub use metrics::DetectionMetrics;
 pub use mode::{Modes, Protection};
 pub use models::Models;
 pub use pipeline::{Answer, Decision, Judged, Opinion, Pipeline};
-pub use probation::first_let_go;
+pub use probation::{WorseOfWindows, first_let_go, worse_of_windows};
 pub use proxies::is_likely_proxy;
 pub use rules::{RouteRules, Rules, Sections};
 pub use sight::{Agreement, Challenger, Sight, Worse};
