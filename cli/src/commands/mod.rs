@@ -10,6 +10,7 @@ mod config;
 mod doctor;
 mod download_datasets;
 mod explain;
+mod layers;
 mod learn;
 mod lists;
 mod man;
@@ -74,6 +75,9 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<bots::Bots>(),
     entry::<lists::Lists>(),
     entry::<why::Why>(),
+    entry::<layers::Enforce>(),
+    entry::<layers::Observe>(),
+    entry::<layers::Auto>(),
     entry::<explain::Explain>(),
     entry::<waf::Waf>(),
     entry::<replay::Replay>(),

@@ -14,6 +14,7 @@ use crate::ddos::{self, Counted};
 use crate::memory::Memory;
 use crate::metrics::DetectionMetrics;
 use crate::models::Models;
+use crate::proof::{Layers, Seen};
 use crate::proxies::is_likely_proxy;
 use crate::rules::Rules;
 use crate::stage::Judgement;
@@ -71,6 +72,8 @@ pub struct Judged {
     bare_page: u64,
     client: IpAddr,
     pub(crate) route: usize,
+    /// When.
+    pub(crate) at: Moment,
     /// A list says that nobody is to look at it.
     pub(crate) is_unjudged: bool,
     /// What the model of texts has read.
@@ -148,7 +151,7 @@ impl Pipeline {
     /// Decides about a request. `scratch` is a buffer to use again.
     pub fn judge(&self, facts: &RequestFacts<'_>, now: Moment, scratch: &mut Scratch) -> Judged {
         let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch, false);
-        let mut judged = self.undecided(&subject);
+        let mut judged = self.undecided(&subject, now);
         if facts.has_untrusted_forwarding && is_likely_proxy(facts.client) {
             self.metrics.layers.undeclared_proxy_requests().inc();
         }
@@ -156,6 +159,7 @@ impl Pipeline {
             bot.seen.count(proof);
         }
         let mut said = [None; Layer::ALL.len()];
+        let mut thought = Thought::default();
         for stage in STAGES {
             let mode = self.rules.mode(facts.route, stage.layer());
             if mode == LayerMode::Off {
@@ -166,7 +170,8 @@ impl Pipeline {
                 Some(layer) => (layer, self.rules.mode(facts.route, layer)),
                 None => (stage.layer(), mode),
             };
-            let decision = decide(&judgement, mode);
+            let decision = self.decide(&judgement, layer, mode, &judged, now);
+            thought.note(layer, &judgement);
             say(&mut said, layer, decision, judgement.reason);
             note(&mut judged, layer, decision, &judgement);
             if decision == Decision::Blocked {
@@ -184,6 +189,9 @@ impl Pipeline {
             if let Some((decision, reason)) = said {
                 self.metrics.count(layer, decision, reason);
             }
+        }
+        if judged.identity.is_authenticated() {
+            self.note_person(&subject, thought, now);
         }
         judged.charges = subject.charges;
         judged.scores = subject.scores;
@@ -204,7 +212,7 @@ impl Pipeline {
         scratch: &mut Scratch,
     ) -> (Judged, Vec<Opinion>, [u32; features::COUNT]) {
         let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch, true);
-        let mut judged = self.undecided(&subject);
+        let mut judged = self.undecided(&subject, now);
         let mut opinions = Vec::new();
         for stage in STAGES {
             let mode = self.rules.mode(facts.route, stage.layer());
@@ -215,7 +223,8 @@ impl Pipeline {
                 judgement.and_then(|judgement| judgement.on_behalf_of).unwrap_or_else(|| stage.layer());
             let mode = self.rules.mode(facts.route, layer);
             if let Some(judgement) = &judgement {
-                note(&mut judged, layer, decide(judgement, mode), judgement);
+                let decision = self.decide(judgement, layer, mode, &judged, now);
+                note(&mut judged, layer, decision, judgement);
                 judged.is_unjudged |= judgement.is_final;
             }
             opinions.push(Opinion { stage: stage.name(), mode, judgement });
@@ -268,7 +277,46 @@ impl Pipeline {
         self.memory.limiter.was_cheap(&self.rules.limits, &judged.charges);
     }
 
-    fn undecided(&self, subject: &Subject<'_>) -> Judged {
+    /// What comes of what a layer thinks. In mode `auto` doubts are acted on once the layer has proven itself.
+    pub(crate) fn decide(
+        &self,
+        judgement: &Judgement,
+        layer: Layer,
+        mode: LayerMode,
+        judged: &Judged,
+        now: Moment,
+    ) -> Decision {
+        if judgement.verdict == Verdict::Pass || mode == LayerMode::Off {
+            Decision::Passed
+        } else if mode.acts_on(judgement.verdict) || self.acts_on_doubt(layer, mode, judged, now) {
+            Decision::Blocked
+        } else {
+            Decision::Observed
+        }
+    }
+
+    fn acts_on_doubt(&self, layer: Layer, mode: LayerMode, judged: &Judged, now: Moment) -> bool {
+        /// An identity is watched for so long, or not.
+        const EXPLORED_SECS: u64 = 3_600;
+        if mode != LayerMode::Auto || !self.memory.proof.is_proven(layer) {
+            return false;
+        }
+        let turn = u128::from(judged.identity.key) << 64 | u128::from(now.as_secs() / EXPLORED_SECS);
+        self.memory.hash.number(KIND_EXPLORED, turn) >= self.rules.explore_below
+    }
+
+    fn note_person(&self, subject: &Subject<'_>, thought: Thought, now: Moment) {
+        let facts = subject.facts;
+        let from = [
+            subject.identity.address,
+            self.memory.network(facts.client),
+            self.memory.hash.bytes(KIND_LOOK, facts.ja4.as_bytes()),
+        ];
+        let Thought { doubted, certain } = thought;
+        self.memory.proof.note(subject.identity.key, &Seen { from, is_known: true, doubted, certain }, now);
+    }
+
+    fn undecided(&self, subject: &Subject<'_>, now: Moment) -> Judged {
         let facts = subject.facts;
         let route = self.rules.route_key(facts.route);
         let path = subject.hashes.path.hash;
@@ -290,6 +338,7 @@ impl Pipeline {
             bare_page: page(""),
             client: facts.client,
             route: facts.route,
+            at: now,
             is_unjudged: false,
             texts: None,
             is_trusted: subject.is_trusted(&self.rules),
@@ -317,13 +366,23 @@ impl Pipeline {
     }
 }
 
-pub(crate) fn decide(judgement: &Judgement, mode: LayerMode) -> Decision {
-    if judgement.verdict == Verdict::Pass || mode == LayerMode::Off {
-        Decision::Passed
-    } else if mode.acts_on(judgement.verdict) {
-        Decision::Blocked
-    } else {
-        Decision::Observed
+const KIND_EXPLORED: u64 = 66;
+const KIND_LOOK: u64 = 67;
+
+/// What layers think of a request, whatever came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Thought {
+    pub(crate) doubted: Layers,
+    pub(crate) certain: Layers,
+}
+
+impl Thought {
+    pub(crate) fn note(&mut self, layer: Layer, judgement: &Judgement) {
+        match judgement.verdict {
+            Verdict::Pass => {}
+            Verdict::Doubtful => self.doubted = self.doubted.and(Layers::of(layer)),
+            Verdict::Block => self.certain = self.certain.and(Layers::of(layer)),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use sunbeam_tables::HashKey;
 use sunbeam_traffic::{Layer, LayerMode};
 
 use crate::config::{DdosSection, DetectionSection, ProtectSection, ScannerSection};
-use crate::mode::{Modes, Protection};
+use crate::mode::{Modes, Protection, Switch};
 use crate::models::Models;
 use crate::waf::{WafRules, WafSection};
 
@@ -57,6 +57,10 @@ pub struct Rules {
     /// From which on a request is doubtful, in 1/256 of a logit.
     pub(crate) scanner_threshold: i32,
     pub(crate) models: Models,
+    /// Doubts of a proven layer about whom this hash is below are watched all the same.
+    pub(crate) explore_below: u64,
+    /// The share of people who may be hurt.
+    pub false_positive_budget: f64,
     pub(crate) waf: WafRules,
     pub(crate) bans: BanRules,
     pub(crate) limits: sunbeam_rate_limit::Rules,
@@ -82,6 +86,17 @@ pub struct Rules {
     elsewhere: Modes,
 }
 
+/// Of all hashes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "between 0 and 1; the product stays within the type, or at its end"
+)]
+fn share(of: f64) -> u64 {
+    (of.clamp(0.0, 1.0) * u64::MAX as f64) as u64
+}
+
 impl Rules {
     /// From the sections; `routes` in the order of the table.
     pub fn new(sections: &Sections<'_>, routes: &[RouteRules<'_>], models: Models) -> Self {
@@ -102,6 +117,8 @@ impl Rules {
             ddos_threshold: threshold_logit(ddos.threshold),
             scanner_threshold: threshold_logit(scanner.threshold),
             models,
+            explore_below: share(detection.explore),
+            false_positive_budget: detection.false_positive_budget,
             waf: WafRules::from(waf),
             bans: BanRules {
                 secs: ddos.block_secs,
@@ -126,6 +143,24 @@ impl Rules {
     /// The models.
     pub const fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// With what operators said meanwhile.
+    pub fn switch(&mut self, switches: &[Switch]) {
+        // A route's own word counts before the one for all.
+        let (of_all, of_one): (Vec<_>, Vec<_>) = switches.iter().partition(|switch| switch.route.is_none());
+        for Switch { layer, mode, .. } in of_all {
+            for modes in self.modes.iter_mut().chain([&mut self.elsewhere]) {
+                modes.switch(*layer, *mode);
+            }
+        }
+        for Switch { layer, route, mode } in of_one {
+            let key = KEY.bytes(0, route.as_deref().unwrap_or_default().as_bytes());
+            for (_, modes) in self.route_keys.iter().zip(&mut self.modes).filter(|(known, _)| **known == key)
+            {
+                modes.switch(*layer, *mode);
+            }
+        }
     }
 
     /// What names a route in what is remembered: its place may be another's after a reload.

@@ -10,6 +10,7 @@ mod floods;
 mod limits;
 mod lists;
 mod models;
+mod proof;
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header};

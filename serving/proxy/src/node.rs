@@ -15,7 +15,6 @@ use sunbeam_listeners::{
 };
 use sunbeam_metrics::Registry;
 use sunbeam_pipeline::DetectionMetrics;
-use sunbeam_tables::HashKey;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
@@ -427,8 +426,8 @@ fn make_shared(
         telemetry.configure(&config)?;
     }
     let detection = DetectionMetrics::register(&registry);
-    let (memory, questions) =
-        judging::memory(&config, detection.layers.crawler_proofs("dropped"), HashKey::random());
+    let key = judging::people::key(folder_of(&config.state.path))?;
+    let (memory, questions) = judging::memory(&config, detection.layers.crawler_proofs("dropped"), key);
     let decisions = Decisions::open(&config, listener_metrics.clone())?;
     let additions = Additions::open(folder_of(&config.state.path))?;
     let of_judging = Judging { memory: &memory, metrics: &detection, additions: additions.clone() };

@@ -67,7 +67,9 @@ impl Judging<'_> {
     }
 
     fn pipeline(&self, config: &Config, models: Models) -> Pipeline {
-        Pipeline::new(rules(config, models), Arc::clone(self.memory), self.metrics.clone())
+        let mut rules = rules(config, models);
+        rules.switch(self.additions.switches.all());
+        Pipeline::new(rules, Arc::clone(self.memory), self.metrics.clone())
     }
 }
 

@@ -155,6 +155,11 @@ impl State {
         *self.held() = Held::Lent;
     }
 
+    /// Whether another process has it.
+    pub(crate) fn is_lent(&self) -> bool {
+        matches!(*self.held(), Held::Lent)
+    }
+
     /// The other process did not make it: opens the database again. Waits a little for that process's end.
     pub(crate) fn take_back(&self) -> Result<(), StateError> {
         const TRIES: usize = 40;

@@ -10,7 +10,7 @@ mod verdict;
 use std::time::Duration;
 
 use sunbeam_features::canonical::canonical_path;
-use sunbeam_traffic::{Layer, LayerMode, RequestFacts};
+use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
 
 pub use category::{Category, Tally};
 pub use section::{OnBudget, OnOversizedBody, WafRuleset, WafSection, WafVerdict};
@@ -18,7 +18,7 @@ pub use texts::is_binary;
 pub(crate) use verdict::WafRules;
 pub use verdict::{Interrupted, RulesFound};
 
-use crate::pipeline::{Decision, Judged, Pipeline, decide, note};
+use crate::pipeline::{Decision, Judged, Pipeline, Thought, note};
 use crate::stage::Judgement;
 use crate::subject::{RulesScore, Scratch};
 use verdict::TextsFound;
@@ -57,7 +57,14 @@ impl Pipeline {
     }
 
     fn merge(&self, judged: &mut Judged, judgement: &Judgement) -> Decision {
-        let decision = decide(judgement, self.rules().mode(judged.route, Layer::Waf));
+        let mode = self.rules().mode(judged.route, Layer::Waf);
+        let decision = self.decide(judgement, Layer::Waf, mode, judged, judged.at);
+        let mut thought = Thought::default();
+        thought.note(Layer::Waf, judgement);
+        if judgement.verdict != Verdict::Pass {
+            let proof = &self.memory().proof;
+            proof.add(judged.identity.key, thought.doubted, thought.certain, judged.at);
+        }
         note(judged, Layer::Waf, decision, judgement);
         decision
     }

@@ -17,6 +17,7 @@ use sunbeam_config::{LoadError, Problem, Section as _, Severity, Source, Sources
 use sunbeam_pipeline::FloodReport;
 
 use super::decisions::{self, DecisionsQuery, LabelRequest};
+use super::layers::{self, LayerRequest};
 use super::lists::{self, BlockRequest, Refused};
 use super::model_changes::{self, ModelRequest};
 use super::rule_changes::{self, RulesRequest};
@@ -56,6 +57,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/decisions", handler: || get(all_decisions) },
     Endpoint { path: "/api/v1/decisions/{id}", handler: || get(one_decision) },
     Endpoint { path: "/api/v1/decisions/{id}/label", handler: || post(label_decision) },
+    Endpoint { path: "/api/v1/layers", handler: || get(all_layers).post(switch_layer) },
+    Endpoint { path: "/api/v1/layers/plan", handler: || get(layers_plan) },
     Endpoint { path: "/api/v1/waf/rules", handler: || get(waf_rules) },
     Endpoint { path: "/api/v1/waf/stats", handler: || get(waf_stats) },
     Endpoint { path: "/api/v1/certificates", handler: || get(certificates) },
@@ -214,6 +217,22 @@ async fn all_lists(State(core): State<Arc<Core>>) -> Response {
 
 async fn bots(State(core): State<Arc<Core>>) -> Json<Value> {
     Json(lists::bots(&core.shared.snapshot()))
+}
+
+async fn all_layers(State(core): State<Arc<Core>>) -> Response {
+    told(blocking(move || layers::layers(&core)).await.map(Ok))
+}
+
+async fn layers_plan(State(core): State<Arc<Core>>) -> Response {
+    told(blocking(move || layers::plan(&core)).await)
+}
+
+async fn switch_layer(State(core): State<Arc<Core>>, body: String) -> Response {
+    let request: LayerRequest = match read(&body) {
+        Ok(request) => request,
+        Err(wrong) => return told(Ok(Err(wrong))),
+    };
+    told(blocking(move || layers::switch(&core, &request)).await)
 }
 
 async fn waf_rules(State(core): State<Arc<Core>>) -> Json<Value> {

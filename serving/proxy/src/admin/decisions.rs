@@ -84,7 +84,7 @@ pub(super) fn search(core: &Core, asked: &DecisionsQuery) -> Result<Value, Refus
     };
     let page = reader.search(&query, after, limit)?;
     let next = page.next.map(|next| next.to_string());
-    let kept: Vec<Value> = decisions(&page).map(|kept| kept.whole).collect();
+    let kept: Vec<Value> = kept_of(&page).map(|kept| kept.whole).collect();
     Ok(json!({"decisions": kept, "next": next, "is_cut_short": page.is_cut_short, "damaged": page.damaged}))
 }
 
@@ -130,7 +130,7 @@ pub(super) fn find(core: &Core, id: &str) -> Result<Kept, Refused> {
     }
     let query = Query { id: Some(prefix), ..Query::default() };
     let page = reader(core)?.search(&query, None, 2)?;
-    let mut found = decisions(&page);
+    let mut found = kept_of(&page);
     let (first, second) = (found.next(), found.next());
     match (first, second) {
         (Some(first), Some(second)) if first.record.request_id != second.record.request_id => {
@@ -167,7 +167,7 @@ fn like_it(reader: &Reader, kept: &Kept) -> Result<LikeIt, Refused> {
     };
     let query = Query { layer: number_of(record), filter: Some(&filter), ..Query::default() };
     let page = reader.search(&query, None, LIKE_IT_MAX)?;
-    let found: Vec<Kept> = decisions(&page).collect();
+    let found: Vec<Kept> = kept_of(&page).collect();
     Ok(LikeIt::of(&found, page.next.is_some()))
 }
 
@@ -176,7 +176,7 @@ fn same_client(reader: &Reader, kept: &Kept) -> Result<Vec<Kept>, Refused> {
     let filter = |text: &str| Kept::of(text).is_some_and(|other| other.record.client_ip == address);
     let query = Query { client: Some(text_hash(address)), filter: Some(&filter), ..Query::default() };
     let page = reader.search(&query, None, SAME_CLIENT_MAX)?;
-    Ok(decisions(&page).filter(|other| !other.record.layer.is_empty()).collect())
+    Ok(kept_of(&page).filter(|other| !other.record.layer.is_empty()).collect())
 }
 
 fn number_of(record: &sunbeam_traffic::AuditRecord) -> Option<u8> {
@@ -192,7 +192,8 @@ fn remedy(kept: &Kept) -> Option<String> {
     }
 }
 
-fn decisions(page: &Page) -> impl Iterator<Item = Kept> {
+/// What can be read of a page.
+pub(super) fn kept_of(page: &Page) -> impl Iterator<Item = Kept> {
     page.entries.iter().filter_map(|entry| Kept::of(&entry.text))
 }
 
@@ -214,7 +215,8 @@ fn fits(asked: &DecisionsQuery, client: Option<&str>, text: &str) -> bool {
         && asked.rule.is_none_or(|rule| record.rules.contains(&rule))
 }
 
-fn reader(core: &Core) -> Result<&Reader, Refused> {
+/// What is kept.
+pub(super) fn reader(core: &Core) -> Result<&Reader, Refused> {
     let none = || Refused::Conflict("no decisions are kept: `decisions.max_bytes` is 0".to_owned());
     core.shared.decisions.reader().ok_or_else(none)
 }

@@ -5,6 +5,7 @@ mod api;
 mod backends;
 mod decisions;
 mod guard;
+mod layers;
 mod lists;
 mod model_changes;
 mod models;

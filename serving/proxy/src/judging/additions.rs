@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was put beside the configuration over the API: models, rules. All of it outlives configurations.
+//! What was put beside the configuration over the API: models, rules, what layers do. All of it outlives configurations.
 
 use std::path::Path;
 
 use super::added_rules::{AddedRulesError, RulesAdded};
 use super::models::{InstalledModelError, Shelf};
+use super::switches::{Switches, SwitchesError};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -13,6 +14,8 @@ pub(crate) struct Additions {
     pub(crate) shelf: Shelf,
     /// Rules behind those that the configuration names.
     pub(crate) rules: RulesAdded,
+    /// Modes of layers in place of those that the configuration names.
+    pub(crate) switches: Switches,
 }
 
 /// Why what was put there before a restart cannot be used.
@@ -24,11 +27,18 @@ pub enum AdditionError {
     /// Rules.
     #[error(transparent)]
     Rules(#[from] AddedRulesError),
+    /// Modes of layers.
+    #[error(transparent)]
+    Switches(#[from] SwitchesError),
 }
 
 impl Additions {
     /// What lies in the folder of the state.
     pub(crate) fn open(state_folder: &Path) -> Result<Self, AdditionError> {
-        Ok(Self { shelf: Shelf::open(state_folder)?, rules: RulesAdded::open(state_folder)? })
+        Ok(Self {
+            shelf: Shelf::open(state_folder)?,
+            rules: RulesAdded::open(state_folder)?,
+            switches: Switches::open(state_folder)?,
+        })
     }
 }

@@ -9,6 +9,8 @@ mod findings;
 mod housekeeping;
 mod kept;
 pub(crate) mod models;
+pub(crate) mod people;
+pub(crate) mod switches;
 pub(crate) mod waf;
 
 pub use added_rules::AddedRulesError;
@@ -78,6 +80,7 @@ pub(crate) fn restore(core: &Core) -> Result<(), StateError> {
         info!(entries = entries.len(), blocked, "lists and blocks of before are back");
     }
     over.extend(memory.lists.restore(entries).iter().map(|dropped| dropped.id));
+    people::restore(&core.shared, core.state.folder());
     core.state.forget_entries(&over)?;
     Ok(())
 }
@@ -103,6 +106,7 @@ pub(crate) fn flush(core: &Core) {
     if let Err(error) = keep_bans(core) {
         warn!(%error, "blocks are not kept over a restart");
     }
+    housekeeping::keep_people(core);
 }
 
 /// As [`flush`]; says why it cannot.
