@@ -150,7 +150,7 @@ fn every_page_answers_as_the_description_says() {
         Some(proxy.api("GET", &decision, "")).filter(|answer| answer.status == 200)
     });
     let label = format!("{decision}/label");
-    let calls: [(&str, &str, &str, u16); 82] = [
+    let calls: [(&str, &str, &str, u16); 87] = [
         ("GET", "/health", "", 200),
         ("GET", "/live", "", 200),
         ("GET", "/ready", "", 200),
@@ -177,6 +177,11 @@ fn every_page_answers_as_the_description_says() {
         ("GET", "/api/v1/config/history", "", 200),
         ("GET", "/api/v1/status", "", 200),
         ("GET", "/api/v1/stats", "", 200),
+        ("GET", "/api/v1/layers", "", 200),
+        ("GET", "/api/v1/layers/plan", "", 200),
+        ("POST", "/api/v1/layers", "{\"layer\":\"waf\",\"mode\":\"observe\",\"dry_run\":true}", 200),
+        ("POST", "/api/v1/layers", "{\"layer\":\"lists\",\"mode\":\"observe\"}", 422),
+        ("POST", "/api/v1/layers", "{\"layer\":\"waf\",\"mode\":\"auto\",\"route\":\"nowhere\"}", 404),
         ("POST", "/api/v1/blocklist", block, 200),
         ("POST", "/api/v1/blocklist", "{\"ip\":\"x\"}", 422),
         ("GET", "/api/v1/blocklist", "", 200),

@@ -97,7 +97,10 @@ fn a_layer_is_enforced_on_its_proof_falls_back_when_it_hurts_people_and_both_out
     wait_for_metric(&proxy, "sunbeam_layer_proven", &[("layer", "scanner")], 1.0);
     assert_eq!(doubted(&proxy), (403, "block".to_owned()));
 
-    // People whom the site knows are stopped: it is over, and said.
+    // People whom the site knows are stopped: it is over, and said. Of one network's few, and of one browser's, some count.
+    for number in 60..80 {
+        person(&proxy, number);
+    }
     for number in 0..4 {
         let hurt = person(&proxy, number).get(SHOP, DOUBTED);
         assert_eq!(hurt.status, 403);
