@@ -316,7 +316,7 @@ fn forms_in_encodings_that_nobody_reads_are_refused() {
         ("begins well", format!("{form}; charset=utf-8x"), "a=1".to_owned(), Some(7_380_200)),
         ("UTF-16", format!("{form}; charset=utf-16"), "a=1".to_owned(), Some(7_380_200)),
         ("no form", "text/plain; charset=koi8-r".to_owned(), "a=1".to_owned(), None),
-        ("parts", multipart.clone(), plain.clone(), None),
+        ("parts", multipart.clone(), plain, None),
         ("part in UTF-8", multipart.clone(), part("Content-Type: text/plain; charset=utf-8\r\n"), None),
         (
             "part in EBCDIC",
