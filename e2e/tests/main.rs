@@ -24,6 +24,7 @@ mod sight;
 mod tls;
 mod uploads;
 mod waf;
+mod waf_bodies;
 mod waf_phases;
 mod websocket;
 mod why;

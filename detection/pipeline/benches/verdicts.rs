@@ -18,7 +18,7 @@ use sunbeam_metrics::Registry;
 use sunbeam_pipeline::{
     DdosSection, DetectionMetrics, DetectionMode, DetectionSection, Interrupted, Judgement, LayerOverride,
     Memory, MemoryOptions, Models, Pipeline, Rules, RulesFound, ScannerSection, Scratch, Sections,
-    WafSection, WafVerdict, is_binary,
+    WafSection, WafVerdict, is_file,
 };
 use sunbeam_rate_limit::RateLimitSection;
 use sunbeam_reputation::BotsSection;
@@ -121,7 +121,7 @@ impl<'a> Request<'a> {
         let mut request = Self { method, target, headers, body: &request[end + 4..], is_cut: false };
         let section = WafSection::default();
         let kind = request.header("content-type");
-        if !section.inspects(kind) || (kind.is_empty() && is_binary(request.body)) {
+        if !section.inspects(kind) || (kind.is_empty() && is_file(request.body)) {
             request.body = b"";
         }
         if let Some(seen) = request.body.get(..section.max_inspected_body_bytes) {

@@ -49,6 +49,6 @@ pub use stages::STAGES;
 pub use subject::{Offender, RulesScore, Scores, Scratch, Subject};
 pub use waf::{
     Category, Interrupted, OnBudget, OnOversizedBody, RulesFound, Tally, WafRuleset, WafSection, WafVerdict,
-    is_binary,
+    is_file,
 };
 pub use weighed::{OddestPart, Weighed, Weight, WorstUnit};

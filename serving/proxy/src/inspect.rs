@@ -14,14 +14,16 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use sunbeam_encoding::{Coding, PrefixEnd, decode_prefix};
-use sunbeam_pipeline::{Category, Decision, Interrupted, Judged, Judgement, RulesFound, Scratch, is_binary};
+use sunbeam_pipeline::{
+    Category, Decision, Interrupted, Judged, Judgement, RulesFound, Scratch, WafSection, is_file,
+};
 use sunbeam_traffic::RequestFacts;
 use sunbeam_waf::engine::{Ends, InterruptionKind, RequestHead, ResponseHead, Transaction};
 use sunbeam_wire::{header_lines, request_line_of};
@@ -348,13 +350,18 @@ pub(crate) fn made_up(
 ) -> Option<MadeUp> {
     let rules = snapshot.waf.as_ref().filter(|_| snapshot.pipeline.inspects(judged))?;
     let section = &snapshot.config.waf;
-    let is_looked_at = section.inspects(facts.content_type) && !facts.body.is_empty();
-    let body = if is_looked_at { facts.body } else { b"" };
-    let max = section.max_inspected_body_bytes;
-    let (body, is_cut) = body.get(..max).map_or((body, false), |seen| (seen, seen.len() < body.len()));
-    let looked = Looked { bytes: Bytes::copy_from_slice(body), is_cut, is_undecodable: false };
+    let headers = head.fields();
+    let looked = if !facts.body.is_empty() && is_inspected(section, &headers) {
+        let max = section.max_inspected_body_bytes;
+        // One byte more tells whether that is all.
+        let seen = facts.body.get(..=max).unwrap_or(facts.body);
+        looked_at(&headers, Bytes::copy_from_slice(seen), seen.len() <= max, max)
+    } else {
+        Looked::default()
+    };
     let mut transaction = Transaction::new(Arc::clone(&rules.set));
     transaction.without_statistics();
+    transaction.set_budget(cpu_time, u64::from(section.regex_budget_ms).saturating_mul(1_000_000));
     transaction.set_moment(rules.moment(Timestamp::now()));
     let server = std::net::Ipv4Addr::UNSPECIFIED.into();
     transaction.connection(&Ends { client: facts.client, client_port: 0, server, server_port: 0 });
@@ -370,7 +377,7 @@ pub(crate) fn made_up(
         }
     };
     let is_stopped = transaction.request_head(&head.as_sent("")).is_some();
-    let of_head = is_stopped.then(|| decide(&mut transaction, &Looked::default(), !body.is_empty()));
+    let of_head = is_stopped.then(|| decide(&mut transaction, &Looked::default(), !facts.body.is_empty()));
     let (_, found, judgement) = match of_head {
         Some(of_head @ (true, ..)) => of_head,
         of_head => {
@@ -397,7 +404,7 @@ pub(crate) async fn look_at_body(
     bounds: (u64, u64),
 ) -> Result<Looked, Denial> {
     let section = &context.snapshot.config.waf;
-    if pending.is_end_stream() || !is_inspected(context, headers) {
+    if pending.is_end_stream() || !is_inspected(section, headers) {
         return Ok(Looked::default());
     }
     let max = section.max_inspected_body_bytes;
@@ -406,18 +413,23 @@ pub(crate) async fn look_at_body(
         Ok(is_whole) => is_whole,
         Err(error) => return Err(broke_off(&watch, &error)),
     };
-    let looked = decoded(Coding::of(headers), body.seen().clone(), is_whole, max);
+    let looked = looked_at(headers, body.seen().clone(), is_whole, max);
     *pending = PendingBody::Begun(body, watch);
-    // A file that is sent as it is (`curl -T`). Rules would find something or other in its noise.
-    if !headers.contains_key(header::CONTENT_TYPE) && is_binary(&looked.bytes) {
-        return Ok(Looked::default());
-    }
     Ok(looked)
 }
 
+/// What rules see of a body that began so: nothing of a file that is sent as it is, but that there is more of it, or that
+/// it is not what its coding says, is told all the same.
+fn looked_at(headers: &HeaderMap, bytes: Bytes, is_whole: bool, max: usize) -> Looked {
+    let looked = decoded(Coding::of(headers), bytes, is_whole, max);
+    if !headers.contains_key(header::CONTENT_TYPE) && is_file(&looked.bytes) {
+        return Looked { bytes: Bytes::new(), ..looked };
+    }
+    looked
+}
+
 /// By all that it says it is: of several types a backend may take any.
-fn is_inspected(context: &RequestContext, headers: &HeaderMap) -> bool {
-    let section = &context.snapshot.config.waf;
+fn is_inspected(section: &WafSection, headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter().peekable();
     types.peek().is_none() || types.any(|kind| section.inspects(kind.as_bytes()))
 }
@@ -495,6 +507,18 @@ impl<'a> Head<'a> {
     /// Somebody made it up.
     pub(crate) fn made_up(line: [&'a [u8]; 3], headers: Vec<(&'a [u8], &'a [u8])>) -> Self {
         Self { line, headers }
+    }
+
+    /// Its fields, as everything but rules sees them; what none can be is left out.
+    fn fields(&self) -> HeaderMap {
+        let field = |(name, value): &(&[u8], &[u8])| {
+            Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+        };
+        let mut fields = HeaderMap::with_capacity(self.headers.len());
+        for (name, value) in self.headers.iter().filter_map(field) {
+            fields.append(name, value);
+        }
+        fields
     }
 
     pub(crate) fn as_sent<'b>(&'b self, id: &'b str) -> RequestHead<'b> {

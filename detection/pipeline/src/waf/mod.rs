@@ -3,6 +3,7 @@
 //! together with what the model says of the texts, and merged into the decision as a stage's word is.
 
 mod category;
+mod file;
 mod section;
 mod texts;
 mod verdict;
@@ -13,8 +14,8 @@ use sunbeam_features::canonical::canonical_path;
 use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
 
 pub use category::{Category, Tally};
+pub use file::is_file;
 pub use section::{OnBudget, OnOversizedBody, WafRuleset, WafSection, WafVerdict};
-pub use texts::is_binary;
 pub(crate) use verdict::WafRules;
 pub use verdict::{Interrupted, RulesFound};
 

@@ -79,7 +79,7 @@ fn read_as(body: &[u8], kind: BodyKind, model: &PayloadModel, buffers: &mut Buff
 
 /// Whether this is no text: of a file that is compressed one byte in nine is a control character, of one that is not
 /// more. What is short may well be an attack on whoever stops reading at such a character.
-pub fn is_binary(bytes: &[u8]) -> bool {
+fn is_binary(bytes: &[u8]) -> bool {
     const LENGTH_MIN: usize = 256;
     const ONE_IN: usize = 16;
     let is_control = |byte: &&u8| (**byte < b' ' && !byte.is_ascii_whitespace()) || **byte == 0x7f;

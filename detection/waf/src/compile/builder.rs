@@ -125,6 +125,7 @@ impl<'a> Builder<'a> {
             transformations: self.transformations,
             warnings: self.warnings,
             read: self.noted.read,
+            files: Vec::new(),
         };
         if self.errors.is_empty() {
             super::constant::fold(&mut rules);
@@ -174,6 +175,11 @@ impl<'a> Builder<'a> {
             draft.links.push((span.clone(), condition, actions));
             if chains {
                 open = Some(draft);
+                continue;
+            }
+            if draft.id() == 0 {
+                let message = "a rule has no `id`: give it a number that no other rule has".to_owned();
+                self.error(RuleError { span: draft.span, message });
                 continue;
             }
             let phase = usize::from(draft.phase().clamp(1, 5)) - 1;
@@ -293,9 +299,6 @@ impl<'a> Builder<'a> {
         let mut errors = Vec::new();
         for draft in &self.drafts {
             let id = draft.id();
-            if id == 0 {
-                continue;
-            }
             if let Some(first) = seen.get(&id) {
                 let message = format!("rule {id} is there already, at {}:{}", first.file, first.line);
                 errors.push(RuleError { span: draft.span.clone(), message });

@@ -79,9 +79,6 @@ impl State {
                 return;
             }
         }
-        if self.allowed == Some(0) {
-            self.allowed = None;
-        }
     }
 
     /// As [`Self::rule`], where this transaction is a sample with a note of what it took.

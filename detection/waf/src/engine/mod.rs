@@ -185,11 +185,6 @@ impl Transaction {
         }
     }
 
-    /// Whether answers' bodies are looked at.
-    pub const fn wants_response_body(&self) -> bool {
-        self.state.response_body
-    }
-
     fn phase(&mut self, phase: u8) -> Option<&Interruption> {
         if phase == 1 {
             let counted = self.state.is_counted;

@@ -74,6 +74,18 @@ pub(super) fn is_pattern(path: &str) -> bool {
     path.contains(['*', '?', '['])
 }
 
+/// The pattern that only this path fits.
+pub(crate) fn literal(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for character in path.chars() {
+        match character {
+            '*' | '?' | '[' => pattern.extend(['[', character, ']']),
+            other => pattern.push(other),
+        }
+    }
+    pattern
+}
+
 /// Whether a name fits a pattern: `*` is any text, `?` any character, `[a-c]` and `[!a-c]` one of these or none of them.
 /// A dot at the beginning must stand in the pattern.
 fn fits(pattern: &str, name: &str) -> bool {
@@ -197,6 +209,24 @@ mod tests {
         assert_eq!(DiskFiles.read(&format!("{root}/a/1.conf")), Ok(b"a/1.conf".to_vec()));
         assert_eq!(DiskFiles.read(root), Err("it is not a regular file".to_owned()));
         assert!(DiskFiles.read(&format!("{root}/none")).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_may_be_named_as_a_pattern_is() {
+        for name in ["r[1]", "a*", "[", "what?", "[!a]"] {
+            assert!(fits(&literal(name), name), "{name}");
+            assert!(!fits(&literal(name), "r1") && !fits(&literal(name), "ab"), "{name}");
+        }
+        let folder = std::env::temp_dir().join(format!("sunbeam-waf-literal-{}", std::process::id()));
+        for name in ["r[1]", "r1"] {
+            fs::create_dir_all(folder.join(name)).unwrap();
+            fs::write(folder.join(name).join("a.conf"), name).unwrap();
+        }
+        let rules = folder.join("r[1]");
+        let rules = rules.to_str().unwrap();
+        let found = DiskFiles.matching(&format!("{}/*.conf", literal(rules))).unwrap();
+        assert_eq!(found, [format!("{rules}/a.conf")]);
         fs::remove_dir_all(&folder).unwrap();
     }
 

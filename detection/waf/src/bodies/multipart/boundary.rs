@@ -79,7 +79,10 @@ impl Boundary {
         if text.is_empty() {
             return Err(MultipartError::BoundaryEmpty);
         }
-        if !text.iter().all(|byte| is_allowed(*byte)) || text.ends_with(b" ") {
+        if text.last().is_some_and(u8::is_ascii_whitespace) {
+            return Err(MultipartError::BoundaryEndsInSpace);
+        }
+        if !text.iter().all(|byte| is_allowed(*byte)) {
             self.note(MultipartError::BoundaryCharacters);
         }
         self.text = text.to_vec();
@@ -178,6 +181,21 @@ mod tests {
                 "quoted",
             ),
             ("case", "multipart/form-data; Boundary=x", "x", Some(E::BoundaryCase), ""),
+            ("a blank", "multipart/form-data; boundary=\" \"", "", Some(E::BoundaryEndsInSpace), "quoted"),
+            (
+                "a blank behind",
+                "multipart/form-data; boundary=\"x \"",
+                "",
+                Some(E::BoundaryEndsInSpace),
+                "quoted",
+            ),
+            (
+                "a tab behind",
+                "multipart/form-data; boundary=\"x\t\"",
+                "",
+                Some(E::BoundaryEndsInSpace),
+                "quoted",
+            ),
             ("one quote", "multipart/form-data; boundary=\"x", "x", Some(E::BoundaryQuote), ""),
             ("other quote", "multipart/form-data; boundary=x\"", "x\"", Some(E::BoundaryCharacters), ""),
             ("characters", "multipart/form-data; boundary=x{y}", "x{y}", Some(E::BoundaryCharacters), ""),
