@@ -46,7 +46,7 @@ pub use stage::{Judgement, Stage};
 pub use stages::STAGES;
 pub use subject::{Offender, RulesScore, Scores, Scratch, Subject};
 pub use waf::{
-    Category, Interrupted, OnBudget, OnOversizedBody, RulesFound, Tally, WafRuleset, WafSection, WafVerdict,
-    is_binary,
+    Category, Interrupted, OnBudget, OnOversizedBody, RulesEngine, RulesFound, Tally, WafRuleset, WafSection,
+    WafVerdict, is_binary, is_binary_type,
 };
 pub use weighed::{OddestPart, Weighed, Weight, WorstUnit};

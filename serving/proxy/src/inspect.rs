@@ -21,9 +21,13 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use sunbeam_encoding::{Coding, PrefixEnd, decode_prefix};
-use sunbeam_pipeline::{Category, Decision, Interrupted, Judged, Judgement, RulesFound, Scratch, is_binary};
+use sunbeam_pipeline::{
+    Category, Decision, Interrupted, Judged, Judgement, RulesEngine, RulesFound, Scratch, is_binary,
+    is_binary_type,
+};
 use sunbeam_traffic::RequestFacts;
 use sunbeam_waf::engine::{Ends, InterruptionKind, RequestHead, ResponseHead, Transaction};
+use sunbeam_waf::seclang::ast::EngineMode;
 use sunbeam_wire::{header_lines, request_line_of};
 
 use crate::body::{AnswerBody, BodyWatch, BoxError, PendingBody, boxed};
@@ -82,6 +86,8 @@ pub(crate) struct Looked {
     /// There is more than that.
     is_cut: bool,
     is_undecodable: bool,
+    /// There is a body, nobody looked at it, and it is of no kind that is known to be binary.
+    is_unread: bool,
 }
 
 impl Looked {
@@ -352,7 +358,8 @@ pub(crate) fn made_up(
     let body = if is_looked_at { facts.body } else { b"" };
     let max = section.max_inspected_body_bytes;
     let (body, is_cut) = body.get(..max).map_or((body, false), |seen| (seen, seen.len() < body.len()));
-    let looked = Looked { bytes: Bytes::copy_from_slice(body), is_cut, is_undecodable: false };
+    let is_unread = !is_looked_at && !facts.body.is_empty() && !is_binary_type(facts.content_type);
+    let looked = Looked { bytes: Bytes::copy_from_slice(body), is_cut, is_undecodable: false, is_unread };
     let mut transaction = Transaction::new(Arc::clone(&rules.set));
     transaction.without_statistics();
     transaction.set_moment(rules.moment(Timestamp::now()));
@@ -397,8 +404,13 @@ pub(crate) async fn look_at_body(
     bounds: (u64, u64),
 ) -> Result<Looked, Denial> {
     let section = &context.snapshot.config.waf;
-    if pending.is_end_stream() || !is_inspected(context, headers) {
+    if pending.is_end_stream() {
         return Ok(Looked::default());
+    }
+    if !is_inspected(context, headers) {
+        let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+        let is_unread = types.any(|kind| !is_binary_type(kind.as_bytes()));
+        return Ok(Looked { is_unread, ..Looked::default() });
     }
     let max = section.max_inspected_body_bytes;
     let (mut body, watch) = pending.take().into_body(bounds.0, bounds.1, context);
@@ -426,7 +438,7 @@ fn decoded(coding: Option<Coding>, bytes: Bytes, is_whole: bool, max: usize) -> 
     match coding {
         Some(Coding::Identity) => {
             let is_cut = !is_whole || bytes.len() > max;
-            Looked { bytes: bytes.slice(..bytes.len().min(max)), is_cut, is_undecodable: false }
+            Looked { bytes: bytes.slice(..bytes.len().min(max)), is_cut, ..Looked::default() }
         }
         // An empty body needs no coding.
         Some(_) if bytes.is_empty() => Looked { is_cut: !is_whole, ..Looked::default() },
@@ -438,7 +450,7 @@ fn decoded(coding: Option<Coding>, bytes: Bytes, is_whole: bool, max: usize) -> 
                 PrefixEnd::Truncated => (true, is_whole),
                 PrefixEnd::Corrupt => (true, true),
             };
-            Looked { bytes: decoded.into(), is_cut, is_undecodable }
+            Looked { bytes: decoded.into(), is_cut, is_undecodable, is_unread: false }
         }
         None => Looked { is_cut: true, is_undecodable: true, ..Looked::default() },
     }
@@ -518,11 +530,17 @@ pub(crate) fn found(transaction: &Transaction, looked: &Looked, is_unread: bool)
         score: outcome.score,
         threshold: outcome.threshold,
         is_in_texts: transaction.finds_in_texts(),
+        score_outside_texts: transaction.score_outside_texts(|tags| Category::is_attack(tags)),
+        engine: match transaction.mode() {
+            EngineMode::On => RulesEngine::On,
+            EngineMode::DetectionOnly => RulesEngine::DetectionOnly,
+            EngineMode::Off => RulesEngine::Off,
+        },
         interruption: interrupted(transaction),
         is_spent: transaction.is_spent(),
         is_oversized: looked.is_cut && !looked.is_undecodable,
         is_undecodable: looked.is_undecodable,
-        is_unread,
+        is_unread: is_unread || looked.is_unread,
         has_too_many_parameters: transaction.has_too_many_arguments(),
     }
 }

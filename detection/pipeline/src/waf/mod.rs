@@ -13,10 +13,10 @@ use sunbeam_features::canonical::canonical_path;
 use sunbeam_traffic::{Layer, LayerMode, RequestFacts};
 
 pub use category::{Category, Tally};
-pub use section::{OnBudget, OnOversizedBody, WafRuleset, WafSection, WafVerdict};
+pub use section::{OnBudget, OnOversizedBody, WafRuleset, WafSection, WafVerdict, is_binary_type};
 pub use texts::is_binary;
 pub(crate) use verdict::WafRules;
-pub use verdict::{Interrupted, RulesFound};
+pub use verdict::{Interrupted, RulesEngine, RulesFound};
 
 use crate::pipeline::{Decision, Judged, Pipeline, decide, note};
 use crate::stage::Judgement;
@@ -43,7 +43,7 @@ impl Pipeline {
         judged.scores.rules = Some(RulesScore { score: found.score, threshold: found.threshold });
         let texts = self.texts(judged, facts, scratch);
         let judgement = verdict::of_request(found, texts.as_ref(), &self.rules().waf);
-        (self.merge(judged, &judgement), judgement)
+        (self.merge_watched(judged, found, &judgement), judgement)
     }
 
     /// The same with what rules found in the answer.
@@ -54,6 +54,22 @@ impl Pipeline {
     /// Counts what a look came to, once for each request.
     pub fn count_inspected(&self, decision: Decision, category: Category, took: Duration) {
         self.metrics().count_inspected(decision, category, took);
+    }
+
+    /// As [`Self::merge`], for a request: rules that only look on stop nothing, and what was too long to be seen whole is
+    /// told of where nothing else is, or padding would leave no trace.
+    fn merge_watched(&self, judged: &mut Judged, found: &RulesFound, judgement: &Judgement) -> Decision {
+        let mut decision = decide(judgement, self.rules().mode(judged.route, Layer::Waf));
+        if found.engine == RulesEngine::DetectionOnly {
+            decision = decision.min(Decision::Observed);
+        }
+        note(judged, Layer::Waf, decision, judgement);
+        if decision == Decision::Passed && found.is_oversized && found.engine != RulesEngine::Off {
+            let unseen = Judgement::pass("oversized_body");
+            note(judged, Layer::Waf, Decision::Observed, &unseen);
+            return Decision::Observed;
+        }
+        decision
     }
 
     fn merge(&self, judged: &mut Judged, judgement: &Judgement) -> Decision {
