@@ -48,7 +48,7 @@ pub use stage::{Judgement, Stage};
 pub use stages::STAGES;
 pub use subject::{Offender, RulesScore, Scores, Scratch, Subject};
 pub use waf::{
-    Category, Interrupted, OnBudget, OnOversizedBody, RulesFound, Tally, WafRuleset, WafSection, WafVerdict,
-    is_file,
+    Category, Interrupted, OnBudget, OnOversizedBody, RulesEngine, RulesFound, Tally, WafRuleset, WafSection,
+    WafVerdict, is_binary_type, is_file,
 };
 pub use weighed::{OddestPart, Weighed, Weight, WorstUnit};

@@ -48,7 +48,7 @@ impl Default for RuleOptions {
             inbound_threshold: 5,
             outbound_threshold: 4,
             left_out: Vec::new(),
-            arguments_max: 1_000,
+            arguments_max: 10_000,
             body_max: 131_072,
             responses: false,
         }

@@ -80,6 +80,8 @@ pub struct ReloadReport {
     pub generation: u64,
     /// `key: old -> new`
     pub changes: Vec<String>,
+    /// How many rules of the WAF there are, where others than before came of it: also where only their files changed.
+    pub rules: Option<usize>,
     /// What will bite.
     pub warnings: Vec<Problem>,
     /// Whether it was done.
@@ -93,11 +95,16 @@ pub struct ReloadReport {
 impl fmt::Display for ReloadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = if self.applied { "changed" } else { "would change" };
-        match self.changes.len() {
-            0 => write!(f, "nothing {verb}"),
-            1 => write!(f, "1 key {verb}"),
-            count => write!(f, "{count} keys {verb}"),
+        match (self.changes.len(), self.rules) {
+            (0, None) => return write!(f, "nothing {verb}"),
+            (0, Some(_)) => {}
+            (1, _) => write!(f, "1 key {verb}")?,
+            (count, _) => write!(f, "{count} keys {verb}")?,
         }
+        let Some(rules) = self.rules else { return Ok(()) };
+        let comma = if self.changes.is_empty() { "" } else { ", " };
+        let verb = if self.applied { "reloaded" } else { "would be reloaded" };
+        write!(f, "{comma}rules {verb} ({rules} rules)")
     }
 }
 
@@ -288,8 +295,9 @@ impl Core {
         let changes = diff(&running.config.shown(), &config.shown());
         let generation = running.generation + u64::from(!mode.dry_run);
         let way_back = self.way_back(changing, &running, &changes, mode)?;
-        let report = ReloadReport {
+        let mut report = ReloadReport {
             generation,
+            rules: None,
             undo: way_back.undo.map(|id| format!("sunbeam rollback --to {id}")),
             confirm: way_back.unless_confirmed.map(|_| "sunbeam reload --confirm".to_owned()),
             changes,
@@ -305,6 +313,9 @@ impl Core {
             Some(&running),
         )
         .map_err(StartError::from)?;
+        let is_other =
+            |rules: &&Arc<_>| running.waf.as_ref().is_none_or(|before| !Arc::ptr_eq(before, rules));
+        report.rules = next.waf.as_ref().filter(is_other).map(|rules| rules.set.rules().len());
         if mode.dry_run {
             return Ok(report);
         }

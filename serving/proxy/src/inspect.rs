@@ -22,10 +22,12 @@ use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use sunbeam_encoding::{Coding, PrefixEnd, decode_prefix};
 use sunbeam_pipeline::{
-    Category, Decision, Interrupted, Judged, Judgement, RulesFound, Scratch, WafSection, is_file,
+    Category, Decision, Interrupted, Judged, Judgement, RulesEngine, RulesFound, Scratch, WafSection,
+    is_binary_type, is_file,
 };
 use sunbeam_traffic::RequestFacts;
 use sunbeam_waf::engine::{Ends, InterruptionKind, RequestHead, ResponseHead, Transaction};
+use sunbeam_waf::seclang::ast::EngineMode;
 use sunbeam_wire::{header_lines, request_line_of};
 
 use crate::body::{AnswerBody, BodyWatch, BoxError, PendingBody, boxed};
@@ -84,9 +86,17 @@ pub(crate) struct Looked {
     /// There is more than that.
     is_cut: bool,
     is_undecodable: bool,
+    /// There is a body, nobody looked at it, and it is of no kind that is known to be binary.
+    is_unread: bool,
 }
 
 impl Looked {
+    /// Nothing of a body of these types.
+    fn unread(headers: &HeaderMap) -> Self {
+        let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+        Self { is_unread: types.any(|kind| !is_binary_type(kind.as_bytes())), ..Self::default() }
+    }
+
     /// What of the body rules see.
     pub(crate) fn bytes(&self) -> Bytes {
         self.bytes.clone()
@@ -351,13 +361,15 @@ pub(crate) fn made_up(
     let rules = snapshot.waf.as_ref().filter(|_| snapshot.pipeline.inspects(judged))?;
     let section = &snapshot.config.waf;
     let headers = head.fields();
-    let looked = if !facts.body.is_empty() && is_inspected(section, &headers) {
+    let looked = if facts.body.is_empty() {
+        Looked::default()
+    } else if is_inspected(section, &headers) {
         let max = section.max_inspected_body_bytes;
         // One byte more tells whether that is all.
         let seen = facts.body.get(..=max).unwrap_or(facts.body);
         looked_at(&headers, Bytes::copy_from_slice(seen), seen.len() <= max, max)
     } else {
-        Looked::default()
+        Looked::unread(&headers)
     };
     let mut transaction = Transaction::new(Arc::clone(&rules.set));
     transaction.without_statistics();
@@ -404,8 +416,11 @@ pub(crate) async fn look_at_body(
     bounds: (u64, u64),
 ) -> Result<Looked, Denial> {
     let section = &context.snapshot.config.waf;
-    if pending.is_end_stream() || !is_inspected(section, headers) {
+    if pending.is_end_stream() {
         return Ok(Looked::default());
+    }
+    if !is_inspected(section, headers) {
+        return Ok(Looked::unread(headers));
     }
     let max = section.max_inspected_body_bytes;
     let (mut body, watch) = pending.take().into_body(bounds.0, bounds.1, context);
@@ -438,7 +453,7 @@ fn decoded(coding: Option<Coding>, bytes: Bytes, is_whole: bool, max: usize) -> 
     match coding {
         Some(Coding::Identity) => {
             let is_cut = !is_whole || bytes.len() > max;
-            Looked { bytes: bytes.slice(..bytes.len().min(max)), is_cut, is_undecodable: false }
+            Looked { bytes: bytes.slice(..bytes.len().min(max)), is_cut, ..Looked::default() }
         }
         // An empty body needs no coding.
         Some(_) if bytes.is_empty() => Looked { is_cut: !is_whole, ..Looked::default() },
@@ -450,7 +465,7 @@ fn decoded(coding: Option<Coding>, bytes: Bytes, is_whole: bool, max: usize) -> 
                 PrefixEnd::Truncated => (true, is_whole),
                 PrefixEnd::Corrupt => (true, true),
             };
-            Looked { bytes: decoded.into(), is_cut, is_undecodable }
+            Looked { bytes: decoded.into(), is_cut, is_undecodable, is_unread: false }
         }
         None => Looked { is_cut: true, is_undecodable: true, ..Looked::default() },
     }
@@ -542,11 +557,17 @@ pub(crate) fn found(transaction: &Transaction, looked: &Looked, is_unread: bool)
         score: outcome.score,
         threshold: outcome.threshold,
         is_in_texts: transaction.finds_in_texts(),
+        score_outside_texts: transaction.score_outside_texts(|tags| Category::is_attack(tags)),
+        engine: match transaction.mode() {
+            EngineMode::On => RulesEngine::On,
+            EngineMode::DetectionOnly => RulesEngine::DetectionOnly,
+            EngineMode::Off => RulesEngine::Off,
+        },
         interruption: interrupted(transaction),
         is_spent: transaction.is_spent(),
         is_oversized: looked.is_cut && !looked.is_undecodable,
         is_undecodable: looked.is_undecodable,
-        is_unread,
+        is_unread: is_unread || looked.is_unread,
         has_too_many_parameters: transaction.has_too_many_arguments(),
     }
 }

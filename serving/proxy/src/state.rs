@@ -54,6 +54,14 @@ pub enum StateError {
         /// The system's word.
         source: io::Error,
     },
+    /// What was to be kept beside it is not; what was there before is.
+    #[error("failed to keep `{}`: {source}", path.display())]
+    Keep {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
     /// Reading or writing the database failed.
     #[error("the state database failed: {0}")]
     Database(String),
@@ -316,14 +324,18 @@ pub(crate) fn folder_of(path: &str) -> &Path {
 
 /// Writes a file that only the owner reads: whole, or not at all.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
-    let failed = |source| StateError::Write { path: path.to_owned(), source };
+    let failed = |source| StateError::Keep { path: path.to_owned(), source };
     let fresh = path.with_extension("new");
     // A leftover of a killed process may have other permissions.
     drop(fs::remove_file(&fresh));
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::rename(&fresh, path).map_err(failed)
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&fresh, path)).map_err(|source| {
+        // Half of it helps nobody, least of all on a full disk.
+        drop(fs::remove_file(&fresh));
+        failed(source)
+    })
 }
 
 fn open(path: &Path) -> Result<Database, StateError> {
@@ -417,6 +429,17 @@ mod tests {
 
     fn sources(text: &str) -> Sources {
         Sources(vec![Source { name: "c".into(), path: None, text: text.into() }])
+    }
+
+    #[test]
+    fn what_cannot_be_kept_leaves_nothing_behind() {
+        let folder = std::env::temp_dir().join(format!("sunbeam-keep-{}", std::process::id()));
+        let path = folder.join("rules.conf");
+        fs::create_dir_all(path.join("in-the-way")).unwrap();
+        let error = write_private(&path, b"SecRule").unwrap_err().to_string();
+        assert!(error.starts_with(&format!("failed to keep `{}`: ", path.display())), "{error}");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "no `rules.new`");
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

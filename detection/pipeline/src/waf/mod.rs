@@ -15,9 +15,9 @@ use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
 
 pub use category::{Category, Tally};
 pub use file::is_file;
-pub use section::{OnBudget, OnOversizedBody, WafRuleset, WafSection, WafVerdict};
+pub use section::{OnBudget, OnOversizedBody, WafRuleset, WafSection, WafVerdict, is_binary_type};
 pub(crate) use verdict::WafRules;
-pub use verdict::{Interrupted, RulesFound};
+pub use verdict::{Interrupted, RulesEngine, RulesFound};
 
 use crate::pipeline::{Decision, Judged, Pipeline, Thought, note};
 use crate::stage::Judgement;
@@ -44,12 +44,12 @@ impl Pipeline {
         judged.scores.rules = Some(RulesScore { score: found.score, threshold: found.threshold });
         let texts = self.texts(judged, facts, scratch);
         let judgement = verdict::of_request(found, texts.as_ref(), &self.rules().waf);
-        (self.merge(judged, &judgement), judgement)
+        (self.merge_watched(judged, found, &judgement), judgement)
     }
 
     /// The same with what rules found in the answer.
     pub fn answer_inspected(&self, judged: &mut Judged, interruption: Option<Interrupted>) -> Decision {
-        self.merge(judged, &verdict::of_answer(interruption))
+        self.merge(judged, &verdict::of_answer(interruption), Decision::Blocked)
     }
 
     /// Counts what a look came to, once for each request.
@@ -57,12 +57,28 @@ impl Pipeline {
         self.metrics().count_inspected(decision, category, took);
     }
 
-    fn merge(&self, judged: &mut Judged, judgement: &Judgement) -> Decision {
+    /// As [`Self::merge`], for a request: rules that only look on stop nothing, and what was too long to be seen whole is
+    /// told of where nothing else is, or padding would leave no trace.
+    fn merge_watched(&self, judged: &mut Judged, found: &RulesFound, judgement: &Judgement) -> Decision {
+        let most = match found.engine {
+            RulesEngine::DetectionOnly => Decision::Observed,
+            _ => Decision::Blocked,
+        };
+        let decision = self.merge(judged, judgement, most);
+        if decision == Decision::Passed && found.is_oversized && found.engine != RulesEngine::Off {
+            let unseen = Judgement::pass("oversized_body");
+            note(judged, Layer::Waf, Decision::Observed, &unseen);
+            return Decision::Observed;
+        }
+        decision
+    }
+
+    fn merge(&self, judged: &mut Judged, judgement: &Judgement, most: Decision) -> Decision {
         let mode = self.rules().mode(judged.route, Layer::Waf);
-        let decision = self.decide(judgement, Layer::Waf, mode, judged, judged.at);
-        let mut thought = Thought::default();
-        thought.note(Layer::Waf, judgement);
+        let decision = self.decide(judgement, Layer::Waf, mode, judged, judged.at).min(most);
         if judgement.verdict != Verdict::Pass {
+            let mut thought = Thought::default();
+            thought.note(Layer::Waf, judgement);
             let proof = &self.memory().proof;
             proof.add(judged.identity.key, thought.doubted, thought.certain, judged.at);
         }

@@ -163,6 +163,15 @@ impl<'a> Builder<'a> {
                     continue;
                 }
             };
+            let has_id = actions.iter().any(|action| matches!(action, Action::Id(id) if *id != 0));
+            if let Some(draft) = open.take_if(|_| has_id) {
+                // It would hold only where the one before does, and be silent otherwise.
+                let message = format!(
+                    "a chain does not end: the rule behind it, in line {}, has an `id` and is one of its own",
+                    span.line
+                );
+                self.error(RuleError { span: draft.span, message });
+            }
             let chains = actions.iter().any(|action| matches!(action, Action::Chain));
             let place = self.drafts.len();
             let mut draft = open.take().unwrap_or_else(|| Draft {

@@ -457,7 +457,7 @@ impl Default for EngineSettings {
             request_body_max: 131_072,
             response_body_max: 524_288,
             json_depth_max: 64,
-            arguments_max: 1_000,
+            arguments_max: 10_000,
             collection_timeout: 3_600,
             separator: b'&',
         }

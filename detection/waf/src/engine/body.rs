@@ -4,7 +4,7 @@
 use super::Transaction;
 use super::state::{Interruption, State};
 use crate::bodies::json::JsonError;
-use crate::bodies::multipart::Part;
+use crate::bodies::multipart::{MultipartError, Part};
 use crate::bodies::xml::XmlError;
 use crate::bodies::{Limits, cookies, json, multipart, urlencoded, xml};
 use crate::seclang::ast::{BodyProcessor, Variable};
@@ -121,13 +121,17 @@ impl Transaction {
         let kind = kind.map(|entry| self.state.texts.get(entry.value).to_vec()).unwrap_or_default();
         let keeps_contents = self.rules.reads(Variable::FilesTmpContent);
         let state = &mut self.state;
-        let outcome = multipart::visit_beginning(&kind, (body, is_cut), &limits, |part| {
+        let mut outcome = multipart::visit_beginning(&kind, (body, is_cut), &limits, |part| {
             state.part(part);
             if keeps_contents && part.is_file() {
                 state.add(Variable::FilesTmpContent, part.name(), part.value());
             }
         });
         self.state.has_too_many |= outcome.is_cut;
+        // That has its own word, as in a form and in JSON.
+        if outcome.error == Some(MultipartError::TooManyFields) {
+            outcome.error = None;
+        }
         self.state.multipart_flags(&outcome);
     }
 

@@ -158,7 +158,11 @@ impl State {
         if is_counted && self.findings.last().is_none_or(|last| last.rule != number) {
             rules.statistics.hit(number);
         }
-        self.find(Finding { rule: number, target, value, message, data });
+        // A chain is told once, whatever its last condition looked at.
+        let is_chain = rule.links.len() > 1 && self.matched_of == number;
+        let seen = if is_chain { self.matched.as_slice() } else { self.last_matched.as_slice() };
+        let is_outside_texts = seen.iter().any(|item| self.is_outside_texts(*item));
+        self.find(Finding { rule: number, target, value, message, data, is_outside_texts });
     }
 
     fn link(&mut self, run: Run<'_>, number: u32, rule: &Rule, link: &Link) -> bool {

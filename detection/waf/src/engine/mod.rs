@@ -139,6 +139,36 @@ impl Transaction {
         })
     }
 
+    /// What rules add up to that matched where no model of texts reads: in headers but cookies, in names of files. Of
+    /// those rules that are meant, by their tags; each adds what its severity is worth.
+    pub fn score_outside_texts<'a>(
+        &'a self,
+        is_meant: impl Fn(&mut dyn Iterator<Item = &'a str>) -> bool,
+    ) -> i64 {
+        let outside = self.findings().iter().filter(|finding| finding.is_outside_texts);
+        let rules = outside.filter_map(|finding| self.rules.rules.get(finding.rule as usize));
+        let meant = rules.filter(|rule| is_meant(&mut rule.tags.iter().map(|tag| &**tag)));
+        meant.fold(0, |sum, rule| sum.saturating_add(self.worth(rule.severity)))
+    }
+
+    /// As both rule sets set it, or as they do where nobody set it.
+    fn worth(&self, severity: Option<u8>) -> i64 {
+        let (name, default) = match severity {
+            Some(0..=2) => ("critical_anomaly_score", 5),
+            Some(3) => ("error_anomaly_score", 4),
+            Some(4) => ("warning_anomaly_score", 3),
+            Some(5) => ("notice_anomaly_score", 2),
+            Some(6..) | None => return 0,
+        };
+        let slot = self.rules.slots.numbers.get(name.as_bytes());
+        slot.and_then(|slot| self.state.slot(*slot)).map_or(default, |value| self.state.number_of(value))
+    }
+
+    /// Whether rules run, and are acted on, by `SecRuleEngine` and by rules that changed it for this request.
+    pub const fn mode(&self) -> EngineMode {
+        self.state.mode
+    }
+
     /// Findings that were only counted.
     pub const fn findings_more(&self) -> usize {
         self.state.findings_more

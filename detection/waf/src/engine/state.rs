@@ -61,6 +61,9 @@ pub struct Finding {
     pub message: String,
     /// `logdata`, its variables filled in.
     pub data: String,
+    /// Whether it matched, or one condition of its chain, in what no model of texts reads: a header but cookies, or the
+    /// name or content of a file.
+    pub is_outside_texts: bool,
 }
 
 /// What a rule wants done.
@@ -301,6 +304,21 @@ impl State {
             self.findings.push(finding);
         } else {
             self.findings_more += 1;
+        }
+    }
+
+    /// Whether this stands where no model of texts reads.
+    pub(crate) fn is_outside_texts(&self, item: Item) -> bool {
+        use Variable::{
+            AuthType, Files, FilesTmpContent, FullRequest, MultipartFilename, MultipartPartHeaders,
+            RequestHeaders, RequestHeadersNames, RequestMethod, RequestProtocol, ServerName,
+        };
+        match item.variable {
+            // Cookies are read, as cookies.
+            RequestHeaders => !self.texts.get(item.name).eq_ignore_ascii_case(b"cookie"),
+            AuthType | Files | FilesTmpContent | FullRequest | MultipartFilename | MultipartPartHeaders
+            | RequestHeadersNames | RequestMethod | RequestProtocol | ServerName => true,
+            _ => false,
         }
     }
 

@@ -263,7 +263,8 @@ fn content_types_are_told_of() {
     for (content_type, fields, is_quoted, error) in [
         ("multipart/form-data; boundary=b", 1, false, None),
         ("multipart/form-data; boundary=\"b\"", 1, true, Some(MultipartError::DelimiterQuoted)),
-        ("multipart/form-data; charset=x; boundary=b", 1, false, Some(MultipartError::OtherParameters)),
+        ("multipart/form-data; charset=x; boundary=b", 1, false, None),
+        ("multipart/form-data; x; boundary=b", 1, false, Some(MultipartError::OtherParameters)),
         ("multipart/form-data", 0, false, Some(MultipartError::BoundaryMissing)),
         ("multipart/mixed; boundary=b", 0, false, Some(MultipartError::MediaType)),
     ] {
