@@ -65,6 +65,18 @@ section! {
     later { explore, false_positive_budget, block_page }
 }
 
+choice! {
+    /// Whether who is doubtful may clear that on one route.
+    pub enum ChallengeOverride {
+        /// Nobody is asked: what is doubtful is watched.
+        Off = "off",
+        /// Browsers are.
+        Auto = "auto",
+        /// Browsers are, and everybody else who is doubtful is refused.
+        Require = "require",
+    }
+}
+
 section! {
     /// Per-route overrides of `detection.mode`, by layer: off | observe | auto | enforce; "" = as everywhere.
     pub struct ProtectSection {
@@ -76,8 +88,10 @@ section! {
         rate_limit: Option<LayerOverride> = None,
         /// Rules over the request and its body.
         waf: Option<LayerOverride> = None,
+        /// Whether who is doubtful is challenged here: off: is watched | auto: browsers are | require: who is no browser is
+        /// refused too (403 with `Sunbeam-Challenge`); "" = as in `[challenge]`.
+        challenge: Option<ChallengeOverride> = None,
     }
-    later { challenge }
 }
 
 section! {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sunbeam_features::{Finished, Hashes, ddos as features, event};
 use sunbeam_rate_limit::{Answered, Charges, Claims, Evidence, Identity, Quota};
-use sunbeam_reputation::{Held, Offence};
+use sunbeam_reputation::{Held, Offence, Proof};
 use sunbeam_tables::Moment;
 use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
 
@@ -28,16 +28,22 @@ pub enum Decision {
     Passed,
     /// It goes on; some layer would have stopped it.
     Observed,
+    /// It is answered with a challenge: whoever solves that goes on. No layer says so, the proxy does.
+    Challenged,
     /// It is answered here.
     Blocked,
 }
 
 impl Decision {
+    /// Every decision, the weakest first.
+    pub const ALL: [Self; 4] = [Self::Passed, Self::Observed, Self::Challenged, Self::Blocked];
+
     /// `observe`
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "pass",
             Self::Observed => "observe",
+            Self::Challenged => "challenge",
             Self::Blocked => "block",
         }
     }
@@ -77,14 +83,44 @@ pub struct Judged {
     pub(crate) texts: Option<Texts>,
     /// It speaks for others, or may do what it likes: what it does is not held against its address.
     is_trusted: bool,
+    /// It is the crawler that it says it is.
+    is_verified_crawler: bool,
+    /// The first doubt of a layer that would act if it were certain (mode auto).
+    doubt: Option<(Layer, &'static str)>,
 }
 
 impl Judged {
+    /// A doubt that its client may clear: who says so, and why. Nothing where it is blocked, and nothing of those who need
+    /// not show anything: proxies, the operator's networks, verified crawlers, and whom the site itself knows.
+    pub fn open_doubt(&self) -> Option<(Layer, &'static str)> {
+        let is_excused =
+            self.is_trusted || self.is_unjudged || self.is_verified_crawler || self.identity.is_authenticated();
+        self.doubt.filter(|_| self.decision == Decision::Observed && !is_excused)
+    }
+
+    /// The client is to clear the doubt first.
+    pub const fn challenge(&mut self, (layer, reason): (Layer, &'static str)) {
+        self.decision = Decision::Challenged;
+        self.layer = Some(layer);
+        self.reason = reason;
+    }
+
+    /// The client has cleared the doubt. What a layer says besides that only watches stays said.
+    pub fn clear(&mut self, (layer, reason): (Layer, &'static str)) {
+        if self.decision == Decision::Observed && (self.layer, self.reason) == (Some(layer), reason) {
+            self.decision = Decision::Passed;
+            self.reason = CLEARED;
+        }
+    }
+
     /// Whose request it is.
     pub const fn client(&self) -> IpAddr {
         self.client
     }
 }
+
+/// The reason to pass of a request whose doubt its client has cleared.
+const CLEARED: &str = "challenge_solved";
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug)]
@@ -169,6 +205,7 @@ impl Pipeline {
             let decision = decide(&judgement, mode);
             say(&mut said, layer, decision, judgement.reason);
             note(&mut judged, layer, decision, &judgement);
+            note_doubt(&mut judged, layer, mode, &judgement);
             if decision == Decision::Blocked {
                 judged.banned_secs = self.ban(&subject, layer, &judgement, now);
                 // Whoever is blocked from now on waits for that.
@@ -293,6 +330,10 @@ impl Pipeline {
             is_unjudged: false,
             texts: None,
             is_trusted: subject.is_trusted(&self.rules),
+            is_verified_crawler: subject
+                .crawler(&self.rules)
+                .is_some_and(|(_, proof)| proof == Proof::Verified),
+            doubt: None,
         }
     }
 
@@ -331,7 +372,8 @@ pub(crate) fn decide(judgement: &Judgement, mode: LayerMode) -> Decision {
 pub(crate) fn note(judged: &mut Judged, layer: Layer, decision: Decision, judgement: &Judgement) {
     let is_stronger = match decision {
         Decision::Blocked => judged.decision != Decision::Blocked,
-        Decision::Observed => judged.decision == Decision::Passed,
+        // No layer says the latter.
+        Decision::Observed | Decision::Challenged => judged.decision == Decision::Passed,
         Decision::Passed => judged.decision == Decision::Passed && judged.reason.is_empty(),
     };
     if !is_stronger || (decision == Decision::Passed && judgement.reason.is_empty()) {
@@ -342,6 +384,13 @@ pub(crate) fn note(judged: &mut Judged, layer: Layer, decision: Decision, judgem
     judged.reason = judgement.reason;
     judged.status = judgement.status;
     judged.retry_after_secs = judgement.retry_after_secs;
+}
+
+/// Where a layer acts on what is certain, what it doubts may be cleared: the first of them is what is asked about.
+pub(crate) fn note_doubt(judged: &mut Judged, layer: Layer, mode: LayerMode, judgement: &Judgement) {
+    if mode == LayerMode::Auto && judgement.verdict == Verdict::Doubtful {
+        judged.doubt.get_or_insert((layer, judgement.reason));
+    }
 }
 
 /// What a layer says of a request is one thing, though several stages speak for it: the strongest.

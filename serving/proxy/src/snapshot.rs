@@ -19,6 +19,7 @@ use sunbeam_routing::{Backend, Group, Health, Http2Mode, Scheme, Table};
 use sunbeam_static_files::{OpenRootError, StaticRoot};
 use sunbeam_traffic::Redaction;
 
+use crate::challenge::ChallengeRules;
 use crate::config::Config;
 use crate::judging::Additions;
 use crate::judging::added_rules::RulesAdded;
@@ -43,6 +44,8 @@ pub(crate) struct Snapshot {
     pub(crate) added_rules: RulesAdded,
     pub(crate) generation: u64,
     pub(crate) loaded_at: Timestamp,
+    /// What challenges are, on which routes.
+    pub(crate) challenge: ChallengeRules,
     /// By the route's index.
     static_roots: Vec<Option<StaticRoot>>,
     tls: HashMap<Arc<Backend>, Arc<ClientConfig>>,
@@ -171,6 +174,7 @@ impl Snapshot {
         Ok(Self {
             groups,
             states,
+            challenge: ChallengeRules::new(&config, before.map(|before| &before.challenge)),
             trusted_proxies: config.listen.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
             pipeline: judging.pipeline(&config, models.models()),
             models,

@@ -18,7 +18,7 @@ pub use texts::is_binary;
 pub(crate) use verdict::WafRules;
 pub use verdict::{Interrupted, RulesFound};
 
-use crate::pipeline::{Decision, Judged, Pipeline, decide, note};
+use crate::pipeline::{Decision, Judged, Pipeline, decide, note, note_doubt};
 use crate::stage::Judgement;
 use crate::subject::{RulesScore, Scratch};
 use verdict::TextsFound;
@@ -57,8 +57,10 @@ impl Pipeline {
     }
 
     fn merge(&self, judged: &mut Judged, judgement: &Judgement) -> Decision {
-        let decision = decide(judgement, self.rules().mode(judged.route, Layer::Waf));
+        let mode = self.rules().mode(judged.route, Layer::Waf);
+        let decision = decide(judgement, mode);
         note(judged, Layer::Waf, decision, judgement);
+        note_doubt(judged, Layer::Waf, mode, judgement);
         decision
     }
 
