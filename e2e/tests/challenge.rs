@@ -10,7 +10,9 @@ use bytes::Bytes;
 use http::{Response, header};
 use http_body_util::Full;
 use serde_json::Value;
-use sunbeam_testkit::{TestProxy, TestResponse, TestUpstream, node, peers_folder, raw_exchange, run_client};
+use sunbeam_testkit::{
+    TestProxy, TestResponse, TestUpstream, eventually, node, peers_folder, raw_exchange, run_client,
+};
 
 use crate::judging::{layer, record};
 use crate::waf::{HOST, start};
@@ -36,7 +38,8 @@ const ANYWHERE: &str = "listen.trusted_proxies = [\"127.0.0.1/32\"]\nrate_limit.
 /// A site of pages; `/login` opens a session.
 fn site() -> TestUpstream {
     TestUpstream::with(|seen| {
-        let mut response = Response::new(Full::new(Bytes::from(format!("<p id=ok>served {}</p>", seen.target))));
+        let mut response =
+            Response::new(Full::new(Bytes::from(format!("<p id=ok>served {}</p>", seen.target))));
         response.headers_mut().insert(header::CONTENT_TYPE, "text/html; charset=utf-8".parse().unwrap());
         if seen.target == "/login" {
             response.headers_mut().insert(header::SET_COOKIE, "session=real; Path=/".parse().unwrap());
@@ -75,9 +78,11 @@ impl<'a> Visitor<'a> {
     fn get(&self, target: &str) -> TestResponse {
         let mut client = self.proxy.client().plain().header("x-forwarded-for", &self.address.borrow());
         client = client.header("user-agent", *self.agent.borrow());
-        for (name, value) in self.more.iter().chain(
-            self.more.iter().all(|(name, _)| *name != "accept").then_some(&("accept", ACCEPT)),
-        ) {
+        for (name, value) in self
+            .more
+            .iter()
+            .chain(self.more.iter().all(|(name, _)| *name != "accept").then_some(&("accept", ACCEPT)))
+        {
             client = client.header(name, value);
         }
         let cookies: Vec<String> =
@@ -132,7 +137,7 @@ fn assert_page(proxy: &TestProxy, page: &TestResponse, level: &str) {
     let policy = page.header("content-security-policy").unwrap();
     assert!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     let record = record(proxy, page);
-    assert_eq!((record.status, self::layer(&record)), (403, ("challenge", "waf", "rules")));
+    assert_eq!((record.status, layer(&record)), (403, ("challenge", "waf", "rules")));
 }
 
 #[test]
@@ -142,30 +147,50 @@ fn without_javascript_a_browser_climbs_the_ladder_and_comes_back_to_where_it_was
     for (number, (word, level, pause)) in
         [("walrus", "cookie", 0), ("badger", "wait", 3), ("otter", "work", 15)].into_iter().enumerate()
     {
-        let visitor = Visitor::at(&proxy, &format!("192.0.2.{number}")).with("accept-language", "de-AT,en;q=0.5");
+        let visitor =
+            Visitor::at(&proxy, &format!("192.0.2.{number}")).with("accept-language", "de-AT,en;q=0.5");
         let target = format!("/search?q={word}&page=2");
         let before = backend.seen().len();
         let asked = visitor.get(&target);
         assert_page(&proxy, &asked, level);
-        assert!(asked.text().contains("<html lang=\"de\">") && asked.text().contains("Einen Moment"), "{level}");
+        assert!(
+            asked.text().contains("<html lang=\"de\">") && asked.text().contains("Einen Moment"),
+            "{level}"
+        );
         assert_eq!(backend.seen().len(), before, "the backend sees nothing of it");
         // Too early is no failure: the same page, for what is left.
         if pause > 0 {
             let (_, next) = refresh(&asked).unwrap();
             let early = visitor.get(&next);
             assert_eq!((early.status, refresh(&early).unwrap().1), (403, next), "{level}");
+            let query = record(&proxy, &early).query;
+            assert!(
+                query.starts_with("sunbeam-ticket=") && query.len() < 40,
+                "what it holds stays hidden: {query}"
+            );
         }
         let (solved, took) = visitor.solve(&asked);
         assert_eq!((solved.status, solved.header("location")), (303, Some(target.as_str())), "{level}");
-        assert!(took >= Duration::from_secs(pause) && took < Duration::from_secs(pause + 8), "{level}: {took:?}");
+        assert!(
+            took >= Duration::from_secs(pause) && took < Duration::from_secs(pause + 8),
+            "{level}: {took:?}"
+        );
         assert!(solved.header("set-cookie").unwrap().contains("HttpOnly; SameSite=Lax"));
         let served = visitor.get(&target);
         assert_eq!((served.status, served.text()), (200, format!("<p id=ok>served {target}</p>")));
         let record = record(&proxy, &served);
-        assert_eq!(self::layer(&record), ("pass", "waf", "challenge_solved"), "{level}");
-        let count = |result| proxy.metric("sunbeam_challenges_total", &[("result", result), ("level", level)]);
+        assert_eq!(layer(&record), ("pass", "waf", "challenge_solved"), "{level}");
+        let count =
+            |result| proxy.metric("sunbeam_challenges_total", &[("result", result), ("level", level)]);
         assert_eq!(["issued", "solved", "passed", "failed"].map(count), [1.0, 1.0, 1.0, 0.0], "{level}");
     }
+    // What `why` reads has them under their own word.
+    eventually("the decisions", || {
+        let found = proxy.api("GET", "/api/v1/decisions?decision=challenge", "").json();
+        let all = found["decisions"].as_array()?;
+        let is_one = |told: &Value| told["decision"] == "challenge" && told["reason"] == "rules";
+        (!all.is_empty() && all.iter().all(is_one)).then_some(())
+    });
     // A pass is good for less, and not for more.
     let visitor = Visitor::at(&proxy, "192.0.2.9");
     visitor.solve(&visitor.get("/?q=badger"));
@@ -229,8 +254,10 @@ fn a_solution_is_good_once_and_for_its_browser_alone_but_at_any_address() {
     assert_eq!((seen.status, seen.header("set-cookie")), (303, None));
     assert_eq!(proxy.metric("sunbeam_challenges_total", &[("result", "replayed")]), 1.0);
     // A forged ticket, and one that was changed.
-    let forged = next.replacen("?t=", "?t=AAAA", 1);
-    for wrong in [forged.as_str(), "/.well-known/sunbeam/challenge", "/.well-known/sunbeam/challenge?t=x"] {
+    let forged = next.replacen("?sunbeam-ticket=", "?sunbeam-ticket=AAAA", 1);
+    for wrong in
+        [forged.as_str(), "/.well-known/sunbeam/challenge", "/.well-known/sunbeam/challenge?sunbeam-ticket=x"]
+    {
         let answer = visitor.get(wrong);
         assert_eq!((answer.status, answer.header("set-cookie")), (403, None), "{wrong}");
     }
@@ -255,13 +282,16 @@ fn the_way_back_never_leads_to_another_host() {
     let backend = site();
     let proxy = node_of(&backend, "", "");
     let visitor = Visitor::at(&proxy, "192.0.2.1");
-    let asked = visitor.get("//evil.example/?q=walrus");
+    let asked = visitor.get("//docs/page?q=walrus");
     assert_page(&proxy, &asked, "cookie");
     assert_eq!(visitor.solve(&asked).0.header("location"), Some("/"));
 }
 
-/// Clients that can do nothing with a page.
-const NO_BROWSERS: [(&str, &str, &[(&str, &str)]); 8] = [
+/// A name, a method, header fields.
+type Client = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// They can do nothing with a page.
+const NO_BROWSERS: [Client; 8] = [
     ("an API client", "GET", &[("accept", "application/json")]),
     ("curl", "GET", &[("accept", "*/*")]),
     ("a feed reader", "GET", &[("accept", "application/rss+xml, text/html;q=0.5")]),
@@ -296,10 +326,15 @@ fn open_websocket(proxy: &TestProxy) -> String {
 fn who_is_no_browser_is_never_given_a_page() {
     let backend = site();
     let proxy = node_of(&backend, "", "");
-    for (name, method, headers) in NO_BROWSERS.into_iter().chain([("a preflight", "OPTIONS", &PREFLIGHT[..])]) {
+    for (name, method, headers) in NO_BROWSERS.into_iter().chain([("a preflight", "OPTIONS", &PREFLIGHT[..])])
+    {
         let answer = ask(&proxy, method, headers);
         assert_eq!((answer.status, answer.header("sunbeam-challenge")), (200, None), "{name}");
-        assert_eq!(layer(&record(&proxy, &answer)), ("observe", "waf", "rules"), "{name}: as before, watched");
+        assert_eq!(
+            layer(&record(&proxy, &answer)),
+            ("observe", "waf", "rules"),
+            "{name}: as before, watched"
+        );
     }
     let socket = open_websocket(&proxy);
     assert!(socket.starts_with("HTTP/1.1 200") && !socket.contains("sunbeam-challenge"), "{socket}");
@@ -372,9 +407,13 @@ fn nobody_is_asked_where_it_is_off_where_there_are_no_pages_and_whom_the_site_kn
         ("waf.mode = \"observe\"\n", ""),
         ("rate_limit.bypass_cidrs = [\"192.0.2.0/24\"]\n", ""),
     ] {
-        let config = format!("{config}challenge.difficulty = 8\nlisten.trusted_proxies = [\"127.0.0.1/32\"]\n");
         let config =
-            if config.contains("bypass") { config } else { format!("{config}rate_limit.bypass_cidrs = []\n") };
+            format!("{config}challenge.difficulty = 8\nlisten.trusted_proxies = [\"127.0.0.1/32\"]\n");
+        let config = if config.contains("bypass") {
+            config
+        } else {
+            format!("{config}rate_limit.bypass_cidrs = []\n")
+        };
         let proxy = start(RULES, &backend, &config, route);
         let visitor = Visitor::at(&proxy, "192.0.2.1");
         assert_eq!(visitor.get("/").status, 200);
@@ -395,7 +434,9 @@ fn nobody_is_asked_where_it_is_off_where_there_are_no_pages_and_whom_the_site_kn
 #[test]
 fn what_a_route_sets_on_answers_does_not_break_the_page_and_a_reload_keeps_passes() {
     let backend = site();
-    let headers = "response_headers = { content-security-policy = \"default-src 'self'\", x-frame-options = \"DENY\" }";
+    let headers = "response_headers = [\
+        { name = \"content-security-policy\", value = \"default-src 'self'\" },\
+        { name = \"x-frame-options\", value = \"DENY\" }]";
     let proxy = node_of(&backend, "", headers);
     let visitor = Visitor::at(&proxy, "192.0.2.1");
     let asked = visitor.get("/?q=walrus");
@@ -440,7 +481,8 @@ fn chromium_gets_to_the_page_with_javascript_and_without() {
         let took = begun.elapsed();
         assert_eq!(told["dom"]["#ok"], format!("served {target}"), "{told:#}");
         assert_eq!(solved(), before + 1.0, "{target} {more:?}");
-        let policy = |error: &Value| error.as_str().is_some_and(|error| error.contains("Content Security Policy"));
+        let policy =
+            |error: &Value| error.as_str().is_some_and(|error| error.contains("Content Security Policy"));
         assert!(!told["console_errors"].as_array().unwrap().iter().any(policy), "{told:#}");
         // With JavaScript it is the work that opens, not the pause.
         if level == "work" {

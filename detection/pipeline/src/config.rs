@@ -8,7 +8,7 @@ use sunbeam_traffic::LayerMode;
 choice! {
     /// What layers may act on.
     pub enum DetectionMode {
-        /// What is certain is blocked; what is doubtful is watched.
+        /// What is certain is blocked; what is doubtful is challenged or watched.
         Auto = "auto",
         /// Both are blocked.
         Enforce = "enforce",
@@ -55,7 +55,7 @@ impl From<LayerOverride> for LayerMode {
 section! {
     /// What all layers have in common.
     pub struct DetectionSection {
-        /// auto: what is certain is blocked, what is doubtful is watched | enforce: both are blocked | observe:
+        /// auto: what is certain is blocked, what is doubtful is challenged (`[challenge]`) or watched | enforce: both are blocked | observe:
         /// nothing is, but by the lists of `[lists]` and of operators.
         mode: DetectionMode = DetectionMode::Auto,
         /// A PEM file with the Ed25519 key that signs models (`sunbeam model sign`): others are refused, also installed

@@ -30,7 +30,8 @@ mod waf;
 mod weighed;
 
 pub use config::{
-    ChallengeOverride, DdosSection, DetectionMode, DetectionSection, LayerOverride, ProtectSection, ScannerSection,
+    ChallengeOverride, DdosSection, DetectionMode, DetectionSection, LayerOverride, ProtectSection,
+    ScannerSection,
 };
 pub use floods::{Flood, FloodReport};
 pub use memory::{Memory, MemoryOptions};

@@ -93,8 +93,10 @@ impl Judged {
     /// A doubt that its client may clear: who says so, and why. Nothing where it is blocked, and nothing of those who need
     /// not show anything: proxies, the operator's networks, verified crawlers, and whom the site itself knows.
     pub fn open_doubt(&self) -> Option<(Layer, &'static str)> {
-        let is_excused =
-            self.is_trusted || self.is_unjudged || self.is_verified_crawler || self.identity.is_authenticated();
+        let is_excused = self.is_trusted
+            || self.is_unjudged
+            || self.is_verified_crawler
+            || self.identity.is_authenticated();
         self.doubt.filter(|_| self.decision == Decision::Observed && !is_excused)
     }
 

@@ -19,8 +19,8 @@ use sunbeam_routing::{Backend, Group, Health, Http2Mode, Scheme, Table};
 use sunbeam_static_files::{OpenRootError, StaticRoot};
 use sunbeam_traffic::Redaction;
 
-use crate::challenge::ChallengeRules;
-use crate::config::Config;
+use crate::challenge::{ChallengeRules, TICKET};
+use crate::config::{AuditSection, Config};
 use crate::judging::Additions;
 use crate::judging::added_rules::RulesAdded;
 use crate::judging::models::ModelsInUse;
@@ -90,6 +90,13 @@ fn rules_in_use(
         }
         CompileError { key: key.to_owned(), message }
     })
+}
+
+/// What records hide: as configured, and where challenged clients wanted to go, which may hold any of it.
+fn redaction(section: &AuditSection) -> Redaction {
+    let mut keys = section.redact_query_keys.clone();
+    keys.push(TICKET.to_owned());
+    Redaction::new(&keys)
 }
 
 /// What judging knows of a configuration.
@@ -180,7 +187,7 @@ impl Snapshot {
             models,
             waf,
             added_rules: added.clone(),
-            redaction: Redaction::new(&config.audit.redact_query_keys),
+            redaction: redaction(&config.audit),
             loaded_at: Timestamp::now(),
             generation,
             config,

@@ -2,9 +2,9 @@
 //! Whom a page is for: somebody who goes to a page with a browser, and nobody else. Programs, feed readers, scripts of a
 //! page and WebSockets cannot do anything with it.
 
+use http::Method;
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
-use http::Method;
 
 use crate::context::text;
 use crate::error_page::prefers_html;
@@ -91,16 +91,34 @@ mod tests {
             ("both, JSON first", "GET", "/", &[("accept", "application/json, text/html;q=0.5")], false),
             ("a form", "POST", "/", &[("accept", BROWSER)], false),
             ("a script of a page", "GET", "/", &[("accept", BROWSER), ("sec-fetch-mode", "cors")], false),
-            ("the page's own script", "GET", "/", &[("accept", BROWSER), ("sec-fetch-mode", "same-origin")], false),
+            (
+                "the page's own script",
+                "GET",
+                "/",
+                &[("accept", BROWSER), ("sec-fetch-mode", "same-origin")],
+                false,
+            ),
             ("a frame", "GET", "/", &[("accept", BROWSER), ("sec-fetch-dest", "iframe")], false),
-            ("XMLHttpRequest", "GET", "/", &[("accept", BROWSER), ("x-requested-with", "XMLHttpRequest")], false),
+            (
+                "XMLHttpRequest",
+                "GET",
+                "/",
+                &[("accept", BROWSER), ("x-requested-with", "XMLHttpRequest")],
+                false,
+            ),
             ("a token", "GET", "/", &[("accept", BROWSER), ("authorization", "Bearer x")], false),
             ("a password", "GET", "/", &[("accept", BROWSER), ("authorization", "Basic x")], true),
             ("a feed reader", "GET", "/", &[("accept", "application/atom+xml,text/html")], false),
             ("a feed", "GET", "/blog/feed/", &[("accept", BROWSER)], false),
             ("a feed by its ending", "GET", "/index.XML", &[("accept", BROWSER)], false),
             ("robots.txt", "GET", "/robots.txt", &[("accept", BROWSER)], false),
-            ("a certificate's challenge", "GET", "/.well-known/acme-challenge/x", &[("accept", BROWSER)], false),
+            (
+                "a certificate's challenge",
+                "GET",
+                "/.well-known/acme-challenge/x",
+                &[("accept", BROWSER)],
+                false,
+            ),
             ("a WebSocket", "GET", "/", &[("accept", BROWSER), ("upgrade", "websocket")], false),
         ];
         for (name, method, target, headers, want) in cases {

@@ -189,12 +189,13 @@ mod tests {
     #[test]
     fn an_address_and_its_network_solve_so_many_a_day() {
         let (books, secs) = (Books::default(), NOW / 1_000);
-        let solve = |address: &str, secs| books.solve((address.parse().unwrap(), 64), 3, secs, || panic!("not full"));
+        let solve =
+            |address: &str, secs| books.solve((address.parse().unwrap(), 64), 3, secs, || panic!("not full"));
         for _ in 0..3 {
             assert_eq!(solve("192.0.2.1", secs), Ok(()));
         }
         let left = solve("192.0.2.1", secs).unwrap_err();
-        assert_eq!(left, (DAY_SECS - secs % DAY_SECS) as u64);
+        assert_eq!(left, (DAY_SECS - secs % DAY_SECS).unsigned_abs());
         assert_eq!(solve("::ffff:192.0.2.1", secs), Err(left), "it is the same address");
         for last in 2..=28 {
             assert_eq!(solve(&format!("192.0.2.{last}"), secs), Ok(()), "{last}");
@@ -206,13 +207,14 @@ mod tests {
         }
         assert_eq!(solve("2001:db8::4", secs), Err(left), "a client is its /64");
         assert_eq!(solve("2001:db8:0:1::4", secs), Ok(()));
-        assert_eq!(solve("192.0.2.1", secs + left as i64), Ok(()), "the next day");
+        assert_eq!(solve("192.0.2.1", secs + left.cast_signed()), Ok(()), "the next day");
     }
 
     #[test]
     fn a_pass_that_is_handed_round_is_none() {
         let (books, secs) = (Books::default(), NOW / 1_000);
-        let comes = |pass, address: &str| books.may_use(numbered(pass), address.parse().unwrap(), secs, || {});
+        let comes =
+            |pass, address: &str| books.may_use(numbered(pass), address.parse().unwrap(), secs, || {});
         // A phone: IPv4 and IPv6 in turn, and a few networks.
         for _ in 0..100 {
             assert!(comes(1, "192.0.2.1") && comes(1, "2001:db8::1") && comes(1, "198.51.100.9"));

@@ -19,6 +19,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{self, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
@@ -44,6 +45,9 @@ use words::{Words, words};
 const ROOM: &str = "/.well-known/sunbeam/";
 const ENDPOINT: &str = "/.well-known/sunbeam/challenge";
 const SCRIPT: &str = "/.well-known/sunbeam/challenge.js";
+
+/// The parameter that has the ticket, and with it where its client wanted to go: logs never show its value.
+pub(crate) const TICKET: &str = "sunbeam-ticket";
 
 /// Seconds for which a browser keeps the cookie that it is to bring back.
 const SEEN_SECS: u64 = 900;
@@ -179,8 +183,7 @@ pub(crate) fn attempt(
     if !path.starts_with(ENDPOINT) || !matches!(path, ENDPOINT | SCRIPT) {
         return Ok(None);
     }
-    let (snapshot, shared) =
-        (Arc::clone(&context.snapshot), Arc::clone(&context.shared));
+    let (snapshot, shared) = (Arc::clone(&context.snapshot), Arc::clone(&context.shared));
     let is_on = context.route.as_ref().is_some_and(|route| snapshot.challenge.route(route.index).is_some());
     let seal = snapshot.challenge.seal.as_ref().or_else(|| shared.challenge.made.get());
     let Some(seal) = seal.filter(|_| is_on) else { return Ok(None) };
@@ -200,7 +203,7 @@ fn solve(context: &mut RequestContext, parts: &Parts, seal: &Seal) -> Response<A
     let words = language(parts);
     let ticket = {
         let user_agent = context.user_agent();
-        parameter(parts, "t").and_then(|text| Ticket::open(text, seal, &holder(context, &user_agent)))
+        parameter(parts, TICKET).and_then(|text| Ticket::open(text, seal, &holder(context, &user_agent)))
     };
     let Some(ticket) = ticket.filter(|ticket| ticket.age(now) != Age::Future) else {
         return stop(context, "forged", words.failed, "/", words, None);
@@ -306,7 +309,8 @@ fn has_pass(context: &RequestContext, parts: &Parts, seal: &Seal, level: Level) 
     let user_agent = context.user_agent();
     let holder = holder(context, &user_agent);
     let is_good = |pass: &Pass| pass.level >= level && pass.age(now) == Age::Good;
-    let found = cookies(context, parts, "pass").filter_map(|text| Pass::open(text, seal, &holder)).find(is_good);
+    let found =
+        cookies(context, parts, "pass").filter_map(|text| Pass::open(text, seal, &holder)).find(is_good);
     let full = || context.shared.listener_metrics.limit_hits("challenge_passes").inc();
     let books = &context.shared.challenge.books;
     found.is_some_and(|pass| books.may_use(pass.id, context.client, now.div_euclid(1_000), full))
@@ -316,7 +320,8 @@ fn has_pass(context: &RequestContext, parts: &Parts, seal: &Seal, level: Level) 
 fn has_seen(context: &RequestContext, parts: &Parts, seal: &Seal, ticket: &Ticket) -> bool {
     let user_agent = context.user_agent();
     let want = seal.seen(&holder(context, &user_agent), ticket.issued_ms);
-    cookies(context, parts, "seen").any(|found| found == want)
+    let is_it = |found: &str| verify_slices_are_equal(found.as_bytes(), want.as_bytes()).is_ok();
+    cookies(context, parts, "seen").any(is_it)
 }
 
 fn holder<'a>(context: &'a RequestContext, user_agent: &'a str) -> Holder<'a> {
@@ -325,7 +330,11 @@ fn holder<'a>(context: &'a RequestContext, user_agent: &'a str) -> Holder<'a> {
 }
 
 /// The values of one of our cookies; a client may send several.
-fn cookies<'a>(context: &RequestContext, parts: &'a Parts, name: &'static str) -> impl Iterator<Item = &'a str> {
+fn cookies<'a>(
+    context: &RequestContext,
+    parts: &'a Parts,
+    name: &'static str,
+) -> impl Iterator<Item = &'a str> {
     /// More are not looked at.
     const VALUES_MAX: usize = 4;
     let name = cookie_name(context, name);
@@ -340,7 +349,13 @@ fn cookie_name(context: &RequestContext, name: &str) -> String {
     format!("{prefix}sunbeam-{name}")
 }
 
-fn set_cookie(context: &RequestContext, response: &mut Response<AnswerBody>, name: &str, value: &str, secs: u64) {
+fn set_cookie(
+    context: &RequestContext,
+    response: &mut Response<AnswerBody>,
+    name: &str,
+    value: &str,
+    secs: u64,
+) {
     let secure = if context.scheme == Scheme::Https { "; Secure" } else { "" };
     let name = cookie_name(context, name);
     let cookie = format!("{name}={value}; Path=/; Max-Age={secs}; HttpOnly; SameSite=Lax{secure}");

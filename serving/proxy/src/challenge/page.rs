@@ -5,10 +5,10 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use uuid::Uuid;
 
-use super::ENDPOINT;
 use super::level::Level;
 use super::seal::Ticket;
 use super::words::Words;
+use super::{ENDPOINT, TICKET};
 use crate::body::{AnswerBody, full};
 
 pub(crate) const SUNBEAM_CHALLENGE: HeaderName = HeaderName::from_static("sunbeam-challenge");
@@ -42,7 +42,8 @@ pub(crate) fn page(status: StatusCode, id: Uuid, words: &Words, says: Says<'_>) 
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::CONTENT_LANGUAGE, HeaderValue::from_static(words.lang));
     headers.insert(X_ROBOTS_TAG, HeaderValue::from_static("noindex"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    // Some pages stand at an address with a ticket in it, which the site need not see.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
     if let Ok(policy) = HeaderValue::from_str(&policy) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
@@ -87,7 +88,7 @@ fn html(id: Uuid, words: &Words, says: Says<'_>, nonce: &str) -> String {
 
 /// What goes into the head, and the body.
 fn asking(words: &Words, ticket: &Ticket, sealed: &str, pause_secs: i64, nonce: &str) -> (String, String) {
-    let next = format!("{ENDPOINT}?t={sealed}");
+    let next = format!("{ENDPOINT}?{TICKET}={sealed}");
     let refresh = format!("<meta http-equiv=\"refresh\" content=\"{pause_secs};url={next}\">");
     let Words { title, go_on, .. } = words;
     let link = format!("<p><a href=\"{next}\">{go_on}</a></p>");
@@ -123,9 +124,15 @@ mod tests {
                 let says = Says::Ask { ticket: &ticket, sealed: "abc", pause_secs: 4 };
                 let html = html(Uuid::nil(), words, says, "n");
                 assert!(html.contains(&format!("<html lang=\"{}\">", words.lang)), "{html}");
-                assert!(html.contains("role=\"status\"") && html.contains("content=\"4;url=/.well-known/"), "{html}");
+                assert!(
+                    html.contains("role=\"status\"") && html.contains("content=\"4;url=/.well-known/"),
+                    "{html}"
+                );
                 assert_eq!(html.contains("<script"), level == Level::Work, "{html}");
-                assert!(!html.contains("http:") && !html.contains("https:"), "nothing from elsewhere: {html}");
+                assert!(
+                    !html.contains("http:") && !html.contains("https:"),
+                    "nothing from elsewhere: {html}"
+                );
             }
             let stop = Says::Stop { text: words.failed, back: "/a?b=\"><script>x</script>&c" };
             let html = html(Uuid::nil(), words, stop, "n");

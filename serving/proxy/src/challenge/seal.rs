@@ -101,7 +101,8 @@ impl Seal {
 /// No two of these are the same bytes: each part has its length before it.
 fn signed(purpose: &str, holder: &Holder<'_>, body: &[u8]) -> Vec<u8> {
     let ciphers = holder.ja4.split('_').nth(1).unwrap_or_default();
-    let parts = [purpose.as_bytes(), holder.host.as_bytes(), holder.user_agent.as_bytes(), ciphers.as_bytes()];
+    let parts =
+        [purpose.as_bytes(), holder.host.as_bytes(), holder.user_agent.as_bytes(), ciphers.as_bytes()];
     let mut bytes = Vec::with_capacity(256);
     for part in parts.into_iter().chain([body]) {
         bytes.extend_from_slice(&(part.len() as u64).to_be_bytes());
@@ -232,7 +233,10 @@ mod tests {
             ("other ciphers", Holder { ja4: "t13d1516h2_000000000000_02713d6af862", ..HOLDER }),
             ("no TLS", Holder { ja4: "", ..HOLDER }),
             // What is moved from one part to the next is not the same.
-            ("shifted", Holder { host: "shop.exampleM", user_agent: "ozilla/5.0 (X11) Firefox/140.0", ..HOLDER }),
+            (
+                "shifted",
+                Holder { host: "shop.exampleM", user_agent: "ozilla/5.0 (X11) Firefox/140.0", ..HOLDER },
+            ),
         ] {
             assert_eq!(Ticket::open(&ticket_text, &seal(), &other), None, "{name}");
             assert_eq!(Pass::open(&pass_text, &seal(), &other), None, "{name}");
@@ -256,7 +260,11 @@ mod tests {
             assert_eq!(Pass::open(&URL_SAFE_NO_PAD.encode(&forged), &seal(), &HOLDER), None, "byte {index}");
         }
         for length in 0..bytes.len() {
-            assert_eq!(Pass::open(&URL_SAFE_NO_PAD.encode(&bytes[..length]), &seal(), &HOLDER), None, "{length}");
+            assert_eq!(
+                Pass::open(&URL_SAFE_NO_PAD.encode(&bytes[..length]), &seal(), &HOLDER),
+                None,
+                "{length}"
+            );
         }
         assert_eq!(Pass::open("not base64!", &seal(), &HOLDER), None);
     }
@@ -274,7 +282,11 @@ mod tests {
             ("the pass's last moment", 3_660_000, Age::Expired, Age::Good),
             ("too late for both", 3_660_001, Age::Expired, Age::Expired),
         ] {
-            assert_eq!((ticket.age(NOW + after_ms), pass.age(NOW + after_ms)), (of_ticket, of_pass), "{name}");
+            assert_eq!(
+                (ticket.age(NOW + after_ms), pass.age(NOW + after_ms)),
+                (of_ticket, of_pass),
+                "{name}"
+            );
         }
     }
 

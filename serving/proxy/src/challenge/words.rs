@@ -133,7 +133,8 @@ pub(crate) fn words(accept_language: &str) -> &'static Words {
     // A browser names a handful; more are an attempt to cost time.
     for entry in accept_language.split(',').take(16) {
         let (tag, rest) = entry.split_once(';').unwrap_or((entry, ""));
-        let quality = rest.trim().strip_prefix("q=").map_or(1.0, |quality| quality.parse::<f32>().unwrap_or(0.0));
+        let quality =
+            rest.trim().strip_prefix("q=").map_or(1.0, |quality| quality.parse::<f32>().unwrap_or(0.0));
         let primary = tag.trim().split('-').next().unwrap_or_default();
         let known = LANGUAGES.iter().find(|words| words.lang.eq_ignore_ascii_case(primary));
         if let Some(words) = known.filter(|_| quality > best.1) {

@@ -7,7 +7,8 @@ use aws_lc_rs::digest;
 pub(crate) fn is_done(name: &str, number: &str, difficulty: u8) -> bool {
     /// As many as a browser can count exactly.
     const DIGITS_MAX: usize = 16;
-    let is_number = (1..=DIGITS_MAX).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number =
+        (1..=DIGITS_MAX).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
     is_number && zeros(name, number) >= u32::from(difficulty)
 }
 
@@ -24,7 +25,8 @@ mod tests {
 
     #[test]
     fn work_is_a_number_that_was_looked_for() {
-        let found = (0..1_000_000_u32).map(|number| number.to_string()).find(|number| zeros("abc", number) >= 12);
+        let found =
+            (0..1_000_000_u32).map(|number| number.to_string()).find(|number| zeros("abc", number) >= 12);
         let found = found.unwrap();
         assert!(is_done("abc", &found, 12));
         assert!(!is_done("abd", &found, 12) || zeros("abd", &found) >= 12);
