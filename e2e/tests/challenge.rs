@@ -429,6 +429,35 @@ fn nobody_is_asked_where_it_is_off_where_there_are_no_pages_and_whom_the_site_kn
     assert_page(&proxy, &visitor.get("/?q=walrus"), "cookie");
     visitor.get("/login");
     watched(&proxy, &visitor, "the site set its session");
+    let crawler = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
+    let (real, claimed) = (Visitor::at(&proxy, "66.249.66.1"), Visitor::at(&proxy, "192.0.2.7"));
+    for crawling in [&real, &claimed] {
+        *crawling.agent.borrow_mut() = crawler;
+    }
+    watched(&proxy, &real, "a crawler that is who it says");
+    assert_page(&proxy, &claimed.get("/?q=walrus"), "cookie");
+}
+
+#[test]
+fn nodes_with_one_secret_take_each_other_s_passes_and_others_do_not() {
+    let backend = site();
+    let node = |secret: &str| node_of(&backend, &format!("challenge.secret = \"{secret}\"\n"), "");
+    let (shared, other) =
+        ("a secret that two nodes of one site share", "a secret of somebody else's, as long as it");
+    let nodes = [node(shared), node(shared), node(other)];
+    let visitor = Visitor::at(&nodes[0], "192.0.2.1");
+    let asked = visitor.get("/?q=walrus");
+    // Asked by one, solved at the other, served by both.
+    let elsewhere = |proxy| {
+        let moved = Visitor::at(proxy, "192.0.2.1");
+        moved.cookies.replace(visitor.cookies.borrow().clone());
+        moved
+    };
+    let second = elsewhere(&nodes[1]);
+    assert_eq!(second.solve(&asked).0.header("location"), Some("/?q=walrus"));
+    visitor.cookies.replace(second.cookies.borrow().clone());
+    assert_eq!([visitor.get("/?q=walrus").status, second.get("/?q=walrus").status], [200, 200]);
+    assert_page(&nodes[2], &elsewhere(&nodes[2]).get("/?q=walrus"), "cookie");
 }
 
 #[test]
