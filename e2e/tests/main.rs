@@ -5,6 +5,7 @@ mod api;
 mod auth;
 mod backends;
 mod browser;
+mod challenge;
 mod content;
 mod examples;
 mod faults;

@@ -175,6 +175,7 @@ fn verdict(printer: Printer, decision: &Decision) -> String {
     let (word, colour) = match decision.decision.as_str() {
         "block" => ("✗ blocked", Colour::Red),
         "observe" => ("? would be blocked", Colour::Yellow),
+        "challenge" => ("? challenged", Colour::Yellow),
         _ => ("✓ passed", Colour::Green),
     };
     let mut text = printer.paint(colour, word);

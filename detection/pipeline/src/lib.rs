@@ -31,7 +31,8 @@ mod waf;
 mod weighed;
 
 pub use config::{
-    DdosSection, DetectionMode, DetectionSection, LayerOverride, ProtectSection, ScannerSection,
+    ChallengeOverride, DdosSection, DetectionMode, DetectionSection, LayerOverride, ProtectSection,
+    ScannerSection,
 };
 pub use floods::{Flood, FloodReport};
 pub use memory::{Memory, MemoryOptions};

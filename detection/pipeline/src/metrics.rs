@@ -140,10 +140,11 @@ impl DetectionMetrics {
     }
 
     pub(crate) fn count(&self, layer: Layer, decision: Decision, reason: &'static str) {
-        let of = |handles: &[IntCounter; 3]| {
-            if let Some(handle) = handles.get(decision as usize) {
-                handle.inc();
-            }
+        let of = |[pass, observe, block]: &[IntCounter; 3]| match decision {
+            Decision::Passed => pass.inc(),
+            // No layer says the latter.
+            Decision::Observed | Decision::Challenged => observe.inc(),
+            Decision::Blocked => block.inc(),
         };
         if decision == Decision::Blocked
             && let Some(blocked) = self.blocked.get(layer as usize)

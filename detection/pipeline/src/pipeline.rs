@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sunbeam_features::{Finished, Hashes, ddos as features, event};
 use sunbeam_rate_limit::{Answered, Charges, Claims, Evidence, Identity, Quota};
-use sunbeam_reputation::{Held, Offence};
+use sunbeam_reputation::{Held, Offence, Proof};
 use sunbeam_tables::Moment;
 use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
 
@@ -29,16 +29,22 @@ pub enum Decision {
     Passed,
     /// It goes on; some layer would have stopped it.
     Observed,
+    /// It is answered with a challenge: whoever solves that goes on. No layer says so, the proxy does.
+    Challenged,
     /// It is answered here.
     Blocked,
 }
 
 impl Decision {
+    /// Every decision, the weakest first.
+    pub const ALL: [Self; 4] = [Self::Passed, Self::Observed, Self::Challenged, Self::Blocked];
+
     /// `observe`
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "pass",
             Self::Observed => "observe",
+            Self::Challenged => "challenge",
             Self::Blocked => "block",
         }
     }
@@ -80,14 +86,46 @@ pub struct Judged {
     pub(crate) texts: Option<Texts>,
     /// It speaks for others, or may do what it likes: what it does is not held against its address.
     is_trusted: bool,
+    /// It is the crawler that it says it is.
+    is_verified_crawler: bool,
+    /// The first doubt of a layer that would act if it were certain (mode auto).
+    doubt: Option<(Layer, &'static str)>,
 }
 
 impl Judged {
+    /// A doubt that its client may clear: who says so, and why. Nothing where it is blocked, and nothing of those who need
+    /// not show anything: proxies, the operator's networks, verified crawlers, and whom the site itself knows.
+    pub fn open_doubt(&self) -> Option<(Layer, &'static str)> {
+        let is_excused = self.is_trusted
+            || self.is_unjudged
+            || self.is_verified_crawler
+            || self.identity.is_authenticated();
+        self.doubt.filter(|_| self.decision == Decision::Observed && !is_excused)
+    }
+
+    /// The client is to clear the doubt first.
+    pub const fn challenge(&mut self, (layer, reason): (Layer, &'static str)) {
+        self.decision = Decision::Challenged;
+        self.layer = Some(layer);
+        self.reason = reason;
+    }
+
+    /// The client has cleared the doubt. What a layer says besides that only watches stays said.
+    pub fn clear(&mut self, (layer, reason): (Layer, &'static str)) {
+        if self.decision == Decision::Observed && (self.layer, self.reason) == (Some(layer), reason) {
+            self.decision = Decision::Passed;
+            self.reason = CLEARED;
+        }
+    }
+
     /// Whose request it is.
     pub const fn client(&self) -> IpAddr {
         self.client
     }
 }
+
+/// The reason to pass of a request whose doubt its client has cleared.
+const CLEARED: &str = "challenge_solved";
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug)]
@@ -174,6 +212,7 @@ impl Pipeline {
             thought.note(layer, &judgement);
             say(&mut said, layer, decision, judgement.reason);
             note(&mut judged, layer, decision, &judgement);
+            note_doubt(&mut judged, layer, mode, &judgement);
             if decision == Decision::Blocked {
                 judged.banned_secs = self.ban(&subject, layer, &judgement, now);
                 // Whoever is blocked from now on waits for that.
@@ -191,7 +230,7 @@ impl Pipeline {
             }
         }
         if judged.identity.is_authenticated() {
-            self.note_person(&subject, thought, now);
+            self.note_person(&subject.identity, (facts.client, facts.ja4), true, thought, now);
         }
         judged.charges = subject.charges;
         judged.scores = subject.scores;
@@ -305,15 +344,24 @@ impl Pipeline {
         self.memory.hash.number(KIND_EXPLORED, turn) >= self.rules.explore_below
     }
 
-    fn note_person(&self, subject: &Subject<'_>, thought: Thought, now: Moment) {
-        let facts = subject.facts;
-        let from = [
-            subject.identity.address,
-            self.memory.network(facts.client),
-            self.memory.hash.bytes(KIND_LOOK, facts.ja4.as_bytes()),
-        ];
+    /// A client has cleared a layer's doubt by a challenge: it is a person, and was hurt.
+    pub fn note_solver(&self, judged: &Judged, layer: Layer, ja4: &str) {
+        let thought = Thought { doubted: Layers::of(layer), certain: Layers::default() };
+        self.note_person(&judged.identity, (judged.client, ja4), false, thought, judged.at);
+    }
+
+    fn note_person(
+        &self,
+        identity: &Identity,
+        (client, ja4): (IpAddr, &str),
+        is_known: bool,
+        thought: Thought,
+        now: Moment,
+    ) {
+        let memory = &self.memory;
+        let from = [identity.address, memory.network(client), memory.hash.bytes(KIND_LOOK, ja4.as_bytes())];
         let Thought { doubted, certain } = thought;
-        self.memory.proof.note(subject.identity.key, &Seen { from, is_known: true, doubted, certain }, now);
+        memory.proof.note(identity.key, &Seen { from, is_known, doubted, certain }, now);
     }
 
     fn undecided(&self, subject: &Subject<'_>, now: Moment) -> Judged {
@@ -342,6 +390,10 @@ impl Pipeline {
             is_unjudged: false,
             texts: None,
             is_trusted: subject.is_trusted(&self.rules),
+            is_verified_crawler: subject
+                .crawler(&self.rules)
+                .is_some_and(|(_, proof)| proof == Proof::Verified),
+            doubt: None,
         }
     }
 
@@ -390,7 +442,8 @@ impl Thought {
 pub(crate) fn note(judged: &mut Judged, layer: Layer, decision: Decision, judgement: &Judgement) {
     let is_stronger = match decision {
         Decision::Blocked => judged.decision != Decision::Blocked,
-        Decision::Observed => judged.decision == Decision::Passed,
+        // No layer says the latter.
+        Decision::Observed | Decision::Challenged => judged.decision == Decision::Passed,
         Decision::Passed => judged.decision == Decision::Passed && judged.reason.is_empty(),
     };
     if !is_stronger || (decision == Decision::Passed && judgement.reason.is_empty()) {
@@ -401,6 +454,13 @@ pub(crate) fn note(judged: &mut Judged, layer: Layer, decision: Decision, judgem
     judged.reason = judgement.reason;
     judged.status = judgement.status;
     judged.retry_after_secs = judgement.retry_after_secs;
+}
+
+/// Where a layer acts on what is certain, what it doubts may be cleared: the first of them is what is asked about.
+pub(crate) fn note_doubt(judged: &mut Judged, layer: Layer, mode: LayerMode, judgement: &Judgement) {
+    if mode == LayerMode::Auto && judgement.verdict == Verdict::Doubtful {
+        judged.doubt.get_or_insert((layer, judgement.reason));
+    }
 }
 
 /// What a layer says of a request is one thing, though several stages speak for it: the strongest.

@@ -12,6 +12,7 @@ use sunbeam_rate_limit::RateLimitSection;
 use sunbeam_reputation::{BotsSection, ListsSection};
 use sunbeam_routing::{RouteSection, Scheme, Table};
 
+use crate::challenge::ChallengeSection;
 use crate::judging::{models, waf};
 use crate::snapshot::Snapshot;
 
@@ -185,9 +186,11 @@ section! {
         waf: WafSection = WafSection::default(),
         /// Block and allow lists.
         lists: ListsSection = ListsSection::default(),
+        /// What is asked of browsers that are doubtful.
+        challenge: ChallengeSection = ChallengeSection::default(),
     }
     later {
-        cache, tcp, challenge, l4, sandbox, kubernetes, cluster, fleet, orchestrator,
+        cache, tcp, l4, sandbox, kubernetes, cluster, fleet, orchestrator,
     }
 }
 
@@ -352,6 +355,7 @@ impl Config {
         self.ddos.check(reader);
         self.scanner.check(reader);
         self.waf.check(reader);
+        self.challenge.check(reader);
         waf::check(self, reader);
         if let Err(problem) = models::check(self) {
             reader.error(problem.key, problem.message);

@@ -8,6 +8,7 @@ mod answer;
 mod audit_log;
 mod auth_request;
 mod body;
+mod challenge;
 mod config;
 mod connection;
 mod context;
@@ -46,6 +47,7 @@ mod worker;
 pub use crate::core::{ReloadError, ReloadReport};
 pub use admin::OPENAPI;
 pub use audit_log::AuditLogError;
+pub use challenge::{ChallengeMode, ChallengeSection};
 pub use config::{
     AuditSection, ClientIp, Config, LogFormat, ManagementSection, Mode, PlatformSection, StateSection,
     TelemetrySection,

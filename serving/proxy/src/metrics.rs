@@ -43,6 +43,9 @@ declare_metrics! {
         /// Decisions for `why`, by result: written, sampled (others like it stand for it), dropped (queue full), failed
         /// (disk).
         decisions_kept: Counter["sunbeam_decisions_kept_total", result],
+        /// Challenges, by result: issued, solved, failed, expired, replayed, capped, passed (a doubt was cleared by a pass of
+        /// before), refused (a client that is no browser was told); and by level: cookie, wait, work, none.
+        challenges: Counter["sunbeam_challenges_total", result, level],
         /// Panics caught; each is a defect.
         panics: Counter["sunbeam_panics_total"],
         /// Configuration reloads, by result: ok, failed.

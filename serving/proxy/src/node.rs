@@ -20,6 +20,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::audit_log::{AuditLog, AuditLogError};
+use crate::challenge::Challenges;
 use crate::config::Config;
 use crate::core::{ChangeMode, Changing, Core, ReloadError, ReloadReport};
 use crate::hand_over::{Deadlines, Giving, HandOver, HandOverError, Inherited};
@@ -167,6 +168,7 @@ impl Node {
             }
         };
         let (token, token_path) = state.token(&config.management.token)?;
+        shared.challenge.sign_with(&state.challenge_secret()?);
         let core = Arc::new(Core {
             orders: workers.iter().map(|worker| worker.orders.clone()).collect(),
             runtime: runtime.handle().clone(),
@@ -451,6 +453,7 @@ fn make_shared(
         memory,
         additions: Mutex::new(additions),
         drift: Mutex::default(),
+        challenge: Challenges::default(),
     };
     Ok((shared, questions))
 }

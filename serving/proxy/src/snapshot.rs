@@ -19,7 +19,8 @@ use sunbeam_routing::{Backend, Group, Health, Http2Mode, Scheme, Table};
 use sunbeam_static_files::{OpenRootError, StaticRoot};
 use sunbeam_traffic::Redaction;
 
-use crate::config::Config;
+use crate::challenge::{ChallengeRules, TICKET};
+use crate::config::{AuditSection, Config};
 use crate::judging::Additions;
 use crate::judging::added_rules::RulesAdded;
 use crate::judging::models::ModelsInUse;
@@ -43,6 +44,8 @@ pub(crate) struct Snapshot {
     pub(crate) added_rules: RulesAdded,
     pub(crate) generation: u64,
     pub(crate) loaded_at: Timestamp,
+    /// What challenges are, on which routes.
+    pub(crate) challenge: ChallengeRules,
     /// By the route's index.
     static_roots: Vec<Option<StaticRoot>>,
     tls: HashMap<Arc<Backend>, Arc<ClientConfig>>,
@@ -89,6 +92,13 @@ fn rules_in_use(
         }
         CompileError { key: key.to_owned(), message }
     })
+}
+
+/// What records hide: as configured, and where challenged clients wanted to go, which may hold any of it.
+fn redaction(section: &AuditSection) -> Redaction {
+    let mut keys = section.redact_query_keys.clone();
+    keys.push(TICKET.to_owned());
+    Redaction::new(&keys)
 }
 
 /// What judging knows of a configuration.
@@ -173,12 +183,13 @@ impl Snapshot {
         Ok(Self {
             groups,
             states,
+            challenge: ChallengeRules::new(&config, before.map(|before| &before.challenge)),
             trusted_proxies: config.listen.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
             pipeline: judging.pipeline(&config, models.models()),
             models,
             waf,
             added_rules: added.clone(),
-            redaction: Redaction::new(&config.audit.redact_query_keys),
+            redaction: redaction(&config.audit),
             loaded_at: Timestamp::now(),
             generation,
             config,

@@ -290,7 +290,18 @@ impl State {
         if !configured.is_empty() {
             return Ok((configured.clone(), None));
         }
-        let path = self.folder.join("management.token");
+        let (token, path) = self.made_once("management.token")?;
+        Ok((token, Some(path)))
+    }
+
+    /// What challenges are signed with where the configuration names nothing: made at first start, as the token is.
+    pub(crate) fn challenge_secret(&self) -> Result<Secret, StateError> {
+        self.made_once("challenge.secret").map(|(secret, _)| secret)
+    }
+
+    /// A random word in a file that only the owner reads, and that file's path.
+    fn made_once(&self, name: &str) -> Result<(Secret, PathBuf), StateError> {
+        let path = self.folder.join(name);
         if let Ok(metadata) = fs::symlink_metadata(&path) {
             let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
             if !metadata.is_file() || !is_ours || metadata.mode() & 0o077 != 0 {
@@ -304,15 +315,15 @@ impl State {
         }
         match fs::read_to_string(&path) {
             Ok(text) if text.trim().len() >= 16 => {
-                return Ok((Secret::new(text.trim().to_owned()), Some(path)));
+                return Ok((Secret::new(text.trim().to_owned()), path));
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(StateError::Write { path, source }),
         }
-        let token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-        write_private(&path, token.as_bytes())?;
-        Ok((Secret::new(token), Some(path)))
+        let word = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        write_private(&path, word.as_bytes())?;
+        Ok((Secret::new(word), path))
     }
 }
 
@@ -447,6 +458,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = std::env::temp_dir().join(format!("sunbeam-state-{}", std::process::id()));
         let path = folder.join("state.redb").display().to_string();
+        let secret;
         let (token, token_path) = {
             let state = State::open(&path).unwrap();
             for number in 0..13 {
@@ -454,9 +466,12 @@ mod tests {
                 state.keep(&sources(&format!("# {number}")), "reload").unwrap();
             }
             assert!(State::open(&path).unwrap_err().to_string().contains("another node uses it"));
+            assert_ne!(state.challenge_secret().unwrap(), state.token(&Secret::default()).unwrap().0);
+            secret = state.challenge_secret().unwrap();
             state.token(&Secret::default()).unwrap()
         };
         let state = State::open(&path).unwrap();
+        assert_eq!(state.challenge_secret().unwrap(), secret);
         let history = state.history().unwrap();
         assert_eq!(history.iter().map(|kept| kept.id).collect::<Vec<_>>(), (4..=13).collect::<Vec<_>>());
         assert_eq!(history[9].sources().0[0].text, "# 12");

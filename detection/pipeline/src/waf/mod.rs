@@ -19,7 +19,7 @@ pub use section::{OnBudget, OnOversizedBody, WafRuleset, WafSection, WafVerdict,
 pub(crate) use verdict::WafRules;
 pub use verdict::{Interrupted, RulesEngine, RulesFound};
 
-use crate::pipeline::{Decision, Judged, Pipeline, Thought, note};
+use crate::pipeline::{Decision, Judged, Pipeline, Thought, note, note_doubt};
 use crate::stage::Judgement;
 use crate::subject::{RulesScore, Scratch};
 use verdict::TextsFound;
@@ -83,6 +83,9 @@ impl Pipeline {
             proof.add(judged.identity.key, thought.doubted, thought.certain, judged.at);
         }
         note(judged, Layer::Waf, decision, judgement);
+        if most == Decision::Blocked {
+            note_doubt(judged, Layer::Waf, mode, judgement);
+        }
         decision
     }
 

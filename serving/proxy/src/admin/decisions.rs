@@ -234,9 +234,8 @@ fn layer(text: &str) -> Result<Layer, Refused> {
 }
 
 fn decision(text: &str) -> Result<Decision, Refused> {
-    let known = [Decision::Passed, Decision::Observed, Decision::Blocked];
-    let found = known.into_iter().find(|decision| decision.as_str() == text);
-    found.ok_or_else(|| Refused::Wrong("`decision` is pass, observe or block".to_owned()))
+    let found = Decision::ALL.into_iter().find(|decision| decision.as_str() == text);
+    found.ok_or_else(|| Refused::Wrong("`decision` is pass, observe, challenge or block".to_owned()))
 }
 
 fn moment(name: &str, text: Option<&str>) -> Result<Option<u64>, Refused> {
