@@ -8,6 +8,7 @@
 mod bans;
 mod config;
 mod ddos;
+mod exceptions;
 mod flood;
 mod floods;
 mod lists;
@@ -32,6 +33,7 @@ mod weighed;
 pub use config::{
     DdosSection, DetectionMode, DetectionSection, LayerOverride, ProtectSection, ScannerSection,
 };
+pub use exceptions::{EXCEPTIONS_MAX, Excepted, Exception, Exceptions, Used};
 pub use floods::{Flood, FloodReport};
 pub use memory::{Memory, MemoryOptions};
 pub use metrics::DetectionMetrics;

@@ -11,6 +11,7 @@ use sunbeam_tables::Moment;
 use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
 
 use crate::ddos::{self, Counted};
+use crate::exceptions::Used;
 use crate::memory::Memory;
 use crate::metrics::DetectionMetrics;
 use crate::models::Models;
@@ -64,6 +65,8 @@ pub struct Judged {
     pub quota: Option<Quota>,
     /// What models said.
     pub scores: Scores,
+    /// Exceptions that made a difference.
+    pub used: Used,
     charges: Charges,
     claims: Claims,
     hashes: Hashes,
@@ -83,6 +86,11 @@ impl Judged {
     /// Whose request it is.
     pub const fn client(&self) -> IpAddr {
         self.client
+    }
+
+    /// The place of its route.
+    pub const fn route(&self) -> usize {
+        self.route
     }
 }
 
@@ -187,6 +195,7 @@ impl Pipeline {
         }
         judged.charges = subject.charges;
         judged.scores = subject.scores;
+        judged.used = subject.used;
         judged.texts = subject.texts;
         self.metrics.count_paths(&subject.scores);
         // In shadow nobody is told of a limit that does not hold.
@@ -222,6 +231,7 @@ impl Pipeline {
         }
         judged.quota = subject.quota;
         judged.scores = subject.scores;
+        judged.used = subject.used;
         judged.texts = subject.texts;
         let mut window = self.memory.windows.peek(subject.identity.key).unwrap_or_default();
         (judged, opinions, window.features(now, &self.rules.shape))
@@ -283,6 +293,7 @@ impl Pipeline {
             identity: subject.identity,
             quota: None,
             scores: Scores::default(),
+            used: Used::default(),
             charges: Charges::default(),
             claims: subject.claims,
             hashes: subject.hashes,
