@@ -7,6 +7,7 @@ mod backends;
 mod browser;
 mod content;
 mod examples;
+mod exceptions;
 mod faults;
 mod grpc;
 mod http;

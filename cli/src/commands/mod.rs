@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The commands. One file each, one line each in [`COMMANDS`].
 
+mod allow;
 mod block;
 mod blocks;
 mod bots;
@@ -9,6 +10,7 @@ mod completions;
 mod config;
 mod doctor;
 mod download_datasets;
+mod exceptions;
 mod explain;
 mod learn;
 mod lists;
@@ -74,6 +76,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<bots::Bots>(),
     entry::<lists::Lists>(),
     entry::<why::Why>(),
+    entry::<allow::Allow>(),
+    entry::<exceptions::Exceptions>(),
     entry::<explain::Explain>(),
     entry::<waf::Waf>(),
     entry::<replay::Replay>(),

@@ -43,6 +43,14 @@ declare_metrics! {
         /// Decisions for `why`, by result: written, sampled (others like it stand for it), dropped (queue full), failed
         /// (disk).
         decisions_kept: Counter["sunbeam_decisions_kept_total", result],
+        /// Exceptions that hold (`sunbeam exceptions`).
+        exceptions: Gauge["sunbeam_exceptions"],
+        /// Exceptions that made a difference to a request that passed, by their layer.
+        exception_hits: Counter["sunbeam_exception_hits_total", layer],
+        /// Of these: another layer scores the request as an attack, or would have stopped it.
+        exception_high_scores: Counter["sunbeam_exception_high_scores_total", layer],
+        /// Exceptions whose time was over.
+        exceptions_expired: Counter["sunbeam_exceptions_expired_total"],
         /// Panics caught; each is a defect.
         panics: Counter["sunbeam_panics_total"],
         /// Configuration reloads, by result: ok, failed.

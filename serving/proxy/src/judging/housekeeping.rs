@@ -13,6 +13,7 @@ use tracing::{error, warn};
 
 use super::kept::KeptBan;
 use crate::core::Core;
+use crate::exceptions::ExceptionBook;
 use crate::shared::Shared;
 use crate::why::store::DecisionCounts;
 
@@ -37,6 +38,7 @@ struct Book {
     proxy_requests: u64,
     proxy_said_at: Option<u64>,
     may_not_keep: bool,
+    exceptions: ExceptionBook,
 }
 
 pub(super) async fn keep(core: Arc<Core>) {
@@ -78,6 +80,7 @@ impl Core {
         if book.ticks.is_multiple_of(KEEP_EVERY_SECS) {
             self.keep_changed_bans(book);
         }
+        self.tidy_exceptions(&mut book.exceptions, book.ticks);
         self.promote_challengers();
         let rules = shared.snapshot();
         if book.ticks.is_multiple_of(rules.pipeline.rules().eviction_interval_secs) {
