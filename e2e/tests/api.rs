@@ -150,7 +150,12 @@ fn every_page_answers_as_the_description_says() {
         Some(proxy.api("GET", &decision, "")).filter(|answer| answer.status == 200)
     });
     let label = format!("{decision}/label");
-    let calls: [(&str, &str, &str, u16); 87] = [
+    let allow = format!("{{\"from\":\"{id}\"}}");
+    let looked = allow.replace('}', ",\"dry_run\":true}");
+    let exception =
+        proxy.api("POST", "/api/v1/exceptions", &looked).json()["id"].as_str().unwrap().to_owned();
+    let exception = format!("/api/v1/exceptions/{exception}");
+    let calls: [(&str, &str, &str, u16); 97] = [
         ("GET", "/health", "", 200),
         ("GET", "/live", "", 200),
         ("GET", "/ready", "", 200),
@@ -226,6 +231,16 @@ fn every_page_answers_as_the_description_says() {
         ("POST", &label, "{\"label\":\"human\"}", 200),
         ("POST", &label, "{\"label\":\"nonsense\"}", 422),
         ("POST", "/api/v1/decisions/00000000/label", "{\"label\":\"human\"}", 404),
+        ("POST", "/api/v1/exceptions", &looked, 200),
+        ("POST", "/api/v1/exceptions", &allow, 200),
+        ("POST", "/api/v1/exceptions", "{\"from\":\"00000000\"}", 404),
+        ("POST", "/api/v1/exceptions", "{\"from\":\"nonsense\"}", 422),
+        ("GET", "/api/v1/exceptions", "", 200),
+        ("GET", &exception, "", 200),
+        ("GET", "/api/v1/exceptions/nonsense", "", 422),
+        ("DELETE", &format!("{exception}?dry_run=true"), "", 200),
+        ("DELETE", &exception, "", 200),
+        ("DELETE", &exception, "", 404),
         ("POST", "/api/v1/rules", rules, 200),
         ("GET", "/api/v1/rules", "", 200),
         ("POST", "/api/v1/rules", "{\"name\":\"a\",\"rules\":\"SecNonsense\"}", 422),
@@ -253,6 +268,7 @@ fn every_page_answers_as_the_description_says() {
             ("/api/v1/models/shadow/", "detector"),
             ("/api/v1/models/installed/", "detector"),
             ("/api/v1/rules/", "name"),
+            ("/api/v1/exceptions/", "id"),
         ];
         let of_decision = || {
             let id = path.strip_prefix("/api/v1/decisions/")?;

@@ -8,6 +8,7 @@ mod browser;
 mod challenge;
 mod content;
 mod examples;
+mod exceptions;
 mod faults;
 mod grpc;
 mod http;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The commands. One file each, one line each in [`COMMANDS`].
 
+mod allow;
 mod block;
 mod blocks;
 mod bots;
@@ -9,6 +10,7 @@ mod completions;
 mod config;
 mod doctor;
 mod download_datasets;
+mod exceptions;
 mod explain;
 mod layers;
 mod learn;
@@ -78,6 +80,8 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<layers::Enforce>(),
     entry::<layers::Observe>(),
     entry::<layers::Auto>(),
+    entry::<allow::Allow>(),
+    entry::<exceptions::Exceptions>(),
     entry::<explain::Explain>(),
     entry::<waf::Waf>(),
     entry::<replay::Replay>(),

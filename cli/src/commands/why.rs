@@ -133,7 +133,10 @@ fn print(printer: Printer, told: &DecisionTold) -> Result<(), CliError> {
     ))?;
     if let Some(remedy) = &told.remedy {
         printer.line("")?;
-        printer.pairs(&[("to let it pass", escape(remedy))])?;
+        printer.pairs(&[("to let it pass", escape(remedy)), ("which means", escape(&told.remedy_means))])?;
+    } else if decision.decision != "pass" && !told.remedy_means.is_empty() {
+        printer.line("")?;
+        printer.pairs(&[("no exception", escape(&told.remedy_means))])?;
     }
     Ok(())
 }

@@ -8,6 +8,7 @@
 mod bans;
 mod config;
 mod ddos;
+mod exceptions;
 mod flood;
 mod floods;
 mod lists;
@@ -34,6 +35,7 @@ pub use config::{
     ChallengeOverride, DdosSection, DetectionMode, DetectionSection, LayerOverride, ProtectSection,
     ScannerSection,
 };
+pub use exceptions::{EXCEPTIONS_MAX, Excepted, Exception, Exceptions, Used};
 pub use floods::{Flood, FloodReport};
 pub use memory::{Memory, MemoryOptions};
 pub use metrics::DetectionMetrics;

@@ -11,6 +11,7 @@ use sunbeam_tables::Moment;
 use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
 
 use crate::ddos::{self, Counted};
+use crate::exceptions::Used;
 use crate::memory::Memory;
 use crate::metrics::DetectionMetrics;
 use crate::models::Models;
@@ -71,6 +72,8 @@ pub struct Judged {
     pub quota: Option<Quota>,
     /// What models said.
     pub scores: Scores,
+    /// Exceptions that made a difference.
+    pub used: Used,
     charges: Charges,
     claims: Claims,
     hashes: Hashes,
@@ -121,6 +124,11 @@ impl Judged {
     /// Whose request it is.
     pub const fn client(&self) -> IpAddr {
         self.client
+    }
+
+    /// The place of its route.
+    pub const fn route(&self) -> usize {
+        self.route
     }
 }
 
@@ -234,6 +242,7 @@ impl Pipeline {
         }
         judged.charges = subject.charges;
         judged.scores = subject.scores;
+        judged.used = subject.used;
         judged.texts = subject.texts;
         self.metrics.count_paths(&subject.scores);
         // In shadow nobody is told of a limit that does not hold.
@@ -270,6 +279,7 @@ impl Pipeline {
         }
         judged.quota = subject.quota;
         judged.scores = subject.scores;
+        judged.used = subject.used;
         judged.texts = subject.texts;
         let mut window = self.memory.windows.peek(subject.identity.key).unwrap_or_default();
         (judged, opinions, window.features(now, &self.rules.shape))
@@ -379,6 +389,7 @@ impl Pipeline {
             identity: subject.identity,
             quota: None,
             scores: Scores::default(),
+            used: Used::default(),
             charges: Charges::default(),
             claims: subject.claims,
             hashes: subject.hashes,

@@ -9,6 +9,7 @@ use sunbeam_tables::HashKey;
 use sunbeam_traffic::{Layer, LayerMode};
 
 use crate::config::{DdosSection, DetectionSection, ProtectSection, ScannerSection};
+use crate::exceptions::Exceptions;
 use crate::mode::{Modes, Protection, Switch};
 use crate::models::Models;
 use crate::waf::{WafRules, WafSection};
@@ -77,6 +78,8 @@ pub struct Rules {
     pub stale_after_secs: u64,
     /// How often the forgotten are swept out.
     pub eviction_interval_secs: u64,
+    /// What is not held against requests.
+    pub exceptions: Exceptions,
     /// Names each route over reloads.
     route_keys: Vec<u64>,
     /// Whether each route answers by a host's first label, whatever follows.
@@ -133,6 +136,7 @@ impl Rules {
             bot_ttl_secs: scanner.bot_cache_ttl_secs,
             stale_after_secs: rate_limit.stale_after_secs,
             eviction_interval_secs: rate_limit.eviction_interval_secs,
+            exceptions: Exceptions::default(),
             route_keys: routes.iter().map(|route| KEY.bytes(0, route.name.as_bytes())).collect(),
             by_label: routes.iter().map(|route| route.name != "*" && !route.name.contains('.')).collect(),
             modes: routes.iter().map(|route| Modes::new(&protection, route.protect)).collect(),
@@ -187,6 +191,16 @@ impl Rules {
     pub fn is_asked(&self, layer: Layer) -> bool {
         let mut modes = self.modes.iter().chain([&self.elsewhere]);
         modes.any(|modes| modes.of(layer) != LayerMode::Off)
+    }
+
+    /// The names of a route's limits that a request has to keep, by its canonical path.
+    pub fn route_limits(&self, route: usize, method: &str, path: &[u8]) -> Vec<&str> {
+        self.limits.route_limits(route, method, path)
+    }
+
+    /// The places of a route's limits that have these names.
+    pub fn route_limit_places(&self, route: usize, names: &[String]) -> u8 {
+        self.limits.route_places(route, names)
     }
 
     /// Session cookies, by name.

@@ -562,6 +562,9 @@ impl Drop for RequestContext {
             self.note_error("the client left before the answer");
         }
         let metrics = &self.shared.metrics;
+        if let Some(judged) = self.judged.as_ref().filter(|judged| !judged.used.is_empty()) {
+            self.snapshot.exceptions.note(judged, self.head.timestamp.as_second(), metrics);
+        }
         let labels = Labels {
             method: method_label(self.head.line.method()),
             route: self.route_name(),

@@ -117,6 +117,10 @@ impl Inspection {
         transaction.begin(&rules.set);
         transaction.set_collections(&context.shared.collections);
         transaction.set_moment(rules.moment(context.timestamp()));
+        if let Some((method, uri)) = context.method_and_uri() {
+            let (route, exceptions) = (judged.route(), &context.snapshot.exceptions);
+            exceptions.tell(route, method.as_str(), uri.path(), &mut transaction);
+        }
         let budget = u64::from(context.snapshot.config.waf.regex_budget_ms);
         transaction.set_budget(cpu_time, budget.saturating_mul(1_000_000));
         Some(Self {
@@ -242,6 +246,9 @@ impl Inspection {
     pub(crate) fn end(mut self, context: &mut RequestContext) {
         self.run(Transaction::end);
         self.tell(context);
+        if let Some(judged) = &mut context.judged {
+            self.transaction.excepted().iter().for_each(|exception| judged.used.note(*exception));
+        }
         if let Some(decision) = self.decision {
             context.snapshot.pipeline.count_inspected(decision, self.category, self.took);
         }
@@ -375,6 +382,7 @@ pub(crate) fn made_up(
     transaction.without_statistics();
     transaction.set_budget(cpu_time, u64::from(section.regex_budget_ms).saturating_mul(1_000_000));
     transaction.set_moment(rules.moment(Timestamp::now()));
+    snapshot.exceptions.tell(facts.route, facts.method, facts.path, &mut transaction);
     let server = std::net::Ipv4Addr::UNSPECIFIED.into();
     transaction.connection(&Ends { client: facts.client, client_port: 0, server, server_port: 0 });
     let mut decide = |transaction: &mut Transaction, looked: &Looked, is_unread| {

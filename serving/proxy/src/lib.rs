@@ -15,6 +15,7 @@ mod context;
 mod core;
 mod dns_proof;
 mod error_page;
+mod exceptions;
 mod executor;
 mod explain;
 mod frame_watch;

@@ -46,6 +46,14 @@ declare_metrics! {
         /// Challenges, by result: issued, solved, failed, expired, replayed, capped, passed (a doubt was cleared by a pass of
         /// before), refused (a client that is no browser was told); and by level: cookie, wait, work, none.
         challenges: Counter["sunbeam_challenges_total", result, level],
+        /// Exceptions that hold (`sunbeam exceptions`).
+        exceptions: Gauge["sunbeam_exceptions"],
+        /// Exceptions that made a difference to a request that passed, by their layer.
+        exception_hits: Counter["sunbeam_exception_hits_total", layer],
+        /// Of these: another layer scores the request as an attack, or would have stopped it.
+        exception_high_scores: Counter["sunbeam_exception_high_scores_total", layer],
+        /// Exceptions whose time was over.
+        exceptions_expired: Counter["sunbeam_exceptions_expired_total"],
         /// Panics caught; each is a defect.
         panics: Counter["sunbeam_panics_total"],
         /// Configuration reloads, by result: ok, failed.

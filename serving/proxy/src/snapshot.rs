@@ -21,6 +21,7 @@ use sunbeam_traffic::Redaction;
 
 use crate::challenge::{ChallengeRules, TICKET};
 use crate::config::{AuditSection, Config};
+use crate::exceptions::ExceptionsInUse;
 use crate::judging::Additions;
 use crate::judging::added_rules::RulesAdded;
 use crate::judging::models::ModelsInUse;
@@ -42,6 +43,8 @@ pub(crate) struct Snapshot {
     pub(crate) waf: Option<Arc<RulesInUse>>,
     /// Those of them that came over the API, whether they are asked or not.
     pub(crate) added_rules: RulesAdded,
+    /// What is not held against requests.
+    pub(crate) exceptions: ExceptionsInUse,
     pub(crate) generation: u64,
     pub(crate) loaded_at: Timestamp,
     /// What challenges are, on which routes.
@@ -69,10 +72,17 @@ impl Judging<'_> {
             .map_err(|problem| CompileError { key: problem.key.to_owned(), message: problem.message })
     }
 
-    fn pipeline(&self, config: &Config, models: Models) -> Pipeline {
+    fn pipeline(
+        &self,
+        config: &Config,
+        models: Models,
+        (table, waf): (&Table, Option<&RulesInUse>),
+    ) -> (Pipeline, ExceptionsInUse) {
         let mut rules = rules(config, models);
         rules.switch(self.additions.switches.all());
-        Pipeline::new(rules, Arc::clone(self.memory), self.metrics.clone())
+        let set = waf.map(|waf| &*waf.set);
+        let exceptions = self.additions.exceptions.compile(table, set, &mut rules);
+        (Pipeline::new(rules, Arc::clone(self.memory), self.metrics.clone()), exceptions)
     }
 }
 
@@ -180,12 +190,14 @@ impl Snapshot {
             _ => rules_in_use(&config, added, before)?,
         };
         let groups = table.groups().iter().map(|group| backend_group(group, &states)).collect();
+        let (pipeline, exceptions) = judging.pipeline(&config, models.models(), (&table, waf.as_deref()));
         Ok(Self {
             groups,
             states,
             challenge: ChallengeRules::new(&config, before.map(|before| &before.challenge)),
             trusted_proxies: config.listen.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
-            pipeline: judging.pipeline(&config, models.models()),
+            pipeline,
+            exceptions,
             models,
             waf,
             added_rules: added.clone(),

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sunbeam_config::{Secret, Source, Sources};
 
+use crate::exceptions::KeptException;
 use crate::judging::{KeptBan, KeptEntry};
 
 /// Good configurations that are kept.
@@ -22,6 +23,7 @@ const HISTORY: usize = 10;
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("list_entries");
 const BANS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bans");
+const EXCEPTIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("exceptions");
 const CONFIGURATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("configurations");
 
 /// Why the state cannot be used.
@@ -130,7 +132,8 @@ impl State {
         let database = Mutex::new(Held::Open(open(&path)?));
         let state = Self { database, path, folder };
         // A file that was damaged is found here, before anything is served by half of it.
-        let read = state.history().and_then(|_| state.entries()).and_then(|_| state.bans());
+        let read = state.history().and_then(|_| state.entries()).and_then(|_| state.bans()).map(drop);
+        let read = read.and_then(|()| state.exceptions());
         read.map_err(|error| damaged(&state.path, &error.to_string()))?;
         Ok(state)
     }
@@ -284,6 +287,46 @@ impl State {
         })
     }
 
+    /// What is not held against requests.
+    pub(crate) fn exceptions(&self) -> Result<Vec<KeptException>, StateError> {
+        self.with(|database| read_all(database, EXCEPTIONS))
+    }
+
+    /// Keeps exceptions, each in place of the one with its id: all of them, or none.
+    pub(crate) fn keep_exceptions(&self, kept: &[KeptException]) -> Result<(), StateError> {
+        if kept.is_empty() {
+            return Ok(());
+        }
+        self.with(|database| {
+            let write = database.begin_write().map_err(|error| failed(&error))?;
+            {
+                let mut table = write.open_table(EXCEPTIONS).map_err(|error| failed(&error))?;
+                for kept in kept {
+                    let bytes = serde_json::to_vec(kept).map_err(|error| failed(&error))?;
+                    table.insert(kept.id, bytes.as_slice()).map_err(|error| failed(&error))?;
+                }
+            }
+            write.commit().map_err(|error| failed(&error))
+        })
+    }
+
+    /// Forgets exceptions: all of them, or none.
+    pub(crate) fn forget_exceptions(&self, ids: &[u64]) -> Result<(), StateError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.with(|database| {
+            let write = database.begin_write().map_err(|error| failed(&error))?;
+            {
+                let mut table = write.open_table(EXCEPTIONS).map_err(|error| failed(&error))?;
+                for id in ids {
+                    table.remove(id).map_err(|error| failed(&error))?;
+                }
+            }
+            write.commit().map_err(|error| failed(&error))
+        })
+    }
+
     /// The token of the management API: the configured one, or one made at first start in a file that
     /// only the owner reads. Returns it with that file's path.
     pub(crate) fn token(&self, configured: &Secret) -> Result<(Secret, Option<PathBuf>), StateError> {
@@ -385,7 +428,7 @@ fn is_damage(error: &redb::DatabaseError) -> bool {
 fn damaged(path: &Path, reason: &str) -> StateError {
     let reason = format!(
         "{reason}; if the file is damaged, put it aside (`mv {0} {0}.damaged`) and start again: what is lost then are \
-         the blocks and list entries that were added while the node ran, and the kept configurations",
+         the blocks, list entries and exceptions that were added while the node ran, and the kept configurations",
         path.display()
     );
     StateError::Open { path: path.to_owned(), reason }

@@ -102,18 +102,20 @@ impl Pipeline {
         }
         let model = &rules.models.scanner.payload;
         let Scratch { canonical, buffers, .. } = scratch;
+        let (applied, mut used) = (rules.exceptions.of(facts), judged.used);
         let mut read = match judged.texts {
             Some(texts) => texts,
             None => {
                 canonical.clear();
                 canonical_path(facts.path.as_bytes(), canonical);
-                texts::of_head(facts, canonical, model, buffers)
+                texts::of_head(facts, canonical, model, (&applied, &mut used), buffers)
             }
         };
         if !facts.body.is_empty() {
-            read = read.and(texts::of_body(facts, model, buffers));
+            read = read.and(texts::of_body(facts, model, (&applied, &mut used), buffers));
         }
         judged.texts = Some(read);
+        judged.used = used;
         judged.scores.payload = Some(read.logit.saturating_sub(model.doubtful));
         Some(TextsFound {
             logit: read.logit,

@@ -4,10 +4,11 @@
 use memchr::memmem;
 use sunbeam_ensemble::PayloadModel;
 use sunbeam_features::canonical::{BodyKind, Unit, UnitSource, each_unit_but};
-use sunbeam_features::payload::{each_piece, is_plain, read};
+use sunbeam_features::payload::{Facts, each_piece, is_plain, read};
 use sunbeam_traffic::RequestFacts;
 
 use super::section::kind_of;
+use crate::exceptions::{Applied, Used};
 use crate::payload::each_text;
 use crate::subject::{Buffers, Texts};
 
@@ -22,23 +23,29 @@ pub(crate) fn of_head(
     facts: &RequestFacts<'_>,
     canonical: &[u8],
     model: &PayloadModel,
+    (applied, used): (&Applied<'_>, &mut Used),
     buffers: &mut Buffers,
 ) -> Texts {
     let mut texts = Texts::nothing(model.floor);
     let head = RequestFacts { body: b"", ..*facts };
-    texts.is_truncated = each_text(&head, canonical, buffers, &mut |_, read| {
-        texts.note(model.read(read).logit, read.has_sign());
+    texts.is_truncated = each_text(&head, canonical, buffers, &mut |unit, read| {
+        note(model, (unit, read), (applied, used), &mut texts);
     });
     texts
 }
 
 /// Reads the body. What is no text is not read, and nobody may take it for clean: the model would see attacks in it, as
 /// control characters are a sign of them.
-pub(crate) fn of_body(facts: &RequestFacts<'_>, model: &PayloadModel, buffers: &mut Buffers) -> Texts {
+pub(crate) fn of_body(
+    facts: &RequestFacts<'_>,
+    model: &PayloadModel,
+    (applied, used): (&Applied<'_>, &mut Used),
+    buffers: &mut Buffers,
+) -> Texts {
     let mut texts = Texts::nothing(model.floor);
     let Some(parts) = Parts::of(facts.content_type, facts.body) else {
         let kind = BodyKind::of(kind_of(facts.content_type), facts.body);
-        read_as(facts.body, kind, model, buffers, &mut texts);
+        read_as((facts.body, kind), model, (applied, used), buffers, &mut texts);
         return texts;
     };
     for (number, part) in parts.enumerate() {
@@ -48,16 +55,41 @@ pub(crate) fn of_body(facts: &RequestFacts<'_>, model: &PayloadModel, buffers: &
         }
         // The names that a client chose stand in quotes; around them it is all the same.
         for name in part.head.split(|byte| *byte == b'"').skip(1).step_by(2).take(NAMES_MAX) {
-            read_as(name, BodyKind::Other, model, buffers, &mut texts);
+            read_as((name, BodyKind::Other), model, (applied, used), buffers, &mut texts);
         }
         if !part.is_file() {
-            read_as(part.content, BodyKind::Other, model, buffers, &mut texts);
+            read_as((part.content, BodyKind::Other), model, (applied, used), buffers, &mut texts);
         }
     }
     texts
 }
 
-fn read_as(body: &[u8], kind: BodyKind, model: &PayloadModel, buffers: &mut Buffers, texts: &mut Texts) {
+/// One text, unless it is excepted.
+fn note(
+    model: &PayloadModel,
+    (unit, read): (&Unit<'_>, &Facts),
+    (applied, used): (&Applied<'_>, &mut Used),
+    texts: &mut Texts,
+) {
+    let logit = model.read(read).logit;
+    if logit > texts.with_sign
+        && let Some(exception) = applied.unit(unit.kind, unit.name)
+    {
+        if logit >= model.doubtful {
+            used.note(exception);
+        }
+        return;
+    }
+    texts.note(logit, read.has_sign());
+}
+
+fn read_as(
+    (body, kind): (&[u8], BodyKind),
+    model: &PayloadModel,
+    (applied, used): (&Applied<'_>, &mut Used),
+    buffers: &mut Buffers,
+    texts: &mut Texts,
+) {
     if is_binary(body) {
         texts.is_truncated = true;
         return;
@@ -71,7 +103,7 @@ fn read_as(body: &[u8], kind: BodyKind, model: &PayloadModel, buffers: &mut Buff
         } else if !is_plain(unit.value) {
             each_piece(unit.value, &mut |piece| {
                 read(piece, facts);
-                texts.note(model.read(facts).logit, facts.has_sign());
+                note(model, (&unit, facts), (applied, used), texts);
             });
         }
     });
@@ -185,7 +217,8 @@ mod tests {
     fn zone(content_type: &str, body: &[u8]) -> (bool, bool) {
         let facts = RequestFacts { content_type: content_type.as_bytes(), body, ..RequestFacts::EMPTY };
         let model = &builtin::SCANNER.payload;
-        let texts = of_body(&facts, model, &mut Buffers::default());
+        let texts =
+            of_body(&facts, model, (&Applied::default(), &mut Used::default()), &mut Buffers::default());
         (texts.logit >= model.doubtful, texts.is_truncated)
     }
 
@@ -242,7 +275,10 @@ mod tests {
         let model = &builtin::SCANNER.payload;
         let logit = |content_type: &str, body: &[u8]| {
             let facts = RequestFacts { content_type: content_type.as_bytes(), body, ..RequestFacts::EMPTY };
-            of_body(&facts, model, &mut Buffers::default()).logit
+            {
+                let excepted = (&Applied::default(), &mut Used::default());
+                of_body(&facts, model, excepted, &mut Buffers::default()).logit
+            }
         };
         for value in ["a walk in the park", "O'Brien", "2026-11-29", "red & blue", "7", "", "a -- b", ATTACK]
         {

@@ -203,6 +203,10 @@ impl State {
             items.clear();
             self.gather(run.rules, source, &mut items);
             items.retain(|item| !self.is_left_out(run.rules, number, link, *item));
+            if !self.granted.is_empty() {
+                let is_asked = matches!(target, LinkTarget::Values(_));
+                items.retain(|item| !self.is_granted(run, number, link, *item, is_asked));
+            }
             if matches!(target, LinkTarget::Count(_)) {
                 let mut digits = [0; 20];
                 let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
@@ -244,6 +248,9 @@ impl State {
                     }
                     if self.is_left_out(run.rules, number, link, item) {
                         break;
+                    }
+                    if self.is_granted_in(run, number, link, Item { value, ..item }) {
+                        continue;
                     }
                     any |= self.form(run, number, rule, link, Item { value, ..item });
                 }
@@ -326,7 +333,7 @@ impl State {
     }
 
     /// What the operator found, if it holds.
-    fn holds(&mut self, run: Run<'_>, link: &Link, value: TextId) -> Option<Captures> {
+    pub(super) fn holds(&mut self, run: Run<'_>, link: &Link, value: TextId) -> Option<Captures> {
         let mut captures = Captures::default();
         let holds = match &link.test {
             Test::Always => true,

@@ -4,6 +4,7 @@
 mod body;
 mod effects;
 mod evaluate;
+mod excepted;
 mod gather;
 mod kept;
 mod made;
@@ -22,6 +23,7 @@ use evaluate::{Budget, Run};
 use state::State;
 use statistics::{Clock, Sampling};
 
+pub use excepted::{TargetException, is_field, is_score_rule};
 pub use moment::Moment;
 pub use request::{Ends, RequestHead, ResponseHead};
 pub(crate) use state::number;

@@ -110,6 +110,10 @@ pub(crate) struct State {
     pub(crate) made: Made,
     pub(crate) removed: Vec<u64>,
     pub(crate) exceptions: Vec<Arc<Exception>>,
+    /// What whoever asks rules does not want looked at, each with its number there,
+    pub(crate) granted: Vec<(Arc<Exception>, u16)>,
+    /// and those of them without which a condition would have held.
+    pub(crate) used: Vec<u16>,
     pub(crate) items: Vec<Item>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) findings_more: usize,
@@ -158,6 +162,8 @@ impl State {
             made: Made::default(),
             removed: Vec::new(),
             exceptions: Vec::new(),
+            granted: Vec::new(),
+            used: Vec::new(),
             items: Vec::new(),
             findings: Vec::new(),
             findings_more: 0,
@@ -199,6 +205,8 @@ impl State {
         self.last_matched = None;
         self.removed.clear();
         self.exceptions.clear();
+        self.granted.clear();
+        self.used.clear();
         self.findings.clear();
         self.findings_more = 0;
         self.interruption = None;

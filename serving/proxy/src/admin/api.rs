@@ -17,6 +17,7 @@ use sunbeam_config::{LoadError, Problem, Section as _, Severity, Source, Sources
 use sunbeam_pipeline::FloodReport;
 
 use super::decisions::{self, DecisionsQuery, LabelRequest};
+use super::exceptions::{self, ExceptionRequest};
 use super::layers::{self, LayerRequest};
 use super::lists::{self, BlockRequest, Refused};
 use super::model_changes::{self, ModelRequest};
@@ -59,6 +60,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/decisions/{id}/label", handler: || post(label_decision) },
     Endpoint { path: "/api/v1/layers", handler: || get(all_layers).post(switch_layer) },
     Endpoint { path: "/api/v1/layers/plan", handler: || get(layers_plan) },
+    Endpoint { path: "/api/v1/exceptions", handler: || get(all_exceptions).post(make_exception) },
+    Endpoint { path: "/api/v1/exceptions/{id}", handler: || get(one_exception).delete(remove_exception) },
     Endpoint { path: "/api/v1/waf/rules", handler: || get(waf_rules) },
     Endpoint { path: "/api/v1/waf/stats", handler: || get(waf_stats) },
     Endpoint { path: "/api/v1/certificates", handler: || get(certificates) },
@@ -309,6 +312,30 @@ async fn label_decision(State(core): State<Arc<Core>>, Path(id): Path<String>, b
         Err(wrong) => return told(Ok(Err(wrong))),
     };
     told(blocking(move || decisions::label(&core, &id, request)).await)
+}
+
+async fn all_exceptions(State(core): State<Arc<Core>>) -> Json<Value> {
+    Json(exceptions::all(&core))
+}
+
+async fn one_exception(State(core): State<Arc<Core>>, Path(id): Path<String>) -> Response {
+    told(Ok(exceptions::one(&core, &id)))
+}
+
+async fn make_exception(State(core): State<Arc<Core>>, headers: HeaderMap, body: String) -> Response {
+    let request: ExceptionRequest = match read(&body) {
+        Ok(request) => request,
+        Err(wrong) => return told(Ok(Err(wrong))),
+    };
+    told(blocking(move || exceptions::make(&core, &request, lists::operator_of(&headers))).await)
+}
+
+async fn remove_exception(
+    State(core): State<Arc<Core>>,
+    Path(id): Path<String>,
+    Query(query): Query<UnblockQuery>,
+) -> Response {
+    told(blocking(move || exceptions::remove(&core, &id, query.dry_run)).await)
 }
 
 async fn added_rules(State(core): State<Arc<Core>>) -> Json<Value> {

@@ -10,6 +10,7 @@ use sunbeam_decisions::{Cursor, IdPrefix, Page, Query, ReadError, Reader, text_h
 use sunbeam_pipeline::Decision;
 use sunbeam_traffic::Layer;
 
+use super::exceptions;
 use super::lists::Refused;
 use crate::core::Core;
 use crate::why::kept::Kept;
@@ -94,7 +95,14 @@ pub(super) fn decision_of(core: &Core, id: &str) -> Result<Value, Refused> {
     let reader = reader(core)?;
     let (like_it, same_client) = (like_it(reader, &kept)?, same_client(reader, &kept)?);
     let suspicion = Suspicion::of(&kept, &like_it, &same_client);
-    Ok(json!({"decision": kept.whole, "like_it": like_it, "suspicion": suspicion, "remedy": remedy(&kept)}))
+    let (remedy, means) = exceptions::remedy(core, &kept);
+    Ok(json!({
+        "decision": kept.whole,
+        "like_it": like_it,
+        "suspicion": suspicion,
+        "remedy": remedy,
+        "remedy_means": means,
+    }))
 }
 
 /// `POST /api/v1/decisions/{id}/label`
@@ -181,15 +189,6 @@ fn same_client(reader: &Reader, kept: &Kept) -> Result<Vec<Kept>, Refused> {
 
 fn number_of(record: &sunbeam_traffic::AuditRecord) -> Option<u8> {
     Layer::ALL.into_iter().find(|layer| layer.as_str() == record.layer).map(layer_number)
-}
-
-/// The command that lets it pass the next time.
-fn remedy(kept: &Kept) -> Option<String> {
-    let record = &kept.record;
-    match record.layer.as_str() {
-        "lists" | "ddos" => Some(format!("sunbeam unblock {}", record.client_ip)),
-        _ => None,
-    }
 }
 
 /// What can be read of a page.

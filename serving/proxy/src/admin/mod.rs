@@ -4,6 +4,7 @@
 mod api;
 mod backends;
 mod decisions;
+mod exceptions;
 mod guard;
 mod layers;
 mod lists;

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What was put beside the configuration over the API: models, rules, what layers do. All of it outlives configurations.
+//! What was put beside the configuration over the API: models, rules, what layers do, exceptions. All of it outlives
+//! configurations.
 
 use std::path::Path;
 
 use super::added_rules::{AddedRulesError, RulesAdded};
 use super::models::{InstalledModelError, Shelf};
 use super::switches::{Switches, SwitchesError};
+use crate::exceptions::ExceptionsAdded;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +18,8 @@ pub(crate) struct Additions {
     pub(crate) rules: RulesAdded,
     /// Modes of layers in place of those that the configuration names.
     pub(crate) switches: Switches,
+    /// What is not held against requests; the state has them, and they are put here once it is open.
+    pub(crate) exceptions: ExceptionsAdded,
 }
 
 /// Why what was put there before a restart cannot be used.
@@ -39,6 +43,7 @@ impl Additions {
             shelf: Shelf::open(state_folder)?,
             rules: RulesAdded::open(state_folder)?,
             switches: Switches::open(state_folder)?,
+            exceptions: ExceptionsAdded::default(),
         })
     }
 }

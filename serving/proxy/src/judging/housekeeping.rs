@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use super::kept::KeptBan;
 use super::people;
 use crate::core::Core;
+use crate::exceptions::ExceptionBook;
 use crate::shared::Shared;
 use crate::why::store::DecisionCounts;
 
@@ -44,6 +45,7 @@ struct Book {
     proxy_requests: u64,
     proxy_said_at: Option<u64>,
     may_not_keep: bool,
+    exceptions: ExceptionBook,
 }
 
 pub(super) async fn keep(core: Arc<Core>) {
@@ -85,6 +87,7 @@ impl Core {
         if book.ticks.is_multiple_of(KEEP_EVERY_SECS) {
             self.keep_changed_bans(book);
         }
+        self.tidy_exceptions(&mut book.exceptions, book.ticks);
         self.promote_challengers();
         let rules = shared.snapshot();
         if book.ticks.is_multiple_of(rules.pipeline.rules().eviction_interval_secs) {

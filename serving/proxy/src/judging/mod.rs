@@ -34,6 +34,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::core::Core;
+use crate::exceptions;
 use crate::state::StateError;
 
 /// The memory of a node, and where its questions about crawlers come out.
@@ -82,7 +83,7 @@ pub(crate) fn restore(core: &Core) -> Result<(), StateError> {
     over.extend(memory.lists.restore(entries).iter().map(|dropped| dropped.id));
     people::restore(&core.shared, core.state.folder());
     core.state.forget_entries(&over)?;
-    Ok(())
+    exceptions::restore(core)
 }
 
 /// The range that one client is: an IPv4 address, an IPv6 prefix.
@@ -101,12 +102,15 @@ pub(crate) fn start(core: &Arc<Core>, questions: Questions) {
     core.runtime.spawn(housekeeping::keep(Arc::clone(core)));
 }
 
-/// Writes down the blocks that hold now.
+/// Writes down the blocks that hold now, and what came of exceptions.
 pub(crate) fn flush(core: &Core) {
     if let Err(error) = keep_bans(core) {
         warn!(%error, "blocks are not kept over a restart");
     }
     housekeeping::keep_people(core);
+    if let Err(error) = exceptions::flush(core) {
+        warn!(%error, "the last uses of exceptions are not kept over a restart");
+    }
 }
 
 /// As [`flush`]; says why it cannot.
