@@ -217,7 +217,11 @@ fn one_that_lets_pass_what_another_layer_scores_high_is_spoken_of() {
     let config = "waf.mode = \"enforce\"\nwaf.verdict = \"rules\"\nscanner.observe_only = true\nddos.enabled = false\n\
                   rate_limit.enabled = false\n";
     let (_folder, _backend, proxy) = start(config);
-    let client = from(&proxy, "192.0.2.1");
+    // A client without a browser's headers has a high score of its own.
+    let client = from(&proxy, "192.0.2.1")
+        .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:141.0) Gecko/20100101 Firefox/141.0")
+        .header("accept", "text/html")
+        .header("accept-language", "en");
     let id = stopped(&proxy, &client, "/list?q=a+sealion");
     allowed(&proxy, &id, json!({}));
     assert_eq!(client.get(HOST, "/list?q=a+sealion").status, 200);
