@@ -5,6 +5,7 @@ mod api;
 mod auth;
 mod backends;
 mod browser;
+mod console;
 mod content;
 mod examples;
 mod faults;

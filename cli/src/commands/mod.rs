@@ -12,6 +12,7 @@ mod download_datasets;
 mod explain;
 mod learn;
 mod lists;
+mod login;
 mod man;
 mod model;
 mod prepare_dataset;
@@ -73,6 +74,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<blocks::Blocks>(),
     entry::<bots::Bots>(),
     entry::<lists::Lists>(),
+    entry::<login::Login>(),
     entry::<why::Why>(),
     entry::<explain::Explain>(),
     entry::<waf::Waf>(),

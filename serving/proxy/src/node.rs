@@ -20,6 +20,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::admin::{Sessions, Traffic};
 use crate::audit_log::{AuditLog, AuditLogError};
 use crate::config::Config;
 use crate::core::{ChangeMode, Changing, Core, ReloadError, ReloadReport};
@@ -178,6 +179,8 @@ impl Node {
             files,
             token: ArcSwap::from_pointee(token),
             token_path: ArcSwapOption::from_pointee(token_path),
+            sessions: Sessions::default(),
+            traffic: Traffic::default(),
             on_change,
             successor: watch::Sender::new(None),
         });

@@ -192,7 +192,7 @@ fn remedy(kept: &Kept) -> Option<String> {
     }
 }
 
-fn decisions(page: &Page) -> impl Iterator<Item = Kept> {
+pub(super) fn decisions(page: &Page) -> impl Iterator<Item = Kept> {
     page.entries.iter().filter_map(|entry| Kept::of(&entry.text))
 }
 
@@ -214,7 +214,7 @@ fn fits(asked: &DecisionsQuery, client: Option<&str>, text: &str) -> bool {
         && asked.rule.is_none_or(|rule| record.rules.contains(&rule))
 }
 
-fn reader(core: &Core) -> Result<&Reader, Refused> {
+pub(super) fn reader(core: &Core) -> Result<&Reader, Refused> {
     let none = || Refused::Conflict("no decisions are kept: `decisions.max_bytes` is 0".to_owned());
     core.shared.decisions.reader().ok_or_else(none)
 }

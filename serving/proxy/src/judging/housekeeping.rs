@@ -12,6 +12,7 @@ use tokio::time::interval;
 use tracing::{error, warn};
 
 use super::kept::KeptBan;
+use crate::admin::STEP_SECS;
 use crate::core::Core;
 use crate::shared::Shared;
 use crate::why::store::DecisionCounts;
@@ -87,6 +88,9 @@ impl Core {
         }
         if book.ticks.is_multiple_of(LOOK_EVERY_SECS) {
             shared.drift().look(&rules.models, &shared.detection);
+        }
+        if book.ticks.is_multiple_of(STEP_SECS) {
+            self.traffic.sample(shared);
         }
         show(shared, book);
         book.ticks += 1;
