@@ -160,6 +160,7 @@ fn usage_errors_are_two_and_help_names_only_what_exists() {
         "lists",
         "bots",
         "explain",
+        "login",
         "replay",
         "learn",
         "download-datasets",

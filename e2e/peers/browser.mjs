@@ -7,10 +7,11 @@
 // {status, protocol, dom, resources, websockets, ws_over_h2, console_errors, failed_requests}. `protocol` is the main
 // document's ("h2", "http/1.1"), `resources` has one for each URL, ws_over_h2 is null where no WebSocket opened.
 // Exit 0: every selector had text; 1: not in time; 2: no page at all.
-import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { findBrowser, flags } from './chromium.mjs';
 import { load } from './lifetime.mjs';
 
 const { chromium } = load('playwright-core');
@@ -29,24 +30,7 @@ const { values: given, positionals: [url] } = parseArgs({
 });
 const timeout = Number(given.timeout);
 
-function findBrowser() {
-  const names = ['chromium', 'chromium-browser', 'google-chrome'];
-  const places = (process.env.PATH ?? '').split(delimiter);
-  for (const path of names.flatMap((name) => places.map((place) => join(place, name)))) {
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch { /* the next one */ }
-  }
-  throw new Error(`none of ${names.join(', ')} is in PATH`);
-}
-
-// A browser on its own: no update checks, no other hosts, and no QUIC, which would race the TCP listener under test.
-const args = [
-  '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
-];
-if (process.getuid?.() === 0) args.push('--no-sandbox');
+const args = flags();
 if (given['host-resolver-rules']) args.push(`--host-resolver-rules=${given['host-resolver-rules']}`);
 
 const told = {

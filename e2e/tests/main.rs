@@ -6,6 +6,7 @@ mod auth;
 mod backends;
 mod browser;
 mod challenge;
+mod console;
 mod content;
 mod examples;
 mod exceptions;

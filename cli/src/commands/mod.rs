@@ -15,6 +15,7 @@ mod explain;
 mod layers;
 mod learn;
 mod lists;
+mod login;
 mod man;
 mod model;
 mod prepare_dataset;
@@ -76,6 +77,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<blocks::Blocks>(),
     entry::<bots::Bots>(),
     entry::<lists::Lists>(),
+    entry::<login::Login>(),
     entry::<why::Why>(),
     entry::<layers::Enforce>(),
     entry::<layers::Observe>(),

@@ -119,10 +119,11 @@ section! {
         /// "" = made at first start, in a file that only the owner reads; Authorization: Bearer
         token: Secret = Secret::default(),
         /// Hours for which no layer blocks the addresses that operators work from: the SSH client that the
-        /// node was started from or a command was typed at. 0 = off.
+        /// node was started from or a command was typed at, and who logs in to the console. 0 = off.
         exempt_operator_hours: u32 = 24 => 0..=8_760,
+        /// The web page of this node, at `/console/` of the address above: `sunbeam login` prints a link to it.
+        console: bool = true,
     }
-    later { console }
 }
 
 section! {

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::admin::{Sessions, Traffic};
 use crate::config::Config;
 use crate::hand_over::{Giver, Inherited, Role};
 use crate::judging;
@@ -115,6 +116,10 @@ pub(crate) struct Core {
     pub(crate) files: Option<ConfigFiles>,
     pub(crate) token: ArcSwap<Secret>,
     pub(crate) token_path: ArcSwapOption<PathBuf>,
+    /// Who is logged in to the console.
+    pub(crate) sessions: Sessions,
+    /// The last hour.
+    pub(crate) traffic: Traffic,
     pub(crate) on_change: Option<OnChange>,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) orders: Vec<UnboundedSender<Order>>,
@@ -330,7 +335,11 @@ impl Core {
         self.shared.memory.lists.configure(&next.config.lists);
         self.shared.snapshot.store(Arc::new(next));
         self.shared.show_models();
-        self.token.store(Arc::new(token));
+        let old_token = self.token.swap(Arc::new(token));
+        // Who logged in by a token that is worth nothing any more is out with it; and where the console is off.
+        if *old_token != **self.token.load() || !self.shared.snapshot().config.management.console {
+            self.sessions.clear();
+        }
         let told = (changing.parts.management_address(), self.token_path.swap(token_path.map(Arc::new)));
         self.install(&mut changing.parts, parts);
         self.follow_backends(changing);

@@ -54,6 +54,11 @@ declare_metrics! {
         exception_high_scores: Counter["sunbeam_exception_high_scores_total", layer],
         /// Exceptions whose time was over.
         exceptions_expired: Counter["sunbeam_exceptions_expired_total"],
+        /// Log-ins to the console, by result: ok, refused (no such link), elsewhere (a session that was used from another
+        /// address, and ended).
+        console_logins: Counter["sunbeam_console_logins_total", result],
+        /// Changes over the management API in the audit trail, by result: written, failed (disk; the log has them).
+        audit_trail: Counter["sunbeam_audit_trail_total", result],
         /// Panics caught; each is a defect.
         panics: Counter["sunbeam_panics_total"],
         /// Configuration reloads, by result: ok, failed.

@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::admin::{Sessions, Traffic};
 use crate::audit_log::{AuditLog, AuditLogError};
 use crate::challenge::Challenges;
 use crate::config::Config;
@@ -179,6 +180,8 @@ impl Node {
             files,
             token: ArcSwap::from_pointee(token),
             token_path: ArcSwapOption::from_pointee(token_path),
+            sessions: Sessions::default(),
+            traffic: Traffic::default(),
             on_change,
             successor: watch::Sender::new(None),
         });

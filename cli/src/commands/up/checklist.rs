@@ -167,6 +167,7 @@ fn to_try(node: &Node, facts: &Facts) -> Vec<String> {
         }
         _ => String::new(),
     };
+    lines.push(format!("sunbeam login{node}     a link to the console, for the browser"));
     lines.push(format!("sunbeam status{node}"));
     lines.push(format!("sunbeam tail{node}"));
     lines

@@ -37,6 +37,10 @@ pub(super) struct Endpoint {
 pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/status", handler: || get(status) },
     Endpoint { path: "/api/v1/stats", handler: || get(statistics) },
+    Endpoint { path: "/api/v1/traffic", handler: || get(traffic) },
+    Endpoint { path: "/api/v1/top", handler: || get(top) },
+    Endpoint { path: "/api/v1/trail", handler: || get(trail) },
+    Endpoint { path: "/api/v1/login-links", handler: || post(super::console::link) },
     Endpoint { path: "/api/v1/backends", handler: || get(backends) },
     Endpoint { path: "/api/v1/blocklist", handler: || get(blocks).post(block) },
     Endpoint { path: "/api/v1/blocklist/{cidr}", handler: || delete(unblock) },
@@ -132,6 +136,18 @@ async fn status(State(core): State<Arc<Core>>) -> Json<Value> {
 
 async fn statistics(State(core): State<Arc<Core>>) -> Json<Value> {
     Json(stats::stats(&core.shared))
+}
+
+async fn traffic(State(core): State<Arc<Core>>) -> Json<Value> {
+    Json(core.traffic.told())
+}
+
+async fn top(State(core): State<Arc<Core>>) -> Response {
+    told(blocking(move || super::top::top(&core)).await)
+}
+
+async fn trail(State(core): State<Arc<Core>>) -> Response {
+    told(blocking(move || super::trail::newest(&core)).await)
 }
 
 async fn backends(State(core): State<Arc<Core>>) -> Json<Value> {
@@ -509,7 +525,7 @@ mod tests {
         let described: BTreeSet<&str> =
             description["paths"].as_object().unwrap().keys().map(String::as_str).collect();
         let mut served: BTreeSet<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
-        served.extend(["/health", "/live", "/ready", "/openapi.json", "/api/v1/events"]);
+        served.extend(["/health", "/live", "/ready", "/openapi.json", "/api/v1/events", "/api/v1/session"]);
         assert_eq!(described, served);
     }
 }

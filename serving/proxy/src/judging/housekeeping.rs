@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use super::kept::KeptBan;
 use super::people;
+use crate::admin::STEP_SECS;
 use crate::core::Core;
 use crate::exceptions::ExceptionBook;
 use crate::shared::Shared;
@@ -104,6 +105,9 @@ impl Core {
         }
         if book.ticks % KEEP_PEOPLE_EVERY_SECS == KEEP_PEOPLE_EVERY_SECS - 1 {
             keep_people(self);
+        }
+        if book.ticks.is_multiple_of(STEP_SECS) {
+            self.traffic.sample(shared);
         }
         show(shared, book);
         book.ticks += 1;
