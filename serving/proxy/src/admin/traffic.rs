@@ -25,7 +25,7 @@ pub(crate) struct Traffic(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    before: Option<Totals>,
+    before: Totals,
     steps: VecDeque<Step>,
 }
 
@@ -55,12 +55,11 @@ impl Traffic {
 
     fn push(&self, at: i64, now: Totals) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(before) = inner.before.replace(now) {
-            if inner.steps.len() >= STEPS_MAX {
-                inner.steps.pop_front();
-            }
-            inner.steps.push_back(Step { at, totals: now.since(&before) });
+        let before = std::mem::replace(&mut inner.before, now);
+        if inner.steps.len() >= STEPS_MAX {
+            inner.steps.pop_front();
         }
+        inner.steps.push_back(Step { at, totals: now.since(&before) });
     }
 
     /// By columns, oldest first.
@@ -152,14 +151,13 @@ mod tests {
         let totals =
             |requests: f64| Totals { requests, whole: (requests * 0.002, requests), ..Totals::default() };
         traffic.push(0, totals(5.0));
-        assert_eq!(traffic.told()["requests"], json!([]), "what came before it was looked at is in no step");
         traffic.push(10, totals(8.0));
         traffic.push(20, totals(8.0));
         traffic.push(30, totals(2.0));
         let told = traffic.told();
-        assert_eq!(told["at"], json!([10, 20, 30]));
-        assert_eq!(told["requests"], json!([3.0, 0.0, 0.0]), "never below zero");
-        assert_eq!(told["whole_ms"], json!([2.0, null, null]));
+        assert_eq!(told["at"], json!([0, 10, 20, 30]));
+        assert_eq!(told["requests"], json!([5.0, 3.0, 0.0, 0.0]), "never below zero");
+        assert_eq!(told["whole_ms"], json!([2.0, 2.0, null, null]));
         for step in 0..1_000 {
             traffic.push(step, totals(8.0));
         }
