@@ -38,7 +38,7 @@ impl Files for DiskFiles {
             match fs::metadata(&path) {
                 Ok(metadata) if metadata.is_file() => files.push(path),
                 // It stands there under a rule file's name, and whoever put it there believes that it is read.
-                Ok(metadata) if is_found && !(metadata.is_dir() && !path.ends_with(".conf")) => {
+                Ok(metadata) if is_found && (!metadata.is_dir() || path.ends_with(".conf")) => {
                     return Err(format!("`{path}` is not a regular file"));
                 }
                 Err(error) if is_found => return Err(format!("`{path}` cannot be read: {error}")),
