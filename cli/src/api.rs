@@ -409,6 +409,8 @@ pub(crate) struct DecisionTold {
     pub(crate) suspicion: Suspicion,
     /// The command that lets it pass, where there is one.
     pub(crate) remedy: Option<String>,
+    /// What that would leave out, or why there is none.
+    pub(crate) remedy_means: String,
 }
 
 /// A decision: an audit record and what led to it.
@@ -462,6 +464,107 @@ pub(crate) struct Suspicion {
     /// `like_a_mistake`, `like_an_attack` or `unclear`
     pub(crate) looks: String,
     pub(crate) because: Vec<String>,
+}
+
+/// `POST /api/v1/exceptions`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExceptionMade {
+    pub(crate) id: String,
+    /// It did not hold before.
+    pub(crate) is_new: bool,
+    pub(crate) exception: Exception,
+    pub(crate) replay: Replayed,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) undo: String,
+}
+
+/// `GET /api/v1/exceptions`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Exceptions {
+    pub(crate) exceptions: Vec<Exception>,
+}
+
+/// One exception.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Exception {
+    pub(crate) id: String,
+    pub(crate) what: String,
+    pub(crate) scope: ExceptionScope,
+    pub(crate) created: String,
+    pub(crate) expires: String,
+    pub(crate) from: String,
+    pub(crate) by: String,
+    pub(crate) hits: u64,
+    pub(crate) last_used: Option<String>,
+    /// Requests that it let pass while another layer had something against them.
+    pub(crate) high: u64,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What it is about.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExceptionScope {
+    pub(crate) layer: String,
+    pub(crate) route: String,
+    /// Empty: any.
+    pub(crate) method: String,
+    /// Nothing: every path.
+    pub(crate) path: Option<String>,
+    pub(crate) rules: Vec<ExceptionRules>,
+    pub(crate) unit: Option<ExceptionNamed>,
+    pub(crate) part: Option<ExceptionNamed>,
+    pub(crate) probe: bool,
+    pub(crate) limit: Option<ExceptionLimit>,
+}
+
+/// Rules that do not look at a field.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExceptionRules {
+    pub(crate) target: String,
+    pub(crate) ids: Vec<u64>,
+}
+
+/// What a model does not read.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExceptionNamed {
+    pub(crate) kind: String,
+    pub(crate) name: String,
+}
+
+/// A limit that does not hold.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ExceptionLimit {
+    pub(crate) bound: String,
+    pub(crate) client: Option<String>,
+    pub(crate) identity: String,
+}
+
+/// What an exception would have let pass of what is kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Replayed {
+    pub(crate) looked_at: u64,
+    pub(crate) is_cut: bool,
+    pub(crate) alike: u64,
+    pub(crate) would_pass: u64,
+    pub(crate) stay_stopped: u64,
+    pub(crate) high: u64,
+    pub(crate) examples: Vec<ReplayedExample>,
+}
+
+/// A request that is an attack to another layer.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ReplayedExample {
+    pub(crate) id: String,
+    pub(crate) because: String,
 }
 
 /// `GET /api/v1/waf/stats`

@@ -65,6 +65,32 @@ fn a_block_holds_is_shown_survives_a_kill_and_is_taken_back_with_the_printed_com
 }
 
 #[test]
+fn login_prints_a_link_to_the_console_that_works_once() {
+    let backend = TestUpstream::echo();
+    let node = start(&backend);
+    let (code, out, err) = node.ask(&["login"]);
+    assert_eq!(code, 0, "{out}{err}");
+    let (page, secret) = out.trim().split_once('#').unwrap();
+    let authority = page.strip_prefix("http://").unwrap().strip_suffix("/console/login").unwrap();
+    assert!(secret.len() >= 43 && err.contains("works once, for 5m"), "{out}{err}");
+    let log_in = || {
+        let body = format!("{{\"secret\":\"{secret}\"}}");
+        let request = format!(
+            "POST /api/v1/session HTTP/1.1\r\nHost: {authority}\r\nOrigin: http://{authority}\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        raw_exchange(authority.parse().unwrap(), request.as_bytes())
+    };
+    assert!(log_in().starts_with("HTTP/1.1 200"));
+    assert!(log_in().starts_with("HTTP/1.1 401"));
+    let (_, out, _) = node.ask(&["-o", "json", "login"]);
+    let told: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let url = told["url"].as_str().unwrap();
+    assert!(url.starts_with(page) && !url.contains(secret), "another link: {told}");
+}
+
+#[test]
 fn who_is_allowed_by_a_command_passes_a_block_and_a_kill_until_it_is_removed() {
     let backend = TestUpstream::echo();
     let mut node = start(&backend);

@@ -3,6 +3,7 @@
 
 mod commands;
 mod datasets;
+mod exceptions;
 mod judging;
 mod learning;
 mod program;

@@ -95,9 +95,11 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
         ("[[routes]]\nhost = \"a\"\nbackend = \"x:80\"\n", "must begin with `http://` or `https://`"),
         ("[[routes]]\nhost = \"a\"\nbackend = [\"http://x\", \"http://x\"]\n", "stands in this list already"),
         (
-            "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\nprotect = { challenge = \"off\" }\n",
-            "`routes[0].protect.challenge`: not supported yet",
+            "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\nprotect = { challenge = \"on\" }\n",
+            "`routes[0].protect.challenge`: `on` is not one of `off`, `auto`, `require`",
         ),
+        ("[challenge]\nsecret = \"short\"\n", "`challenge.secret`: is shorter than 32 characters"),
+        ("[challenge]\ndifficulty = 40\n", "40 is out of range: 1 to 24"),
         (
             "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n[routes.cache]\n",
             "`routes[0].cache`: not supported yet",

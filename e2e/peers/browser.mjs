@@ -1,16 +1,17 @@
 // A real browser's visit: the Chromium of this machine, headless, driven by playwright-core.
 //
 //     browser.mjs URL [--insecure] [--host-resolver-rules 'MAP shop.test 127.0.0.1:8443'] [--wait-selector CSS]...
-//                     [--screenshot FILE] [--user-agent TEXT] [--timeout MS]
+//                     [--screenshot FILE] [--user-agent TEXT] [--timeout MS] [--no-javascript]
 //
 // Loads the page, waits until each selector (at first app.py's #ws, #sse and #assets) has text, and prints
 // {status, protocol, dom, resources, websockets, ws_over_h2, console_errors, failed_requests}. `protocol` is the main
 // document's ("h2", "http/1.1"), `resources` has one for each URL, ws_over_h2 is null where no WebSocket opened.
 // Exit 0: every selector had text; 1: not in time; 2: no page at all.
-import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { findBrowser, flags } from './chromium.mjs';
 import { load } from './lifetime.mjs';
 
 const { chromium } = load('playwright-core');
@@ -24,28 +25,12 @@ const { values: given, positionals: [url] } = parseArgs({
     screenshot: { type: 'string' },
     'user-agent': { type: 'string' },
     timeout: { type: 'string', default: '20000' },
+    'no-javascript': { type: 'boolean', default: false },
   },
 });
 const timeout = Number(given.timeout);
 
-function findBrowser() {
-  const names = ['chromium', 'chromium-browser', 'google-chrome'];
-  const places = (process.env.PATH ?? '').split(delimiter);
-  for (const path of names.flatMap((name) => places.map((place) => join(place, name)))) {
-    try {
-      accessSync(path, constants.X_OK);
-      return path;
-    } catch { /* the next one */ }
-  }
-  throw new Error(`none of ${names.join(', ')} is in PATH`);
-}
-
-// A browser on its own: no update checks, no other hosts, and no QUIC, which would race the TCP listener under test.
-const args = [
-  '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-  '--disable-component-update', '--disable-sync', '--disable-dev-shm-usage',
-];
-if (process.getuid?.() === 0) args.push('--no-sandbox');
+const args = flags();
 if (given['host-resolver-rules']) args.push(`--host-resolver-rules=${given['host-resolver-rules']}`);
 
 const told = {
@@ -76,13 +61,26 @@ async function watch(page) {
 const text = (page, selector) => page.evaluate(
   (wanted) => document.querySelector(wanted)?.textContent.trim() ?? null, selector);
 
+const fill = (page, selectors) => page.waitForFunction(
+  (wanted) => wanted.every((one) => document.querySelector(one)?.textContent.trim()), selectors, { timeout },
+).then(() => true, () => false);
+
+// Nothing in the page can look then: we do, from time to time. While it goes elsewhere there is no page to look at.
+async function appear(page, selectors) {
+  for (const end = Date.now() + timeout; Date.now() < end;) {
+    const found = await Promise.all(selectors.map((selector) => text(page, selector))).catch(() => []);
+    if (found.length && found.every(Boolean)) return true;
+    await new Promise((done) => { setTimeout(done, 100); });
+  }
+  return false;
+}
+
 async function visit(page) {
   await watch(page);
   const response = await page.goto(url, { waitUntil: 'domcontentloaded', timeout });
   told.status = response?.status() ?? null;
-  const filled = (wanted) => wanted.every((one) => document.querySelector(one)?.textContent.trim());
   const selectors = given['wait-selector'];
-  const complete = await page.waitForFunction(filled, selectors, { timeout }).then(() => true, () => false);
+  const complete = given['no-javascript'] ? await appear(page, selectors) : await fill(page, selectors);
   for (const selector of selectors) told.dom[selector] = await text(page, selector);
   if (given.screenshot) await page.screenshot({ path: given.screenshot });
   return complete;
@@ -96,6 +94,7 @@ async function main() {
     const context = await chromium.launchPersistentContext(profile, {
       executablePath: findBrowser(), headless: true, args, timeout,
       ignoreHTTPSErrors: given.insecure, userAgent: given['user-agent'],
+      javaScriptEnabled: !given['no-javascript'],
     });
     try {
       code = await visit(context.pages()[0] ?? await context.newPage()) ? 0 : 1;

@@ -150,13 +150,25 @@ fn every_page_answers_as_the_description_says() {
         Some(proxy.api("GET", &decision, "")).filter(|answer| answer.status == 200)
     });
     let label = format!("{decision}/label");
-    let calls: [(&str, &str, &str, u16); 82] = [
+    let allow = format!("{{\"from\":\"{id}\"}}");
+    let looked = allow.replace('}', ",\"dry_run\":true}");
+    let exception =
+        proxy.api("POST", "/api/v1/exceptions", &looked).json()["id"].as_str().unwrap().to_owned();
+    let exception = format!("/api/v1/exceptions/{exception}");
+    let calls: [(&str, &str, &str, u16); 104] = [
         ("GET", "/health", "", 200),
         ("GET", "/live", "", 200),
         ("GET", "/ready", "", 200),
         ("GET", "/openapi.json", "", 200),
         ("GET", "/api/v1/status", "", 200),
         ("GET", "/api/v1/stats", "", 200),
+        ("GET", "/api/v1/traffic", "", 200),
+        ("GET", "/api/v1/top", "", 200),
+        ("GET", "/api/v1/trail", "", 200),
+        ("POST", "/api/v1/login-links", "", 200),
+        ("GET", "/api/v1/session", "", 200),
+        ("POST", "/api/v1/session", "{\"secret\":\"x\"}", 403),
+        ("DELETE", "/api/v1/session", "", 403),
         ("GET", "/api/v1/backends", "", 200),
         ("GET", "/api/v1/certificates", "", 200),
         ("GET", "/api/v1/config", "", 200),
@@ -177,6 +189,11 @@ fn every_page_answers_as_the_description_says() {
         ("GET", "/api/v1/config/history", "", 200),
         ("GET", "/api/v1/status", "", 200),
         ("GET", "/api/v1/stats", "", 200),
+        ("GET", "/api/v1/layers", "", 200),
+        ("GET", "/api/v1/layers/plan", "", 200),
+        ("POST", "/api/v1/layers", "{\"layer\":\"waf\",\"mode\":\"observe\",\"dry_run\":true}", 200),
+        ("POST", "/api/v1/layers", "{\"layer\":\"lists\",\"mode\":\"observe\"}", 422),
+        ("POST", "/api/v1/layers", "{\"layer\":\"waf\",\"mode\":\"auto\",\"route\":\"nowhere\"}", 404),
         ("POST", "/api/v1/blocklist", block, 200),
         ("POST", "/api/v1/blocklist", "{\"ip\":\"x\"}", 422),
         ("GET", "/api/v1/blocklist", "", 200),
@@ -221,6 +238,16 @@ fn every_page_answers_as_the_description_says() {
         ("POST", &label, "{\"label\":\"human\"}", 200),
         ("POST", &label, "{\"label\":\"nonsense\"}", 422),
         ("POST", "/api/v1/decisions/00000000/label", "{\"label\":\"human\"}", 404),
+        ("POST", "/api/v1/exceptions", &looked, 200),
+        ("POST", "/api/v1/exceptions", &allow, 200),
+        ("POST", "/api/v1/exceptions", "{\"from\":\"00000000\"}", 404),
+        ("POST", "/api/v1/exceptions", "{\"from\":\"nonsense\"}", 422),
+        ("GET", "/api/v1/exceptions", "", 200),
+        ("GET", &exception, "", 200),
+        ("GET", "/api/v1/exceptions/nonsense", "", 422),
+        ("DELETE", &format!("{exception}?dry_run=true"), "", 200),
+        ("DELETE", &exception, "", 200),
+        ("DELETE", &exception, "", 404),
         ("POST", "/api/v1/rules", rules, 200),
         ("GET", "/api/v1/rules", "", 200),
         ("POST", "/api/v1/rules", "{\"name\":\"a\",\"rules\":\"SecNonsense\"}", 422),
@@ -248,6 +275,7 @@ fn every_page_answers_as_the_description_says() {
             ("/api/v1/models/shadow/", "detector"),
             ("/api/v1/models/installed/", "detector"),
             ("/api/v1/rules/", "name"),
+            ("/api/v1/exceptions/", "id"),
         ];
         let of_decision = || {
             let id = path.strip_prefix("/api/v1/decisions/")?;
@@ -373,7 +401,9 @@ fn nothing_but_probes_and_the_description_is_open() {
                 }
             };
             if operation["security"] == json!([]) {
-                assert_eq!(ask(None).status, 200, "{path} is open");
+                // What has no page of ours behind it neither logs in nor out.
+                let is_session = path == "/api/v1/session" && method != "get";
+                assert_eq!(ask(None).status, if is_session { 403 } else { 200 }, "{path} is open");
                 continue;
             }
             guarded += 1;
@@ -396,7 +426,10 @@ fn nothing_but_probes_and_the_description_is_open() {
         })
         .map(|(path, _)| path)
         .collect();
-    assert_eq!(open.into_iter().collect::<Vec<_>>(), ["/health", "/live", "/openapi.json", "/ready"]);
+    assert_eq!(
+        open.into_iter().collect::<Vec<_>>(),
+        ["/api/v1/session", "/health", "/live", "/openapi.json", "/ready"]
+    );
 }
 
 #[test]

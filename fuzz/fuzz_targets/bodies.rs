@@ -89,7 +89,7 @@ fn parts(kind: &[u8], body: &[u8], limits: &Limits) {
     let _ = MediaType::parse(kind).lowercased();
     let (mut fields, mut end) = (0, 0);
     let outcome = multipart::visit(kind, body, limits, |part| {
-        fields += usize::from(!part.is_file());
+        fields += usize::from(part.is_field());
         let range = part.range();
         assert!(end <= range.start && range.end <= body.len(), "{range:?} after {end}");
         end = range.end;
@@ -99,4 +99,5 @@ fn parts(kind: &[u8], body: &[u8], limits: &Limits) {
     });
     assert!(fields == outcome.fields && fields <= limits.arguments_max, "{fields} {outcome:?}");
     let _ = outcome.strict_error();
+    multipart::visit_beginning(kind, (body, true), limits, |_| {});
 }

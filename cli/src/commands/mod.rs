@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The commands. One file each, one line each in [`COMMANDS`].
 
+mod allow;
 mod block;
 mod blocks;
 mod bots;
@@ -9,9 +10,12 @@ mod completions;
 mod config;
 mod doctor;
 mod download_datasets;
+mod exceptions;
 mod explain;
+mod layers;
 mod learn;
 mod lists;
+mod login;
 mod man;
 mod model;
 mod prepare_dataset;
@@ -73,7 +77,13 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<blocks::Blocks>(),
     entry::<bots::Bots>(),
     entry::<lists::Lists>(),
+    entry::<login::Login>(),
     entry::<why::Why>(),
+    entry::<layers::Enforce>(),
+    entry::<layers::Observe>(),
+    entry::<layers::Auto>(),
+    entry::<allow::Allow>(),
+    entry::<exceptions::Exceptions>(),
     entry::<explain::Explain>(),
     entry::<waf::Waf>(),
     entry::<replay::Replay>(),

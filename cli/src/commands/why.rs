@@ -133,7 +133,10 @@ fn print(printer: Printer, told: &DecisionTold) -> Result<(), CliError> {
     ))?;
     if let Some(remedy) = &told.remedy {
         printer.line("")?;
-        printer.pairs(&[("to let it pass", escape(remedy))])?;
+        printer.pairs(&[("to let it pass", escape(remedy)), ("which means", escape(&told.remedy_means))])?;
+    } else if decision.decision != "pass" && !told.remedy_means.is_empty() {
+        printer.line("")?;
+        printer.pairs(&[("no exception", escape(&told.remedy_means))])?;
     }
     Ok(())
 }
@@ -175,6 +178,7 @@ fn verdict(printer: Printer, decision: &Decision) -> String {
     let (word, colour) = match decision.decision.as_str() {
         "block" => ("✗ blocked", Colour::Red),
         "observe" => ("? would be blocked", Colour::Yellow),
+        "challenge" => ("? challenged", Colour::Yellow),
         _ => ("✓ passed", Colour::Green),
     };
     let mut text = printer.paint(colour, word);

@@ -136,7 +136,14 @@ fn limits() {
     let ask = |number: u32| {
         let key = HASH.number(0, scattered(number, 1_000).into());
         let identity = Identity { kind: IdentityKind::Address, key, address: key };
-        let ask = Ask { identity: &identity, route: 0, method: "GET", path: b"/", is_trial: false };
+        let ask = Ask {
+            identity: &identity,
+            route: 0,
+            method: "GET",
+            path: b"/",
+            is_trial: false,
+            exempt: sunbeam_rate_limit::Exempt::default(),
+        };
         black_box(limiter.ask(&rules, &ask, Moment::from_micros(u64::from(number) * 200)).is_ok());
     };
     say("rate_limit_ns", nanoseconds(100_000, 60, ask));

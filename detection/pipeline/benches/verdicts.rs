@@ -16,9 +16,9 @@ use std::sync::Arc;
 
 use sunbeam_metrics::Registry;
 use sunbeam_pipeline::{
-    DdosSection, DetectionMetrics, DetectionMode, DetectionSection, Interrupted, Judgement, LayerOverride,
-    Memory, MemoryOptions, Models, Pipeline, Rules, RulesFound, ScannerSection, Scratch, Sections,
-    WafSection, WafVerdict, is_binary,
+    Category, DdosSection, DetectionMetrics, DetectionMode, DetectionSection, Interrupted, Judgement,
+    LayerOverride, Memory, MemoryOptions, Models, Pipeline, Rules, RulesEngine, RulesFound, ScannerSection,
+    Scratch, Sections, WafSection, WafVerdict, is_binary_type, is_file,
 };
 use sunbeam_rate_limit::RateLimitSection;
 use sunbeam_reputation::BotsSection;
@@ -106,6 +106,8 @@ struct Request<'a> {
     /// As much of it as a node looks at.
     body: &'a [u8],
     is_cut: bool,
+    /// There is a body of a kind that nobody reads, and that is not known to be binary.
+    is_unread: bool,
 }
 
 impl<'a> Request<'a> {
@@ -118,10 +120,14 @@ impl<'a> Request<'a> {
             .filter_map(|line| line.split_once(": "))
             .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
             .collect();
-        let mut request = Self { method, target, headers, body: &request[end + 4..], is_cut: false };
+        let mut request =
+            Self { method, target, headers, body: &request[end + 4..], is_cut: false, is_unread: false };
         let section = WafSection::default();
         let kind = request.header("content-type");
-        if !section.inspects(kind) || (kind.is_empty() && is_binary(request.body)) {
+        if !section.inspects(kind) {
+            request.is_unread = !request.body.is_empty() && !is_binary_type(kind);
+        }
+        if !section.inspects(kind) || (kind.is_empty() && is_file(request.body)) {
             request.body = b"";
         }
         if let Some(seen) = request.body.get(..section.max_inspected_body_bytes) {
@@ -167,11 +173,13 @@ fn found(transaction: &mut Transaction, request: &Request<'_>) -> RulesFound {
         score: outcome.score,
         threshold: outcome.threshold,
         is_in_texts: transaction.finds_in_texts(),
+        score_outside_texts: transaction.score_outside_texts(|tags| Category::is_attack(tags)),
+        engine: RulesEngine::On,
         interruption,
         is_spent: transaction.is_spent(),
         is_oversized: request.is_cut,
         is_undecodable: false,
-        is_unread: is_stopped && !request.body.is_empty(),
+        is_unread: request.is_unread || (is_stopped && !request.body.is_empty()),
         has_too_many_parameters: transaction.has_too_many_arguments(),
     }
 }

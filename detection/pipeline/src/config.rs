@@ -8,7 +8,7 @@ use sunbeam_traffic::LayerMode;
 choice! {
     /// What layers may act on.
     pub enum DetectionMode {
-        /// What is certain is blocked; what is doubtful is watched.
+        /// What is certain is blocked; what is doubtful is challenged or watched.
         Auto = "auto",
         /// Both are blocked.
         Enforce = "enforce",
@@ -55,14 +55,33 @@ impl From<LayerOverride> for LayerMode {
 section! {
     /// What all layers have in common.
     pub struct DetectionSection {
-        /// auto: what is certain is blocked, what is doubtful is watched | enforce: both are blocked | observe:
-        /// nothing is, but by the lists of `[lists]` and of operators.
+        /// auto: what is certain is blocked; what is doubtful is challenged (`[challenge]`) or watched until the site's own
+        /// people have proven the layer, then blocked, and watched again when the proof breaks | enforce: both are blocked |
+        /// observe: nothing is, but by the lists of `[lists]` and of operators.
         mode: DetectionMode = DetectionMode::Auto,
         /// A PEM file with the Ed25519 key that signs models (`sunbeam model sign`): others are refused, also installed
         /// and tried ones; what is compiled in always passes. "" = signatures are not asked for.
         model_public_key: String = String::new(),
+        /// The share of clients about whom doubts of a proven layer are only watched, an hour each: people who are stopped
+        /// prove nothing any more. Never of what is certain.
+        explore: f64 = 0.0 => 0.0..=1.0,
+        /// The share of people (whom the site knows, or who solved a challenge) whom a layer's doubts may hurt: the upper
+        /// 95 % bound must stay within it. 0.001 is proven by 2,995 of them without a hit.
+        false_positive_budget: f64 = 0.001 => 0.000_01..=0.5,
     }
-    later { explore, false_positive_budget, block_page }
+    later { block_page }
+}
+
+choice! {
+    /// Whether who is doubtful may clear that on one route.
+    pub enum ChallengeOverride {
+        /// Nobody is asked: what is doubtful is watched.
+        Off = "off",
+        /// Browsers are.
+        Auto = "auto",
+        /// Browsers are, and everybody else who is doubtful is refused.
+        Require = "require",
+    }
 }
 
 section! {
@@ -76,8 +95,10 @@ section! {
         rate_limit: Option<LayerOverride> = None,
         /// Rules over the request and its body.
         waf: Option<LayerOverride> = None,
+        /// Whether who is doubtful is challenged here: off: is watched | auto: browsers are | require: who is no browser is
+        /// refused too (403 with `Sunbeam-Challenge`); "" = as in `[challenge]`.
+        challenge: Option<ChallengeOverride> = None,
     }
-    later { challenge }
 }
 
 section! {

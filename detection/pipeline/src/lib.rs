@@ -8,6 +8,7 @@
 mod bans;
 mod config;
 mod ddos;
+mod exceptions;
 mod flood;
 mod floods;
 mod lists;
@@ -18,6 +19,7 @@ mod models;
 mod payload;
 mod pipeline;
 mod probation;
+mod proof;
 mod proxies;
 mod rate_limit;
 mod rules;
@@ -30,15 +32,18 @@ mod waf;
 mod weighed;
 
 pub use config::{
-    DdosSection, DetectionMode, DetectionSection, LayerOverride, ProtectSection, ScannerSection,
+    ChallengeOverride, DdosSection, DetectionMode, DetectionSection, LayerOverride, ProtectSection,
+    ScannerSection,
 };
+pub use exceptions::{EXCEPTIONS_MAX, Excepted, Exception, Exceptions, Used};
 pub use floods::{Flood, FloodReport};
 pub use memory::{Memory, MemoryOptions};
 pub use metrics::DetectionMetrics;
-pub use mode::{Modes, Protection};
+pub use mode::{Modes, Protection, Switch};
 pub use models::Models;
 pub use pipeline::{Answer, Decision, Judged, Opinion, Pipeline};
 pub use probation::{WorseOfWindows, first_let_go, worse_of_windows};
+pub use proof::{Count, DOUBTERS, KeptPerson, PEOPLE, Proof, Standing, Turn, Why};
 pub use proxies::is_likely_proxy;
 pub use rules::{RouteRules, Rules, Sections};
 pub use sight::{Agreement, Challenger, Sight, Worse};
@@ -46,7 +51,7 @@ pub use stage::{Judgement, Stage};
 pub use stages::STAGES;
 pub use subject::{Offender, RulesScore, Scores, Scratch, Subject};
 pub use waf::{
-    Category, Interrupted, OnBudget, OnOversizedBody, RulesFound, Tally, WafRuleset, WafSection, WafVerdict,
-    is_binary,
+    Category, Interrupted, OnBudget, OnOversizedBody, RulesEngine, RulesFound, Tally, WafRuleset, WafSection,
+    WafVerdict, is_binary_type, is_file,
 };
 pub use weighed::{OddestPart, Weighed, Weight, WorstUnit};

@@ -9,6 +9,7 @@ use sunbeam_reputation::{Bans, BotProofs, Lists, Question};
 use sunbeam_tables::{FixedTable, HashKey, Moment};
 
 use crate::floods::Floods;
+use crate::proof::Proof;
 
 pub(crate) const KIND_BEHIND: u64 = 64;
 pub(crate) const KIND_NETWORK: u64 = 63;
@@ -53,6 +54,8 @@ pub struct Memory {
     pub proofs: BotProofs,
     /// Many clients that do one thing.
     pub floods: Floods,
+    /// Whether layers may act on what they doubt.
+    pub proof: Proof,
     pub(crate) windows: FixedTable<Window>,
     pub(crate) prefixes: FixedTable<Window>,
     /// Of crawlers that are to come slowly.
@@ -72,6 +75,7 @@ impl Memory {
             evidence: Evidence::new(identities),
             proofs: BotProofs::new(hash, ask),
             floods: Floods::default(),
+            proof: Proof::default(),
             windows: FixedTable::of_bytes(window_bytes - window_bytes / PREFIX_SHARE),
             prefixes: FixedTable::of_bytes(window_bytes / PREFIX_SHARE),
             crawls: FixedTable::of_places(CRAWLS),

@@ -8,6 +8,7 @@ use sunbeam_metrics::{Histogram, IntCounter, LOOK_SECONDS, Registry, declare_met
 use sunbeam_traffic::Layer;
 
 use crate::pipeline::Decision;
+use crate::proof::DOUBTERS;
 use crate::subject::Scores;
 use crate::waf::Category;
 
@@ -37,6 +38,15 @@ declare_metrics! {
         waf_decisions: Counter["sunbeam_waf_decisions_total", decision, category],
         /// Time that rules and model took over one request, waiting for its body excluded; result is the decision.
         waf_seconds: Histogram["sunbeam_waf_inspection_duration_seconds", result, category; LOOK_SECONDS],
+        /// Of people whom the site knows or who solved a challenge, the share that a layer's doubts would hurt, by layer (ddos,
+        /// scanner, waf) and bound (lower, seen, upper; 95 %). `detection.false_positive_budget` is what upper may be.
+        false_positive_rate: FloatGauge["sunbeam_false_positive_rate", layer, bound],
+        /// People that this was learned from, by layer and whether it doubted them (hurt) or not (unhurt).
+        people: Gauge["sunbeam_people", layer, result],
+        /// 1: what the layer doubts is acted on in mode auto, for it has proven itself.
+        layer_proven: Gauge["sunbeam_layer_proven", layer],
+        /// How often a layer lost its proof and went back to watching what it doubts. Any is worth an alert.
+        layer_fallbacks: Counter["sunbeam_layer_fallbacks_total", layer],
         /// Requests that judging answered, by layer.
         blocked_requests: Counter["sunbeam_blocked_requests_total", layer],
         /// Requests of listed addresses, by list: block, allow, operator.
@@ -55,7 +65,7 @@ declare_metrics! {
         /// Questions to DNS about crawlers, by result: verified, refuted, unknown, dropped (too many at once).
         crawler_proofs: Counter["sunbeam_crawler_proofs_total", result],
         /// Places in a table that went to a newcomer while somebody had them, by table: windows,
-        /// identities (their buckets), sessions (those that the site honours), blocks.
+        /// identities (their buckets), sessions (those that the site honours), blocks, people.
         evictions: Counter["sunbeam_state_evictions_total", table],
     }
 }
@@ -81,7 +91,10 @@ impl DetectionMetrics {
     pub fn register(registry: &Registry) -> Self {
         let layers = LayerMetrics::register(registry);
         let words = [Decision::Passed, Decision::Observed, Decision::Blocked].map(Decision::as_str);
-        for table in ["windows", "identities", "sessions", "blocks"] {
+        for layer in DOUBTERS {
+            layers.layer_fallbacks(layer.as_str()).inc_by(0);
+        }
+        for table in ["windows", "identities", "sessions", "blocks", "people"] {
             layers.evictions(table).inc_by(0);
         }
         Self {
@@ -127,10 +140,11 @@ impl DetectionMetrics {
     }
 
     pub(crate) fn count(&self, layer: Layer, decision: Decision, reason: &'static str) {
-        let of = |handles: &[IntCounter; 3]| {
-            if let Some(handle) = handles.get(decision as usize) {
-                handle.inc();
-            }
+        let of = |[pass, observe, block]: &[IntCounter; 3]| match decision {
+            Decision::Passed => pass.inc(),
+            // No layer says the latter.
+            Decision::Observed | Decision::Challenged => observe.inc(),
+            Decision::Blocked => block.inc(),
         };
         if decision == Decision::Blocked
             && let Some(blocked) = self.blocked.get(layer as usize)

@@ -30,7 +30,33 @@ pub struct Protection<'a> {
     pub waf: &'a WafSection,
 }
 
+/// What an operator said of a layer while the node ran: it counts before the configuration's word, but a layer that is
+/// off stays off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Switch {
+    /// Which.
+    pub layer: Layer,
+    /// By its configured name; `None`: on every route that has no switch of its own.
+    pub route: Option<String>,
+    /// What it does from now on.
+    pub mode: LayerMode,
+}
+
 impl Modes {
+    /// Switches a layer; lists always hold.
+    pub(crate) fn switch(&mut self, layer: Layer, mode: LayerMode) {
+        let of_layer = match layer {
+            Layer::Lists => return,
+            Layer::Ddos => &mut self.ddos,
+            Layer::Scanner => &mut self.scanner,
+            Layer::RateLimit => &mut self.rate_limit,
+            Layer::Waf => &mut self.waf,
+        };
+        if *of_layer != LayerMode::Off {
+            *of_layer = mode;
+        }
+    }
+
     /// The route's word counts before the node's; a layer that is off or watches only does so everywhere.
     pub fn new(protection: &Protection<'_>, protect: &ProtectSection) -> Self {
         let everywhere: LayerMode = protection.detection.mode.into();

@@ -8,6 +8,7 @@ use sunbeam_features::canonical::{BodyKind, Unit, UnitKind, UnitSource, each_uni
 use sunbeam_features::payload::{Facts, each_piece, is_plain, read};
 use sunbeam_traffic::RequestFacts;
 
+use crate::exceptions::{Applied, Used};
 use crate::subject::Buffers;
 
 /// What the worst text came to.
@@ -26,12 +27,14 @@ pub(crate) struct Worst {
     pub(crate) is_truncated: bool,
 }
 
-/// Reads all units, and says the worst. A model of an application is asked where it `is_of_application`.
+/// Reads all units but those that are excepted, and says the worst. A model of an application is asked where it
+/// `is_of_application`.
 pub(crate) fn worst(
     facts: &RequestFacts<'_>,
     canonical: &[u8],
     model: &ScannerModel,
     is_of_application: bool,
+    (applied, used): (&Applied<'_>, &mut Used),
     buffers: &mut Buffers,
 ) -> Worst {
     let floor = model.payload.floor;
@@ -41,6 +44,14 @@ pub(crate) fn worst(
             worst.path_score = model.paths.score(&texts.symbols);
         }
         let logit = model.payload.read(texts).logit;
+        if logit > worst.with_sign
+            && let Some(exception) = applied.unit(unit.kind, unit.name)
+        {
+            if logit >= model.payload.doubtful {
+                used.note(exception);
+            }
+            return;
+        }
         if logit > worst.logit {
             worst.logit = logit;
         }
@@ -49,7 +60,7 @@ pub(crate) fn worst(
         }
     });
     if is_of_application {
-        let (odd, is_truncated) = odd(facts, &model.application, buffers);
+        let (odd, is_truncated) = odd(facts, &model.application, (applied, used), buffers);
         worst.odd = Some(odd);
         // The application's own parameters in front must not hide what stands behind the bound.
         worst.is_truncated |= is_truncated;
@@ -57,9 +68,21 @@ pub(crate) fn worst(
     worst
 }
 
-fn odd(facts: &RequestFacts<'_>, model: &ApplicationModel, buffers: &mut Buffers) -> (i32, bool) {
+fn odd(
+    facts: &RequestFacts<'_>,
+    model: &ApplicationModel,
+    (applied, used): (&Applied<'_>, &mut Used),
+    buffers: &mut Buffers,
+) -> (i32, bool) {
     let mut oddest = i32::MIN;
-    let is_truncated = each_part_of(facts, buffers, &mut |part| oddest = oddest.max(model.read(part)));
+    let is_truncated = each_part_of(facts, buffers, &mut |part| {
+        let logit = model.read(part);
+        match applied.part(part.kind, part.name) {
+            Some(exception) if logit >= model.doubtful => used.note(exception),
+            Some(_) => {}
+            None => oddest = oddest.max(logit),
+        }
+    });
     (oddest.saturating_sub(model.doubtful), is_truncated)
 }
 

@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use sunbeam_features::{Finished, Hashes, ddos as features, event};
 use sunbeam_rate_limit::{Answered, Charges, Claims, Evidence, Identity, Quota};
-use sunbeam_reputation::{Held, Offence};
+use sunbeam_reputation::{Held, Offence, Proof};
 use sunbeam_tables::Moment;
 use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
 
 use crate::ddos::{self, Counted};
+use crate::exceptions::Used;
 use crate::memory::Memory;
 use crate::metrics::DetectionMetrics;
 use crate::models::Models;
+use crate::proof::{Layers, Seen};
 use crate::proxies::is_likely_proxy;
 use crate::rules::Rules;
 use crate::stage::Judgement;
@@ -28,16 +30,22 @@ pub enum Decision {
     Passed,
     /// It goes on; some layer would have stopped it.
     Observed,
+    /// It is answered with a challenge: whoever solves that goes on. No layer says so, the proxy does.
+    Challenged,
     /// It is answered here.
     Blocked,
 }
 
 impl Decision {
+    /// Every decision, the weakest first.
+    pub const ALL: [Self; 4] = [Self::Passed, Self::Observed, Self::Challenged, Self::Blocked];
+
     /// `observe`
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Passed => "pass",
             Self::Observed => "observe",
+            Self::Challenged => "challenge",
             Self::Blocked => "block",
         }
     }
@@ -64,6 +72,8 @@ pub struct Judged {
     pub quota: Option<Quota>,
     /// What models said.
     pub scores: Scores,
+    /// Exceptions that made a difference.
+    pub used: Used,
     charges: Charges,
     claims: Claims,
     hashes: Hashes,
@@ -71,20 +81,59 @@ pub struct Judged {
     bare_page: u64,
     client: IpAddr,
     pub(crate) route: usize,
+    /// When.
+    pub(crate) at: Moment,
     /// A list says that nobody is to look at it.
     pub(crate) is_unjudged: bool,
     /// What the model of texts has read.
     pub(crate) texts: Option<Texts>,
     /// It speaks for others, or may do what it likes: what it does is not held against its address.
     is_trusted: bool,
+    /// It is the crawler that it says it is.
+    is_verified_crawler: bool,
+    /// The first doubt of a layer that would act if it were certain (mode auto).
+    doubt: Option<(Layer, &'static str)>,
 }
 
 impl Judged {
+    /// A doubt that its client may clear: who says so, and why. Nothing where it is blocked, and nothing of those who need
+    /// not show anything: proxies, the operator's networks, verified crawlers, and whom the site itself knows.
+    pub fn open_doubt(&self) -> Option<(Layer, &'static str)> {
+        let is_excused = self.is_trusted
+            || self.is_unjudged
+            || self.is_verified_crawler
+            || self.identity.is_authenticated();
+        self.doubt.filter(|_| self.decision == Decision::Observed && !is_excused)
+    }
+
+    /// The client is to clear the doubt first.
+    pub const fn challenge(&mut self, (layer, reason): (Layer, &'static str)) {
+        self.decision = Decision::Challenged;
+        self.layer = Some(layer);
+        self.reason = reason;
+    }
+
+    /// The client has cleared the doubt. What a layer says besides that only watches stays said.
+    pub fn clear(&mut self, (layer, reason): (Layer, &'static str)) {
+        if self.decision == Decision::Observed && (self.layer, self.reason) == (Some(layer), reason) {
+            self.decision = Decision::Passed;
+            self.reason = CLEARED;
+        }
+    }
+
     /// Whose request it is.
     pub const fn client(&self) -> IpAddr {
         self.client
     }
+
+    /// The place of its route.
+    pub const fn route(&self) -> usize {
+        self.route
+    }
 }
+
+/// The reason to pass of a request whose doubt its client has cleared.
+const CLEARED: &str = "challenge_solved";
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +197,7 @@ impl Pipeline {
     /// Decides about a request. `scratch` is a buffer to use again.
     pub fn judge(&self, facts: &RequestFacts<'_>, now: Moment, scratch: &mut Scratch) -> Judged {
         let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch, false);
-        let mut judged = self.undecided(&subject);
+        let mut judged = self.undecided(&subject, now);
         if facts.has_untrusted_forwarding && is_likely_proxy(facts.client) {
             self.metrics.layers.undeclared_proxy_requests().inc();
         }
@@ -156,6 +205,7 @@ impl Pipeline {
             bot.seen.count(proof);
         }
         let mut said = [None; Layer::ALL.len()];
+        let mut thought = Thought::default();
         for stage in STAGES {
             let mode = self.rules.mode(facts.route, stage.layer());
             if mode == LayerMode::Off {
@@ -166,9 +216,11 @@ impl Pipeline {
                 Some(layer) => (layer, self.rules.mode(facts.route, layer)),
                 None => (stage.layer(), mode),
             };
-            let decision = decide(&judgement, mode);
+            let decision = self.decide(&judgement, layer, mode, &judged, now);
+            thought.note(layer, &judgement);
             say(&mut said, layer, decision, judgement.reason);
             note(&mut judged, layer, decision, &judgement);
+            note_doubt(&mut judged, layer, mode, &judgement);
             if decision == Decision::Blocked {
                 judged.banned_secs = self.ban(&subject, layer, &judgement, now);
                 // Whoever is blocked from now on waits for that.
@@ -185,8 +237,12 @@ impl Pipeline {
                 self.metrics.count(layer, decision, reason);
             }
         }
+        if judged.identity.is_authenticated() {
+            self.note_person(&subject.identity, (facts.client, facts.ja4), true, thought, now);
+        }
         judged.charges = subject.charges;
         judged.scores = subject.scores;
+        judged.used = subject.used;
         judged.texts = subject.texts;
         self.metrics.count_paths(&subject.scores);
         // In shadow nobody is told of a limit that does not hold.
@@ -204,7 +260,7 @@ impl Pipeline {
         scratch: &mut Scratch,
     ) -> (Judged, Vec<Opinion>, [u32; features::COUNT]) {
         let mut subject = Subject::new(facts, &self.rules, &self.memory, now, scratch, true);
-        let mut judged = self.undecided(&subject);
+        let mut judged = self.undecided(&subject, now);
         let mut opinions = Vec::new();
         for stage in STAGES {
             let mode = self.rules.mode(facts.route, stage.layer());
@@ -215,13 +271,15 @@ impl Pipeline {
                 judgement.and_then(|judgement| judgement.on_behalf_of).unwrap_or_else(|| stage.layer());
             let mode = self.rules.mode(facts.route, layer);
             if let Some(judgement) = &judgement {
-                note(&mut judged, layer, decide(judgement, mode), judgement);
+                let decision = self.decide(judgement, layer, mode, &judged, now);
+                note(&mut judged, layer, decision, judgement);
                 judged.is_unjudged |= judgement.is_final;
             }
             opinions.push(Opinion { stage: stage.name(), mode, judgement });
         }
         judged.quota = subject.quota;
         judged.scores = subject.scores;
+        judged.used = subject.used;
         judged.texts = subject.texts;
         let mut window = self.memory.windows.peek(subject.identity.key).unwrap_or_default();
         (judged, opinions, window.features(now, &self.rules.shape))
@@ -268,7 +326,55 @@ impl Pipeline {
         self.memory.limiter.was_cheap(&self.rules.limits, &judged.charges);
     }
 
-    fn undecided(&self, subject: &Subject<'_>) -> Judged {
+    /// What comes of what a layer thinks. In mode `auto` doubts are acted on once the layer has proven itself.
+    pub(crate) fn decide(
+        &self,
+        judgement: &Judgement,
+        layer: Layer,
+        mode: LayerMode,
+        judged: &Judged,
+        now: Moment,
+    ) -> Decision {
+        if judgement.verdict == Verdict::Pass || mode == LayerMode::Off {
+            Decision::Passed
+        } else if mode.acts_on(judgement.verdict) || self.acts_on_doubt(layer, mode, judged, now) {
+            Decision::Blocked
+        } else {
+            Decision::Observed
+        }
+    }
+
+    fn acts_on_doubt(&self, layer: Layer, mode: LayerMode, judged: &Judged, now: Moment) -> bool {
+        /// An identity is watched for so long, or not.
+        const EXPLORED_SECS: u64 = 3_600;
+        if mode != LayerMode::Auto || !self.memory.proof.is_proven(layer) {
+            return false;
+        }
+        let turn = u128::from(judged.identity.key) << 64 | u128::from(now.as_secs() / EXPLORED_SECS);
+        self.memory.hash.number(KIND_EXPLORED, turn) >= self.rules.explore_below
+    }
+
+    /// A client has cleared a layer's doubt by a challenge: it is a person, and was hurt.
+    pub fn note_solver(&self, judged: &Judged, layer: Layer, ja4: &str) {
+        let thought = Thought { doubted: Layers::of(layer), certain: Layers::default() };
+        self.note_person(&judged.identity, (judged.client, ja4), false, thought, judged.at);
+    }
+
+    fn note_person(
+        &self,
+        identity: &Identity,
+        (client, ja4): (IpAddr, &str),
+        is_known: bool,
+        thought: Thought,
+        now: Moment,
+    ) {
+        let memory = &self.memory;
+        let from = [identity.address, memory.network(client), memory.hash.bytes(KIND_LOOK, ja4.as_bytes())];
+        let Thought { doubted, certain } = thought;
+        memory.proof.note(identity.key, &Seen { from, is_known, doubted, certain }, now);
+    }
+
+    fn undecided(&self, subject: &Subject<'_>, now: Moment) -> Judged {
         let facts = subject.facts;
         let route = self.rules.route_key(facts.route);
         let path = subject.hashes.path.hash;
@@ -283,6 +389,7 @@ impl Pipeline {
             identity: subject.identity,
             quota: None,
             scores: Scores::default(),
+            used: Used::default(),
             charges: Charges::default(),
             claims: subject.claims,
             hashes: subject.hashes,
@@ -290,9 +397,14 @@ impl Pipeline {
             bare_page: page(""),
             client: facts.client,
             route: facts.route,
+            at: now,
             is_unjudged: false,
             texts: None,
             is_trusted: subject.is_trusted(&self.rules),
+            is_verified_crawler: subject
+                .crawler(&self.rules)
+                .is_some_and(|(_, proof)| proof == Proof::Verified),
+            doubt: None,
         }
     }
 
@@ -317,13 +429,23 @@ impl Pipeline {
     }
 }
 
-pub(crate) fn decide(judgement: &Judgement, mode: LayerMode) -> Decision {
-    if judgement.verdict == Verdict::Pass || mode == LayerMode::Off {
-        Decision::Passed
-    } else if mode.acts_on(judgement.verdict) {
-        Decision::Blocked
-    } else {
-        Decision::Observed
+const KIND_EXPLORED: u64 = 66;
+const KIND_LOOK: u64 = 67;
+
+/// What layers think of a request, whatever came of it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Thought {
+    pub(crate) doubted: Layers,
+    pub(crate) certain: Layers,
+}
+
+impl Thought {
+    pub(crate) fn note(&mut self, layer: Layer, judgement: &Judgement) {
+        match judgement.verdict {
+            Verdict::Pass => {}
+            Verdict::Doubtful => self.doubted = self.doubted.and(Layers::of(layer)),
+            Verdict::Block => self.certain = self.certain.and(Layers::of(layer)),
+        }
     }
 }
 
@@ -331,7 +453,8 @@ pub(crate) fn decide(judgement: &Judgement, mode: LayerMode) -> Decision {
 pub(crate) fn note(judged: &mut Judged, layer: Layer, decision: Decision, judgement: &Judgement) {
     let is_stronger = match decision {
         Decision::Blocked => judged.decision != Decision::Blocked,
-        Decision::Observed => judged.decision == Decision::Passed,
+        // No layer says the latter.
+        Decision::Observed | Decision::Challenged => judged.decision == Decision::Passed,
         Decision::Passed => judged.decision == Decision::Passed && judged.reason.is_empty(),
     };
     if !is_stronger || (decision == Decision::Passed && judgement.reason.is_empty()) {
@@ -342,6 +465,13 @@ pub(crate) fn note(judged: &mut Judged, layer: Layer, decision: Decision, judgem
     judged.reason = judgement.reason;
     judged.status = judgement.status;
     judged.retry_after_secs = judgement.retry_after_secs;
+}
+
+/// Where a layer acts on what is certain, what it doubts may be cleared: the first of them is what is asked about.
+pub(crate) fn note_doubt(judged: &mut Judged, layer: Layer, mode: LayerMode, judgement: &Judgement) {
+    if mode == LayerMode::Auto && judgement.verdict == Verdict::Doubtful {
+        judged.doubt.get_or_insert((layer, judgement.reason));
+    }
 }
 
 /// What a layer says of a request is one thing, though several stages speak for it: the strongest.

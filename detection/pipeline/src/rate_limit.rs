@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How much an identity may ask for.
 
-use sunbeam_rate_limit::{Ask, Bound};
+use sunbeam_rate_limit::{Ask, Bound, Exempt};
 use sunbeam_reputation::Held;
 use sunbeam_tables::Moment;
 use sunbeam_traffic::Layer;
@@ -28,17 +28,26 @@ impl Stage for RateLimitStage {
         if subject.is_trusted(rules) {
             return Judgement::PASS;
         }
+        let (applied, client, kind) = (subject.applied, subject.facts.client, subject.identity.kind);
+        let exempt = applied.limits(client, kind).fold(Exempt::default(), |all, (_, exempt)| all.and(exempt));
         let ask = Ask {
             identity: &subject.identity,
             route: subject.facts.route,
             method: subject.facts.method,
             path: subject.canonical,
             is_trial: subject.is_trial,
+            exempt,
         };
         match memory.limiter.ask(&rules.limits, &ask, now) {
             Ok(grant) => {
                 subject.charges = grant.charges;
                 subject.quota = grant.quota;
+                if !grant.exempted.is_nothing() {
+                    let made_a_difference =
+                        |(_, exempt): &(u16, Exempt)| !exempt.common(grant.exempted).is_nothing();
+                    let used = applied.limits(client, kind).filter(made_a_difference);
+                    used.for_each(|(exception, _)| subject.used.note(exception));
+                }
                 Judgement::PASS
             }
             Err(refusal) => {

@@ -9,7 +9,8 @@ use sunbeam_tables::HashKey;
 use sunbeam_traffic::{Layer, LayerMode};
 
 use crate::config::{DdosSection, DetectionSection, ProtectSection, ScannerSection};
-use crate::mode::{Modes, Protection};
+use crate::exceptions::Exceptions;
+use crate::mode::{Modes, Protection, Switch};
 use crate::models::Models;
 use crate::waf::{WafRules, WafSection};
 
@@ -57,6 +58,10 @@ pub struct Rules {
     /// From which on a request is doubtful, in 1/256 of a logit.
     pub(crate) scanner_threshold: i32,
     pub(crate) models: Models,
+    /// Doubts of a proven layer about whom this hash is below are watched all the same.
+    pub(crate) explore_below: u64,
+    /// The share of people who may be hurt.
+    pub false_positive_budget: f64,
     pub(crate) waf: WafRules,
     pub(crate) bans: BanRules,
     pub(crate) limits: sunbeam_rate_limit::Rules,
@@ -73,6 +78,8 @@ pub struct Rules {
     pub stale_after_secs: u64,
     /// How often the forgotten are swept out.
     pub eviction_interval_secs: u64,
+    /// What is not held against requests.
+    pub exceptions: Exceptions,
     /// Names each route over reloads.
     route_keys: Vec<u64>,
     /// Whether each route answers by a host's first label, whatever follows.
@@ -80,6 +87,17 @@ pub struct Rules {
     /// Of each route.
     modes: Vec<Modes>,
     elsewhere: Modes,
+}
+
+/// Of all hashes.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "between 0 and 1; the product stays within the type, or at its end"
+)]
+fn share(of: f64) -> u64 {
+    (of.clamp(0.0, 1.0) * u64::MAX as f64) as u64
 }
 
 impl Rules {
@@ -102,6 +120,8 @@ impl Rules {
             ddos_threshold: threshold_logit(ddos.threshold),
             scanner_threshold: threshold_logit(scanner.threshold),
             models,
+            explore_below: share(detection.explore),
+            false_positive_budget: detection.false_positive_budget,
             waf: WafRules::from(waf),
             bans: BanRules {
                 secs: ddos.block_secs,
@@ -116,6 +136,7 @@ impl Rules {
             bot_ttl_secs: scanner.bot_cache_ttl_secs,
             stale_after_secs: rate_limit.stale_after_secs,
             eviction_interval_secs: rate_limit.eviction_interval_secs,
+            exceptions: Exceptions::default(),
             route_keys: routes.iter().map(|route| KEY.bytes(0, route.name.as_bytes())).collect(),
             by_label: routes.iter().map(|route| route.name != "*" && !route.name.contains('.')).collect(),
             modes: routes.iter().map(|route| Modes::new(&protection, route.protect)).collect(),
@@ -126,6 +147,24 @@ impl Rules {
     /// The models.
     pub const fn models(&self) -> &Models {
         &self.models
+    }
+
+    /// With what operators said meanwhile.
+    pub fn switch(&mut self, switches: &[Switch]) {
+        // A route's own word counts before the one for all.
+        let (of_all, of_one): (Vec<_>, Vec<_>) = switches.iter().partition(|switch| switch.route.is_none());
+        for Switch { layer, mode, .. } in of_all {
+            for modes in self.modes.iter_mut().chain([&mut self.elsewhere]) {
+                modes.switch(*layer, *mode);
+            }
+        }
+        for Switch { layer, route, mode } in of_one {
+            let key = KEY.bytes(0, route.as_deref().unwrap_or_default().as_bytes());
+            for (_, modes) in self.route_keys.iter().zip(&mut self.modes).filter(|(known, _)| **known == key)
+            {
+                modes.switch(*layer, *mode);
+            }
+        }
     }
 
     /// What names a route in what is remembered: its place may be another's after a reload.
@@ -152,6 +191,16 @@ impl Rules {
     pub fn is_asked(&self, layer: Layer) -> bool {
         let mut modes = self.modes.iter().chain([&self.elsewhere]);
         modes.any(|modes| modes.of(layer) != LayerMode::Off)
+    }
+
+    /// The names of a route's limits that a request has to keep, by its canonical path.
+    pub fn route_limits(&self, route: usize, method: &str, path: &[u8]) -> Vec<&str> {
+        self.limits.route_limits(route, method, path)
+    }
+
+    /// The places of a route's limits that have these names.
+    pub fn route_limit_places(&self, route: usize, names: &[String]) -> u8 {
+        self.limits.route_places(route, names)
     }
 
     /// Session cookies, by name.

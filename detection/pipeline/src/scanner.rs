@@ -9,6 +9,7 @@ use sunbeam_reputation::{Bot, BotPolicy, Proof};
 use sunbeam_tables::Moment;
 use sunbeam_traffic::{Layer, Verdict};
 
+use crate::exceptions::Used;
 use crate::memory::Memory;
 use crate::payload::{self, Worst};
 use crate::rules::Rules;
@@ -100,7 +101,16 @@ struct Found {
 /// model gave: a path that no site means to serve, a climb above the root, the signs of a language of attacks.
 fn ask(subject: &mut Subject<'_>, model: &ScannerModel, threshold: i32) -> Found {
     let is_of_application = subject.is_of(&model.application);
-    let worst = payload::worst(subject.facts, subject.canonical, model, is_of_application, subject.buffers);
+    let mut used = Used::default();
+    let worst = payload::worst(
+        subject.facts,
+        subject.canonical,
+        model,
+        is_of_application,
+        (&subject.applied, &mut used),
+        subject.buffers,
+    );
+    subject.used.join(used);
     let features = features(subject, worst.path_score);
     let said = model.judge(&features, worst.logit, threshold);
     let judgement = judgement(subject, model, &worst, said, threshold);
@@ -111,7 +121,7 @@ fn ask(subject: &mut Subject<'_>, model: &ScannerModel, threshold: i32) -> Found
 }
 
 fn judgement(
-    subject: &Subject<'_>,
+    subject: &mut Subject<'_>,
     model: &ScannerModel,
     worst: &Worst,
     said: Said,
@@ -124,13 +134,18 @@ fn judgement(
     }
     let path = &subject.hashes.path;
     let has_sign = scanner::has_sign(path.probe, &path.notes);
-    if said.path.is_block() && has_sign && said.logit >= model.cascade.certain.max(threshold) {
+    let mut is_probe = said.path.is_block();
+    if is_probe && let Some(exception) = subject.applied.probe() {
+        is_probe = false;
+        subject.used.note(exception);
+    }
+    if is_probe && has_sign && said.logit >= model.cascade.certain.max(threshold) {
         return Judgement::block("probe", 403);
     }
     if worst.logit >= doubtful {
         return Judgement::doubtful("payload", 403);
     }
-    if said.path.is_block() {
+    if is_probe {
         return Judgement::doubtful("probe", 403);
     }
     if worst.odd.is_some_and(|odd| odd >= threshold) {

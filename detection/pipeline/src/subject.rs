@@ -10,6 +10,7 @@ use sunbeam_reputation::{Bot, BotPolicy, Held, Named, Proof};
 use sunbeam_tables::Moment;
 use sunbeam_traffic::RequestFacts;
 
+use crate::exceptions::{Applied, Used};
 use crate::memory::Memory;
 use crate::proxies::is_likely_proxy;
 use crate::rules::Rules;
@@ -140,6 +141,9 @@ pub struct Subject<'a> {
     pub scores: Scores,
     /// and what the one of texts has read.
     pub(crate) texts: Option<Texts>,
+    /// What is not held against it, and what of that made a difference.
+    pub(crate) applied: Applied<'a>,
+    pub(crate) used: Used,
     is_bypassed: bool,
     /// The client chooses what follows the first label of the host.
     is_by_label: bool,
@@ -149,7 +153,7 @@ impl<'a> Subject<'a> {
     /// `scratch` keeps the canonical path and what is read of texts.
     pub(crate) fn new(
         facts: &'a RequestFacts<'a>,
-        rules: &Rules,
+        rules: &'a Rules,
         memory: &Memory,
         now: Moment,
         scratch: &'a mut Scratch,
@@ -189,6 +193,8 @@ impl<'a> Subject<'a> {
             quota: None,
             scores: Scores::default(),
             texts: None,
+            applied: rules.exceptions.of(facts),
+            used: Used::default(),
             is_bypassed: rules.limits.is_bypassed(facts.client),
             is_by_label: rules.is_by_label(facts.route),
         }

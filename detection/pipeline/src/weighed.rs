@@ -9,6 +9,7 @@ use sunbeam_features::{ddos, payload as texts, scanner as requests};
 use sunbeam_tables::Moment;
 use sunbeam_traffic::RequestFacts;
 
+use crate::exceptions::Used;
 use crate::payload;
 use crate::pipeline::Pipeline;
 use crate::scanner;
@@ -91,8 +92,14 @@ impl Pipeline {
         let unit = worst_unit(facts, &models.scanner, &mut subject);
         let odd = oddest_part(facts, &models.scanner, &mut subject);
         let is_of_application = subject.is_of(&models.scanner.application);
-        let worst =
-            payload::worst(facts, subject.canonical, &models.scanner, is_of_application, subject.buffers);
+        let worst = payload::worst(
+            facts,
+            subject.canonical,
+            &models.scanner,
+            is_of_application,
+            (&subject.applied, &mut Used::default()),
+            subject.buffers,
+        );
         let features = scanner::features(&subject, worst.path_score);
         let mut window = memory.windows.peek(subject.identity.key).unwrap_or_default();
         let totals = window.totals(now, &rules.shape);
@@ -117,7 +124,11 @@ fn oddest_part(
     let model = &model.application;
     let mut oddest: Option<OddestPart> = None;
     if subject.is_of(model) {
+        let applied = subject.applied;
         payload::each_part_of(facts, subject.buffers, &mut |part| {
+            if applied.part(part.kind, part.name).is_some() {
+                return;
+            }
             let logit = model.read(part).saturating_sub(model.doubtful);
             if oddest.as_ref().is_none_or(|known| logit > known.logit) {
                 oddest = Some(OddestPart { kind: part.kind, name: part.name.to_vec(), logit });
@@ -148,7 +159,11 @@ fn worst_unit(
 ) -> Option<WorstUnit> {
     let model = &model.payload;
     let mut worst: Option<(WorstUnit, texts::Facts, [u8; sunbeam_ensemble::COLUMNS])> = None;
+    let applied = subject.applied;
     payload::each_text(facts, subject.canonical, subject.buffers, &mut |unit, read| {
+        if applied.unit(unit.kind, unit.name).is_some() {
+            return;
+        }
         let reading = model.read(read);
         if worst.as_ref().is_none_or(|(known, ..)| reading.logit > known.logit) {
             let found = WorstUnit {

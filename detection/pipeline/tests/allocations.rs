@@ -36,7 +36,14 @@ fn windows_limits_lists_and_whole_decisions_allocate_nothing() {
     let limits = allocations(|| {
         for number in 0..5_000_u64 {
             let identity = Identity { kind: IdentityKind::Session, key: number % 50, address: number % 7 };
-            let ask = Ask { identity: &identity, route: 0, method: "GET", path: b"/", is_trial: false };
+            let ask = Ask {
+                identity: &identity,
+                route: 0,
+                method: "GET",
+                path: b"/",
+                is_trial: false,
+                exempt: sunbeam_rate_limit::Exempt::default(),
+            };
             let _granted = limiter.ask(&rules, &ask, Moment::from_micros(number)).is_ok();
         }
     });

@@ -13,4 +13,6 @@ pub use config::{
 };
 pub use evidence::{Answered, Evidence};
 pub use identity::{Claims, Identity, address_number, cookie_claim};
-pub use limiter::{Ask, Bound, Charges, Grant, Limiter, Quota, ROUTE_LIMITS_MAX, Refusal, RouteLimit, Rules};
+pub use limiter::{
+    Ask, Bound, Charges, Exempt, Grant, Limiter, Quota, ROUTE_LIMITS_MAX, Refusal, RouteLimit, Rules,
+};

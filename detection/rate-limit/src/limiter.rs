@@ -101,6 +101,19 @@ impl Rules {
         }
     }
 
+    /// The names of a route's limits that a request has to keep, by its canonical path.
+    pub fn route_limits(&self, route: usize, method: &str, path: &[u8]) -> Vec<&str> {
+        let limits = self.routes.get(route).into_iter().flatten().take(ROUTE_LIMITS_MAX);
+        limits.filter(|limit| limit.holds(method, path)).map(|limit| limit.name.as_str()).collect()
+    }
+
+    /// The places of a route's limits that have these names, as [`Exempt::routes`] has them.
+    pub fn route_places(&self, route: usize, names: &[String]) -> u8 {
+        let limits = self.routes.get(route).into_iter().flatten().take(ROUTE_LIMITS_MAX).enumerate();
+        let named = limits.filter(|(_, limit)| names.contains(&limit.name));
+        named.fold(0, |places, (place, _)| places | 1 << place)
+    }
+
     /// Whether an address has no limits.
     pub fn is_bypassed(&self, address: IpAddr) -> bool {
         self.bypass.find(address).is_some()
@@ -120,6 +133,48 @@ pub struct Ask<'a> {
     pub path: &'a [u8],
     /// Nothing is taken: somebody only wants to know.
     pub is_trial: bool,
+    /// What does not hold for who asks.
+    pub exempt: Exempt,
+}
+
+/// Limits that an operator lifted for who asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exempt {
+    /// The identity's own.
+    pub identity: bool,
+    /// That of all identities of its address.
+    pub address: bool,
+    /// Those of the route, by their places: one bit each.
+    pub routes: u8,
+}
+
+const _: () = assert!(ROUTE_LIMITS_MAX <= 8, "each limit of a route has a bit");
+
+impl Exempt {
+    /// What either of them lifts.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            identity: self.identity | other.identity,
+            address: self.address | other.address,
+            routes: self.routes | other.routes,
+        }
+    }
+
+    /// What both lift.
+    #[must_use]
+    pub const fn common(self, other: Self) -> Self {
+        Self {
+            identity: self.identity & other.identity,
+            address: self.address & other.address,
+            routes: self.routes & other.routes,
+        }
+    }
+
+    /// Whether it lifts nothing.
+    pub const fn is_nothing(self) -> bool {
+        !self.identity && !self.address && self.routes == 0
+    }
 }
 
 /// Which bucket was full.
@@ -195,6 +250,8 @@ pub struct Grant {
     pub charges: Charges,
     /// The identity's bucket; `None` without a limit.
     pub quota: Option<Quota>,
+    /// Limits that would have refused it, were they not lifted.
+    pub exempted: Exempt,
 }
 
 /// It may not.
@@ -247,10 +304,19 @@ impl Limiter {
     /// The first bucket without room.
     pub fn ask(&self, rules: &Rules, ask: &Ask<'_>, now: Moment) -> Result<Grant, Refusal> {
         let mut grant = Grant::default();
-        let taken = self.each_bucket(rules, ask, |key, limit, bound| {
-            let quota = self.take(key, limit, bound, now)?;
+        let taken = self.each_bucket(rules, ask, |key, limit, bound, lifted| {
+            let quota = match self.take(key, limit, bound, now) {
+                Ok(quota) => quota,
+                Err(_) if !lifted.is_nothing() => {
+                    grant.exempted = grant.exempted.and(lifted);
+                    return Ok(());
+                }
+                Err(refusal) => return Err(refusal),
+            };
             grant.charges.add(key);
-            if !bound.is_shared() && grant.quota.is_none_or(|known| quota.remaining < known.remaining) {
+            // Of a limit that does not hold nobody is told.
+            let is_told = !bound.is_shared() && lifted.is_nothing();
+            if is_told && grant.quota.is_none_or(|known| quota.remaining < known.remaining) {
                 grant.quota = Some(quota);
             }
             Ok(())
@@ -275,34 +341,40 @@ impl Limiter {
     }
 
     /// Every bucket that the request has to pass but the node's, until `visit` refuses. Shared ones come first: whoever
-    /// mints identities gets no places for them beyond the ceiling.
+    /// mints identities gets no places for them beyond the ceiling. `visit` is told whether the limit is lifted.
     fn each_bucket(
         &self,
         rules: &Rules,
         ask: &Ask<'_>,
-        mut visit: impl FnMut(u64, &Limit, Bound) -> Result<(), Refusal>,
+        mut visit: impl FnMut(u64, &Limit, Bound, Exempt) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         let identity = ask.identity;
+        let lifted = |limit: Exempt| ask.exempt.common(limit);
+        let of_identity = lifted(Exempt { identity: true, ..Exempt::default() });
+        let of_address = lifted(Exempt { address: true, ..Exempt::default() });
         let is_known = identity.is_authenticated();
         if let Some(ceiling) = rules.ceiling.as_ref().filter(|_| is_known) {
-            visit(self.hash.number(KIND_CEILING, identity.address.into()), ceiling, Bound::Address)?;
+            let key = self.hash.number(KIND_CEILING, identity.address.into());
+            visit(key, ceiling, Bound::Address, of_address)?;
         }
         let own = if is_known { &rules.authenticated } else { &rules.unauthenticated };
         if let Some(own) = own {
-            visit(identity.key, own, Bound::Identity)?;
+            visit(identity.key, own, Bound::Identity, of_identity)?;
         }
-        for limit in rules.routes.get(ask.route).into_iter().flatten().take(ROUTE_LIMITS_MAX) {
+        let limits = rules.routes.get(ask.route).into_iter().flatten().take(ROUTE_LIMITS_MAX).enumerate();
+        for (place, limit) in limits {
             if !limit.holds(ask.method, ask.path) {
                 continue;
             }
+            let of_route = lifted(Exempt { routes: 1 << place, ..Exempt::default() });
             let key = |kind, number: u64| {
                 self.hash.bytes(self.hash.number(kind, number.into()), limit.name.as_bytes())
             };
             if is_known {
                 let ceiling = limit.limit.times(CEILING);
-                visit(key(KIND_ROUTE_CEILING, identity.address), &ceiling, Bound::RouteAddress)?;
+                visit(key(KIND_ROUTE_CEILING, identity.address), &ceiling, Bound::RouteAddress, of_route)?;
             }
-            visit(key(KIND_ROUTE, identity.key), &limit.limit, Bound::Route)?;
+            visit(key(KIND_ROUTE, identity.key), &limit.limit, Bound::Route, of_route)?;
         }
         Ok(())
     }
@@ -314,7 +386,10 @@ impl Limiter {
             let mut bucket = bucket;
             bucket.take(TOKEN, limit, now).err().map_or(0, |refused| refused.wait_micros)
         };
-        let looked = self.each_bucket(rules, ask, |key, limit, _| {
+        let looked = self.each_bucket(rules, ask, |key, limit, _, lifted| {
+            if !lifted.is_nothing() {
+                return Ok(());
+            }
             most = most.max(self.entries.peek(key).map_or(0, |entry| of(entry.bucket, limit)));
             Ok(())
         });
@@ -425,7 +500,7 @@ mod tests {
     }
 
     fn ask(identity: &Identity) -> Ask<'_> {
-        Ask { identity, route: 0, method: "GET", path: b"/", is_trial: false }
+        Ask { identity, route: 0, method: "GET", path: b"/", is_trial: false, exempt: Exempt::default() }
     }
 
     fn granted(limiter: &Limiter, rules: &Rules, ask: &Ask<'_>, tries: usize) -> usize {
@@ -487,7 +562,7 @@ mod tests {
         );
         let limiter = Limiter::new(100_000, HASH);
         fn at<'a>(identity: &'a Identity, method: &'a str, path: &'a [u8]) -> Ask<'a> {
-            Ask { identity, route: 0, method, path, is_trial: false }
+            Ask { identity, route: 0, method, path, is_trial: false, exempt: Exempt::default() }
         }
         let one = address(1);
         assert_eq!(granted(&limiter, &rules, &at(&one, "POST", b"/login/now"), 20), 5);
@@ -561,6 +636,36 @@ mod tests {
         let one = address(1);
         assert_eq!(granted(&limiter, &rules, &Ask { is_trial: true, ..ask(&one) }, 500), 500);
         assert_eq!(granted(&limiter, &rules, &ask(&one), 500), 50);
+    }
+
+    #[test]
+    fn a_limit_that_is_lifted_refuses_nobody_and_the_others_hold() {
+        let section = RouteLimitSection { path: "/login".into(), methods: Vec::new(), burst: 2, rate: 0.1 };
+        let limits: Vec<RouteLimit> = RouteLimit::new("r", &section).into_iter().collect();
+        let rate_limit = RateLimitSection {
+            unauthenticated: UnauthenticatedSection { burst: 5, rate: 0.1 },
+            ..RateLimitSection::default()
+        };
+        let rules = Rules::new(&rate_limit, 60, vec![limits]);
+        assert_eq!(rules.route_limits(0, "GET", b"/login/x"), ["r /login "]);
+        assert!(rules.route_limits(0, "GET", b"/").is_empty());
+        let places = rules.route_places(0, &["r /login ".to_owned()]);
+        let lifted = Exempt { routes: places, ..Exempt::default() };
+        let limiter = Limiter::new(1000, HASH);
+        let (one, two) = (address(1), address(2));
+        let ask = |identity, exempt| Ask { path: b"/login", exempt, ..ask(identity) };
+        let mut hits = 0;
+        for number in 0..9 {
+            let answer = limiter.ask(&rules, &ask(&one, lifted), Moment::default());
+            assert_eq!(answer.is_ok(), number < 5, "{number}: its own limit holds on");
+            hits += usize::from(answer.is_ok_and(|grant| grant.exempted == lifted));
+        }
+        assert_eq!(hits, 3, "the limit of two would have refused the other three");
+        let refused = |identity, exempt| limiter.ask(&rules, &ask(identity, exempt), Moment::default()).err();
+        assert!(refused(&two, Exempt::default()).is_none() && refused(&two, Exempt::default()).is_none());
+        assert_eq!(refused(&two, Exempt::default()).map(|refusal| refusal.bound), Some(Bound::Route));
+        let both = Exempt { identity: true, ..lifted };
+        assert!((0..50).all(|_| refused(&one, both).is_none()));
     }
 
     #[test]

@@ -15,6 +15,24 @@ impl HashKey {
         Self([state.hash_one(0_u8), state.hash_one(1_u8), state.hash_one(2_u8), state.hash_one(3_u8)])
     }
 
+    /// A key that was kept.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Self {
+        let mut key = [0; 4];
+        for (number, piece) in key.iter_mut().zip(bytes.as_chunks::<8>().0) {
+            *number = u64::from_le_bytes(*piece);
+        }
+        Self(key)
+    }
+
+    /// The key, to be kept where only its owner reads.
+    pub fn to_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (piece, number) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(self.0) {
+            *piece = number.to_le_bytes();
+        }
+        bytes
+    }
+
     /// A key for tests and for replays that must come out the same twice.
     pub const fn fixed(seed: u64) -> Self {
         Self([
@@ -90,6 +108,8 @@ mod tests {
         }
         assert_eq!(one.bytes(0, b"abc"), one.bytes(0, b"abc"));
         assert_ne!(HashKey::random().number(0, 1), HashKey::random().number(0, 1));
+        let key = HashKey::random();
+        assert_eq!(HashKey::from_bytes(&key.to_bytes()).number(3, 4), key.number(3, 4));
     }
 
     #[test]

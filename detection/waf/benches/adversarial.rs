@@ -98,6 +98,9 @@ impl Shape {
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const MULTIPART: &str = "multipart/form-data; boundary=frontier";
+const BLANK: &str = "multipart/form-data; boundary=\" \"";
+const BLANKS: &str = "multipart/form-data; boundary=\" b\"";
+const SPACED: Unit = Unit::Same(b"                 b");
 const PART: &[u8] = b"--frontier\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n";
 const LAST: &[u8] = b"\r\n--frontier--\r\n";
 
@@ -135,6 +138,14 @@ fn shapes() -> Vec<Shape> {
             Unit::Numbered(b"--frontier\r\nContent-Disposition: form-data; name=f@; filename=@\r\n\r\n1\r\n"),
         ),
         parts("headers-of-a-part", Unit::Same(b"a: b\r\n")),
+        Shape {
+            name: "boundary-of-a-blank",
+            kind: BLANK,
+            start: b"-- \r\n",
+            unit: Unit::Same(b" "),
+            end: b"",
+        },
+        Shape { name: "blanks-before-boundaries", kind: BLANKS, start: b"-- b\r\n", unit: SPACED, end: b"" },
     ]);
     shapes
 }

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The rules of a node: a rule set, what the configuration says of it, and the operator's own files behind it.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::compile::{ResourcesOf, RuleSet};
 use crate::operators::Resources;
 use crate::seclang::ast::{DirectiveKind, Span};
-use crate::seclang::{self, DiskFiles, Files, RuleError};
+use crate::seclang::{self, DiskFiles, Files, RuleError, literal};
 
 /// What is loaded, and how strict it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +48,7 @@ impl Default for RuleOptions {
             inbound_threshold: 5,
             outbound_threshold: 4,
             left_out: Vec::new(),
-            arguments_max: 1_000,
+            arguments_max: 10_000,
             body_max: 131_072,
             responses: false,
         }
@@ -86,6 +87,9 @@ pub fn load(options: &RuleOptions) -> Result<RuleSet, Vec<RuleError>> {
     let roots: Vec<&str> = sources.roots.iter().map(String::as_str).collect();
     let directives = seclang::load(&sources, &roots)?;
     let mut rules = RuleSet::new(&directives, &sources)?;
+    rules.files = sources.files.take();
+    rules.files.sort_unstable();
+    rules.files.dedup();
     rules.settings.arguments_max = options.arguments_max;
     rules.settings.request_body_max = options.body_max;
     if !options.responses {
@@ -136,12 +140,18 @@ struct Sources {
     roots: Vec<String>,
     made_up: Vec<(&'static str, String)>,
     added: Arc<[AddedRules]>,
+    /// Those on disk that were read.
+    files: RefCell<Vec<PathBuf>>,
 }
 
 impl Sources {
     fn new(options: &RuleOptions) -> Result<Self, Vec<RuleError>> {
-        let mut sources =
-            Self { roots: vec![BASE.0.to_owned()], made_up: Vec::new(), added: Arc::clone(&options.added) };
+        let mut sources = Self {
+            roots: vec![BASE.0.to_owned()],
+            made_up: Vec::new(),
+            added: Arc::clone(&options.added),
+            files: RefCell::default(),
+        };
         match &options.ruleset {
             RuleSetKind::BuiltIn => {
                 sources.roots.push(SETTINGS.to_owned());
@@ -154,10 +164,10 @@ impl Sources {
         sources.made_up.push((LEFT_OUT, left_out(options)));
         sources.roots.push(LEFT_OUT.to_owned());
         if let Some(folder) = &options.rules_dir {
-            let pattern = format!("{}/*.conf", text(folder)?);
+            let pattern = format!("{}/*.conf", literal(text(folder)?));
             // An empty folder is what a new one is.
             let files = DiskFiles.matching(&pattern).map_err(|message| vec![error(&pattern, message)])?;
-            sources.roots.extend(files);
+            sources.roots.extend(files.iter().map(|file| literal(file)));
         }
         sources.roots.extend(options.added.iter().map(|added| added.name.clone()));
         Ok(sources)
@@ -165,7 +175,7 @@ impl Sources {
 
     fn core_rule_set(&mut self, folder: &Path) -> Result<(), Vec<RuleError>> {
         let folder = text(folder)?;
-        let rules = format!("{folder}/rules/*.conf");
+        let rules = format!("{}/rules/*.conf", literal(folder));
         let found = DiskFiles.matching(&rules).map_err(|message| vec![error(&rules, message)])?;
         if found.is_empty() {
             let message = format!(
@@ -183,10 +193,10 @@ impl Sources {
             |setup: &String| setup != DEBIAN_SETUP || folder.starts_with("/usr/share/modsecurity-crs");
         let setup = setups.into_iter().find(|setup| is_own(setup) && Path::new(setup).is_file());
         let setup = setup.ok_or_else(|| vec![error(folder, "there is no `crs-setup.conf`".to_owned())])?;
-        self.roots.push(setup);
+        self.roots.push(literal(&setup));
         // What the configuration says is stronger than what the set-up says.
         self.roots.push(SETTINGS.to_owned());
-        self.roots.extend(found);
+        self.roots.extend(found.iter().map(|file| literal(file)));
         Ok(())
     }
 
@@ -207,7 +217,10 @@ impl Files for Sources {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
         match self.known(path) {
             Some(text) => Ok(text.as_bytes().to_vec()),
-            None => DiskFiles.read(path),
+            None => {
+                self.files.borrow_mut().push(PathBuf::from(path));
+                DiskFiles.read(path)
+            }
         }
     }
 
@@ -245,18 +258,22 @@ impl ResourcesOf for Sources {
         if let Some(added) = self.added(file) {
             return Box::new(Alone(added));
         }
-        Box::new(Beside { folder: Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default() })
+        let folder = Path::new(file).parent().map(Path::to_path_buf).unwrap_or_default();
+        Box::new(Beside { folder, files: &self.files })
     }
 }
 
-struct Beside {
+struct Beside<'a> {
     folder: PathBuf,
+    /// Where what is read is noted.
+    files: &'a RefCell<Vec<PathBuf>>,
 }
 
-impl Resources for Beside {
+impl Resources for Beside<'_> {
     fn read(&self, name: &str) -> Result<Vec<u8>, String> {
         // An absolute name replaces the folder.
         let path = self.folder.join(name);
+        self.files.borrow_mut().push(path.clone());
         let path = path.to_str().ok_or_else(|| "its name is no text".to_owned())?;
         DiskFiles.read(path).map_err(|message| format!("`{path}`: {message}"))
     }

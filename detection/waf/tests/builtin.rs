@@ -295,3 +295,94 @@ fn what_is_found_in_texts_is_told_apart_from_how_a_request_is_sent() {
         assert_eq!((transaction.outcome().score > 0, transaction.finds_in_texts()), want, "{name}");
     }
 }
+
+#[test]
+fn forms_in_encodings_that_nobody_reads_are_refused() {
+    let form = "application/x-www-form-urlencoded";
+    let part = |headers: &str| {
+        format!("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n{headers}\r\n1\r\n--b--\r\n")
+    };
+    let multipart = "multipart/form-data; boundary=b".to_owned();
+    let plain = format!("--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n{}", part(""));
+    let charset = part("").replace("\"a\"", "\"_charset_\"");
+    for (name, kind, body, rule) in [
+        ("none", form.to_owned(), "a=1".to_owned(), None),
+        ("UTF-8", format!("{form}; charset=UTF-8"), "a=1".to_owned(), None),
+        ("in quotes", format!("{form};charset=\"utf-8\""), "a=1".to_owned(), None),
+        ("Latin", format!("{form}; charset=iso-8859-1"), "a=1".to_owned(), None),
+        ("EBCDIC", format!("{form}; charset=ibm037"), "a=1".to_owned(), Some(7_380_200)),
+        ("with blanks", format!("{form}; Charset = \"IBM037\""), "a=1".to_owned(), Some(7_380_200)),
+        ("the second", format!("{form}; charset=utf-8; charset=ibm037"), "a=1".to_owned(), Some(7_380_200)),
+        ("begins well", format!("{form}; charset=utf-8x"), "a=1".to_owned(), Some(7_380_200)),
+        ("UTF-16", format!("{form}; charset=utf-16"), "a=1".to_owned(), Some(7_380_200)),
+        ("no form", "text/plain; charset=koi8-r".to_owned(), "a=1".to_owned(), None),
+        ("parts", multipart.clone(), plain, None),
+        ("part in UTF-8", multipart.clone(), part("Content-Type: text/plain; charset=utf-8\r\n"), None),
+        (
+            "part in EBCDIC",
+            multipart.clone(),
+            part("Content-Type: text/plain; charset=ibm037\r\n"),
+            Some(7_380_210),
+        ),
+        (
+            "the first of two",
+            multipart.clone(),
+            part("Content-Type: text/plain; charset=utf-7\r\n").replace("--b--\r\n", "")
+                + &part("Content-Type: text/plain; charset=utf-8\r\n"),
+            Some(7_380_210),
+        ),
+        ("of all parts", multipart.clone(), charset.replace('1', "utf-7"), Some(7_380_220)),
+        ("of all parts, UTF-8", multipart.clone(), charset.replace('1', "UTF-8"), None),
+        ("as it is", multipart.clone(), part("Content-Transfer-Encoding: 8BIT\r\n"), None),
+        ("binary", multipart.clone(), part("content-transfer-encoding:binary \r\n"), None),
+        ("base64", multipart.clone(), part("Content-Transfer-Encoding: base64\r\n"), Some(7_380_230)),
+        ("quoted", multipart, part("Content-Transfer-Encoding:\tQuoted-Printable\r\n"), Some(7_380_230)),
+    ] {
+        let mut transaction = Transaction::new(Arc::clone(&RULES));
+        let headers: [(&[u8], &[u8]); 2] =
+            [(b"Host", b"shop.example.org"), (b"Content-Type", kind.as_bytes())];
+        let (method, target, protocol) = (&b"POST"[..], &b"/"[..], &b"HTTP/1.1"[..]);
+        transaction.request_head(&RequestHead { method, target, protocol, headers: &headers, id: "1" });
+        let interruption = transaction.request_body(body.as_bytes(), false).cloned();
+        let found = interruption.map(|interruption| RULES.rules()[interruption.rule as usize].id);
+        assert_eq!(found, rule, "{name}");
+    }
+}
+
+#[test]
+fn a_rule_without_a_number_is_refused() {
+    let refused = |text: &str| {
+        let options = RuleOptions { before: text.to_owned(), ..RuleOptions::default() };
+        load(&options).err().map(|errors| errors[0].to_string()).unwrap_or_default()
+    };
+    let chained = "SecRule ARGS \"@rx a\" \"id:5,pass,chain\"\nSecRule ARGS \"@rx b\" \"t:none\"";
+    assert_eq!(refused(chained), "");
+    for text in
+        ["SecRule ARGS \"@rx a\" \"pass\"", "SecAction \"pass\"", "SecAction \"id:0,pass\"", "SecRule ARGS a"]
+    {
+        let error = refused(text);
+        // Line 1 is what the configuration says.
+        assert!(error.starts_with("builtin:configuration.conf:2: "), "{text}: {error}");
+    }
+}
+
+/// All files on disk are known, data as well as rules, wherever they are; a folder's name is no pattern.
+#[test]
+fn files_that_were_read_are_told() {
+    let folder = std::env::temp_dir().join(format!("sunbeam-waf-read-{}", std::process::id()));
+    let [rules_dir, elsewhere] = ["rules[1]", "elsewhere"].map(|name| folder.join(name));
+    for folder in [&rules_dir, &elsewhere] {
+        std::fs::create_dir_all(folder).unwrap();
+    }
+    let [words, more, conf] =
+        [elsewhere.join("words.data"), rules_dir.join("more.inc"), rules_dir.join("a.conf")];
+    std::fs::write(&words, "badword\n").unwrap();
+    let rule = "SecRule ARGS \"@pmFromFile ../elsewhere/words.data\" \"id:1,phase:2,deny\"\n";
+    std::fs::write(&more, rule).unwrap();
+    std::fs::write(&conf, "Include more.inc\n").unwrap();
+    let rules = rules(&RuleOptions { rules_dir: Some(rules_dir.clone()), ..RuleOptions::default() });
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(rules.rules().iter().any(|rule| rule.id == 1));
+    let words = rules_dir.join("../elsewhere/words.data");
+    assert_eq!(rules.files(), [words, conf, more]);
+}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Directives that have no effect say so.
 
-use sunbeam_waf::rules::{RuleOptions, RuleSetKind, load};
+use sunbeam_waf::rules::{AddedRules, RuleOptions, RuleSetKind, load};
 use sunbeam_waf::seclang::{DIRECTIVES, DirectiveRow};
 
 use crate::made::{errors, rules, warnings};
@@ -97,4 +97,21 @@ fn the_configuration_decides_how_much_is_looked_at() {
     assert!(found[2].contains("`waf.inspect_responses` is false"), "{found:?}");
     let loaded = load(&RuleOptions { responses: true, ..options }).unwrap();
     assert_eq!(warnings(&loaded).len(), 2);
+}
+
+#[test]
+fn a_chain_does_not_swallow_a_rule_of_its_own() {
+    let of = |text: &str| {
+        let added = AddedRules { name: "own.conf".to_owned(), text: text.to_owned() };
+        load(&RuleOptions { ruleset: RuleSetKind::Nothing, added: [added].into(), ..RuleOptions::default() })
+    };
+    let end = "SecRule ARGS \"@streq b\"";
+    let chained = "SecRule ARGS \"@streq a\" \"id:1,phase:2,pass,chain\"\n";
+    assert!(of(&format!("{chained}{end}")).is_ok());
+    let errors = of(&format!("\n{chained}{end} \"id:2,phase:2,deny\"\n")).unwrap_err();
+    let shown: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert!(
+        shown.len() == 1 && shown[0].starts_with("own.conf:2: ") && shown[0].contains("line 3"),
+        "{shown:?}"
+    );
 }

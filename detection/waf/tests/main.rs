@@ -2,6 +2,7 @@
 //! The crate's integration tests, one module a subject.
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
 
+mod bodies;
 mod bounds;
 mod builtin;
 mod collections;

@@ -11,6 +11,7 @@ mod limits;
 mod lists;
 mod models;
 mod models_of_windows;
+mod proof;
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header};

@@ -66,6 +66,11 @@ impl Registry {
         series::series(&self.inner.gather(), name)
     }
 
+    /// The sum of a histogram over all its series, and how many values it is of.
+    pub fn total(&self, name: &str) -> (f64, f64) {
+        series::total(&self.inner.gather(), name)
+    }
+
     /// A quantile of a histogram over all its series, interpolated inside its bucket as Prometheus
     /// does; `None` while it is empty. A value beyond the last bound counts as that bound.
     pub fn quantile(&self, name: &str, quantile: f64) -> Option<f64> {

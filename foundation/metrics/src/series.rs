@@ -60,6 +60,15 @@ pub(crate) fn quantile(families: &[MetricFamily], name: &str, quantile: f64) -> 
     Some(lower_bound)
 }
 
+pub(crate) fn total(families: &[MetricFamily], name: &str) -> (f64, f64) {
+    let family = families.iter().find(|family| family.name() == name);
+    let histograms =
+        family.into_iter().flat_map(|family| family.get_metric()).map(|metric| metric.get_histogram());
+    histograms.fold((0.0, 0.0), |(sum, values), histogram| {
+        (sum + histogram.get_sample_sum(), values + count(histogram.get_sample_count()))
+    })
+}
+
 #[expect(clippy::cast_precision_loss, reason = "sample counts stay far below 2^53 in a node's life")]
 const fn count(samples: u64) -> f64 {
     samples as f64
@@ -88,6 +97,9 @@ mod tests {
         }
         let median = registry.quantile("seconds", 0.5).unwrap();
         assert!((0.1..=0.2).contains(&median), "{median}");
+        let (sum, values) = registry.total("seconds");
+        assert!((sum - 0.65).abs() < 1e-9 && values == 4.0, "{sum} {values}");
+        assert_eq!(registry.total("none"), (0.0, 0.0));
         metrics.seconds().observe(9.0);
         assert_eq!(registry.quantile("seconds", 1.0), Some(0.4));
         assert!(!TestMetrics::TABLE.is_empty());

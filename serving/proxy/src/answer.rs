@@ -69,7 +69,11 @@ pub(crate) fn complete(
     let headers = response.headers_mut();
     if let Some(route) = &context.route {
         for (name, value) in &route.response_headers {
-            headers.insert(name, value.clone());
+            if context.is_challenge {
+                headers.entry(name).or_insert_with(|| value.clone());
+            } else {
+                headers.insert(name, value.clone());
+            }
         }
     }
     headers.insert(X_REQUEST_ID, context.id_value.clone());

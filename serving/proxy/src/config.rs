@@ -12,6 +12,7 @@ use sunbeam_rate_limit::RateLimitSection;
 use sunbeam_reputation::{BotsSection, ListsSection};
 use sunbeam_routing::{RouteSection, Scheme, Table};
 
+use crate::challenge::ChallengeSection;
 use crate::judging::{models, waf};
 use crate::snapshot::Snapshot;
 
@@ -118,10 +119,11 @@ section! {
         /// "" = made at first start, in a file that only the owner reads; Authorization: Bearer
         token: Secret = Secret::default(),
         /// Hours for which no layer blocks the addresses that operators work from: the SSH client that the
-        /// node was started from or a command was typed at. 0 = off.
+        /// node was started from or a command was typed at, and who logs in to the console. 0 = off.
         exempt_operator_hours: u32 = 24 => 0..=8_760,
+        /// The web page of this node, at `/console/` of the address above: `sunbeam login` prints a link to it.
+        console: bool = true,
     }
-    later { console }
 }
 
 section! {
@@ -185,9 +187,11 @@ section! {
         waf: WafSection = WafSection::default(),
         /// Block and allow lists.
         lists: ListsSection = ListsSection::default(),
+        /// What is asked of browsers that are doubtful.
+        challenge: ChallengeSection = ChallengeSection::default(),
     }
     later {
-        cache, tcp, challenge, l4, sandbox, kubernetes, cluster, fleet, orchestrator,
+        cache, tcp, l4, sandbox, kubernetes, cluster, fleet, orchestrator,
     }
 }
 
@@ -352,6 +356,7 @@ impl Config {
         self.ddos.check(reader);
         self.scanner.check(reader);
         self.waf.check(reader);
+        self.challenge.check(reader);
         waf::check(self, reader);
         if let Err(problem) = models::check(self) {
             reader.error(problem.key, problem.message);

@@ -132,6 +132,8 @@ pub(crate) struct RequestContext {
     capture: Option<Box<Capture>>,
     /// Judging was told of its end already.
     is_observed: bool,
+    /// The answer is a challenge's: what the route sets on answers does not replace what that needs.
+    pub(crate) is_challenge: bool,
     /// Claims of the session cookies that the site set.
     pub(crate) sessions_set: Vec<u64>,
     /// What the auth server said, when it said no.
@@ -247,6 +249,7 @@ impl RequestContext {
             kept: None,
             capture: None,
             is_observed: false,
+            is_challenge: false,
             sessions_set: Vec::new(),
             auth_status: None,
             is_login_redirect: false,
@@ -559,6 +562,9 @@ impl Drop for RequestContext {
             self.note_error("the client left before the answer");
         }
         let metrics = &self.shared.metrics;
+        if let Some(judged) = self.judged.as_ref().filter(|judged| !judged.used.is_empty()) {
+            self.snapshot.exceptions.note(judged, self.head.timestamp.as_second(), metrics);
+        }
         let labels = Labels {
             method: method_label(self.head.line.method()),
             route: self.route_name(),

@@ -17,6 +17,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::admin::{Sessions, Traffic};
 use crate::config::Config;
 use crate::hand_over::{Giver, Inherited, Role};
 use crate::judging;
@@ -80,6 +81,8 @@ pub struct ReloadReport {
     pub generation: u64,
     /// `key: old -> new`
     pub changes: Vec<String>,
+    /// How many rules of the WAF there are, where others than before came of it: also where only their files changed.
+    pub rules: Option<usize>,
     /// What will bite.
     pub warnings: Vec<Problem>,
     /// Whether it was done.
@@ -93,11 +96,16 @@ pub struct ReloadReport {
 impl fmt::Display for ReloadReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = if self.applied { "changed" } else { "would change" };
-        match self.changes.len() {
-            0 => write!(f, "nothing {verb}"),
-            1 => write!(f, "1 key {verb}"),
-            count => write!(f, "{count} keys {verb}"),
+        match (self.changes.len(), self.rules) {
+            (0, None) => return write!(f, "nothing {verb}"),
+            (0, Some(_)) => {}
+            (1, _) => write!(f, "1 key {verb}")?,
+            (count, _) => write!(f, "{count} keys {verb}")?,
         }
+        let Some(rules) = self.rules else { return Ok(()) };
+        let comma = if self.changes.is_empty() { "" } else { ", " };
+        let verb = if self.applied { "reloaded" } else { "would be reloaded" };
+        write!(f, "{comma}rules {verb} ({rules} rules)")
     }
 }
 
@@ -108,6 +116,10 @@ pub(crate) struct Core {
     pub(crate) files: Option<ConfigFiles>,
     pub(crate) token: ArcSwap<Secret>,
     pub(crate) token_path: ArcSwapOption<PathBuf>,
+    /// Who is logged in to the console.
+    pub(crate) sessions: Sessions,
+    /// The last hour.
+    pub(crate) traffic: Traffic,
     pub(crate) on_change: Option<OnChange>,
     pub(crate) runtime: tokio::runtime::Handle,
     pub(crate) orders: Vec<UnboundedSender<Order>>,
@@ -288,8 +300,9 @@ impl Core {
         let changes = diff(&running.config.shown(), &config.shown());
         let generation = running.generation + u64::from(!mode.dry_run);
         let way_back = self.way_back(changing, &running, &changes, mode)?;
-        let report = ReloadReport {
+        let mut report = ReloadReport {
             generation,
+            rules: None,
             undo: way_back.undo.map(|id| format!("sunbeam rollback --to {id}")),
             confirm: way_back.unless_confirmed.map(|_| "sunbeam reload --confirm".to_owned()),
             changes,
@@ -305,6 +318,9 @@ impl Core {
             Some(&running),
         )
         .map_err(StartError::from)?;
+        let is_other =
+            |rules: &&Arc<_>| running.waf.as_ref().is_none_or(|before| !Arc::ptr_eq(before, rules));
+        report.rules = next.waf.as_ref().filter(is_other).map(|rules| rules.set.rules().len());
         if mode.dry_run {
             return Ok(report);
         }
@@ -319,7 +335,11 @@ impl Core {
         self.shared.memory.lists.configure(&next.config.lists);
         self.shared.snapshot.store(Arc::new(next));
         self.shared.show_models();
-        self.token.store(Arc::new(token));
+        let old_token = self.token.swap(Arc::new(token));
+        // Who logged in by a token that is worth nothing any more is out with it; and where the console is off.
+        if *old_token != **self.token.load() || !self.shared.snapshot().config.management.console {
+            self.sessions.clear();
+        }
         let told = (changing.parts.management_address(), self.token_path.swap(token_path.map(Arc::new)));
         self.install(&mut changing.parts, parts);
         self.follow_backends(changing);

@@ -98,6 +98,11 @@ enum Form {
     Text,
 }
 
+/// Whether a page is what is wanted.
+pub(crate) fn prefers_html(accept: &str) -> bool {
+    preferred(accept) == Form::Html
+}
+
 /// The form that `Accept` names first among those we have.
 fn preferred(accept: &str) -> Form {
     let mut best = (Form::Text, 0_u16);

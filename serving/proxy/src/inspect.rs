@@ -14,16 +14,20 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::{self, HeaderMap, HeaderValue};
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::{Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use sunbeam_encoding::{Coding, PrefixEnd, decode_prefix};
-use sunbeam_pipeline::{Category, Decision, Interrupted, Judged, Judgement, RulesFound, Scratch, is_binary};
+use sunbeam_pipeline::{
+    Category, Decision, Interrupted, Judged, Judgement, RulesEngine, RulesFound, Scratch, WafSection,
+    is_binary_type, is_file,
+};
 use sunbeam_traffic::RequestFacts;
 use sunbeam_waf::engine::{Ends, InterruptionKind, RequestHead, ResponseHead, Transaction};
+use sunbeam_waf::seclang::ast::EngineMode;
 use sunbeam_wire::{header_lines, request_line_of};
 
 use crate::body::{AnswerBody, BodyWatch, BoxError, PendingBody, boxed};
@@ -82,9 +86,17 @@ pub(crate) struct Looked {
     /// There is more than that.
     is_cut: bool,
     is_undecodable: bool,
+    /// There is a body, nobody looked at it, and it is of no kind that is known to be binary.
+    is_unread: bool,
 }
 
 impl Looked {
+    /// Nothing of a body of these types.
+    fn unread(headers: &HeaderMap) -> Self {
+        let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+        Self { is_unread: types.any(|kind| !is_binary_type(kind.as_bytes())), ..Self::default() }
+    }
+
     /// What of the body rules see.
     pub(crate) fn bytes(&self) -> Bytes {
         self.bytes.clone()
@@ -105,6 +117,10 @@ impl Inspection {
         transaction.begin(&rules.set);
         transaction.set_collections(&context.shared.collections);
         transaction.set_moment(rules.moment(context.timestamp()));
+        if let Some((method, uri)) = context.method_and_uri() {
+            let (route, exceptions) = (judged.route(), &context.snapshot.exceptions);
+            exceptions.tell(route, method.as_str(), uri.path(), &mut transaction);
+        }
         let budget = u64::from(context.snapshot.config.waf.regex_budget_ms);
         transaction.set_budget(cpu_time, budget.saturating_mul(1_000_000));
         Some(Self {
@@ -230,6 +246,9 @@ impl Inspection {
     pub(crate) fn end(mut self, context: &mut RequestContext) {
         self.run(Transaction::end);
         self.tell(context);
+        if let Some(judged) = &mut context.judged {
+            self.transaction.excepted().iter().for_each(|exception| judged.used.note(*exception));
+        }
         if let Some(decision) = self.decision {
             context.snapshot.pipeline.count_inspected(decision, self.category, self.took);
         }
@@ -348,14 +367,22 @@ pub(crate) fn made_up(
 ) -> Option<MadeUp> {
     let rules = snapshot.waf.as_ref().filter(|_| snapshot.pipeline.inspects(judged))?;
     let section = &snapshot.config.waf;
-    let is_looked_at = section.inspects(facts.content_type) && !facts.body.is_empty();
-    let body = if is_looked_at { facts.body } else { b"" };
-    let max = section.max_inspected_body_bytes;
-    let (body, is_cut) = body.get(..max).map_or((body, false), |seen| (seen, seen.len() < body.len()));
-    let looked = Looked { bytes: Bytes::copy_from_slice(body), is_cut, is_undecodable: false };
+    let headers = head.fields();
+    let looked = if facts.body.is_empty() {
+        Looked::default()
+    } else if is_inspected(section, &headers) {
+        let max = section.max_inspected_body_bytes;
+        // One byte more tells whether that is all.
+        let seen = facts.body.get(..=max).unwrap_or(facts.body);
+        looked_at(&headers, Bytes::copy_from_slice(seen), seen.len() <= max, max)
+    } else {
+        Looked::unread(&headers)
+    };
     let mut transaction = Transaction::new(Arc::clone(&rules.set));
     transaction.without_statistics();
+    transaction.set_budget(cpu_time, u64::from(section.regex_budget_ms).saturating_mul(1_000_000));
     transaction.set_moment(rules.moment(Timestamp::now()));
+    snapshot.exceptions.tell(facts.route, facts.method, facts.path, &mut transaction);
     let server = std::net::Ipv4Addr::UNSPECIFIED.into();
     transaction.connection(&Ends { client: facts.client, client_port: 0, server, server_port: 0 });
     let mut decide = |transaction: &mut Transaction, looked: &Looked, is_unread| {
@@ -370,7 +397,7 @@ pub(crate) fn made_up(
         }
     };
     let is_stopped = transaction.request_head(&head.as_sent("")).is_some();
-    let of_head = is_stopped.then(|| decide(&mut transaction, &Looked::default(), !body.is_empty()));
+    let of_head = is_stopped.then(|| decide(&mut transaction, &Looked::default(), !facts.body.is_empty()));
     let (_, found, judgement) = match of_head {
         Some(of_head @ (true, ..)) => of_head,
         of_head => {
@@ -397,8 +424,11 @@ pub(crate) async fn look_at_body(
     bounds: (u64, u64),
 ) -> Result<Looked, Denial> {
     let section = &context.snapshot.config.waf;
-    if pending.is_end_stream() || !is_inspected(context, headers) {
+    if pending.is_end_stream() {
         return Ok(Looked::default());
+    }
+    if !is_inspected(section, headers) {
+        return Ok(Looked::unread(headers));
     }
     let max = section.max_inspected_body_bytes;
     let (mut body, watch) = pending.take().into_body(bounds.0, bounds.1, context);
@@ -406,18 +436,23 @@ pub(crate) async fn look_at_body(
         Ok(is_whole) => is_whole,
         Err(error) => return Err(broke_off(&watch, &error)),
     };
-    let looked = decoded(Coding::of(headers), body.seen().clone(), is_whole, max);
+    let looked = looked_at(headers, body.seen().clone(), is_whole, max);
     *pending = PendingBody::Begun(body, watch);
-    // A file that is sent as it is (`curl -T`). Rules would find something or other in its noise.
-    if !headers.contains_key(header::CONTENT_TYPE) && is_binary(&looked.bytes) {
-        return Ok(Looked::default());
-    }
     Ok(looked)
 }
 
+/// What rules see of a body that began so: nothing of a file that is sent as it is, but that there is more of it, or that
+/// it is not what its coding says, is told all the same.
+fn looked_at(headers: &HeaderMap, bytes: Bytes, is_whole: bool, max: usize) -> Looked {
+    let looked = decoded(Coding::of(headers), bytes, is_whole, max);
+    if !headers.contains_key(header::CONTENT_TYPE) && is_file(&looked.bytes) {
+        return Looked { bytes: Bytes::new(), ..looked };
+    }
+    looked
+}
+
 /// By all that it says it is: of several types a backend may take any.
-fn is_inspected(context: &RequestContext, headers: &HeaderMap) -> bool {
-    let section = &context.snapshot.config.waf;
+fn is_inspected(section: &WafSection, headers: &HeaderMap) -> bool {
     let mut types = headers.get_all(header::CONTENT_TYPE).iter().peekable();
     types.peek().is_none() || types.any(|kind| section.inspects(kind.as_bytes()))
 }
@@ -426,7 +461,7 @@ fn decoded(coding: Option<Coding>, bytes: Bytes, is_whole: bool, max: usize) -> 
     match coding {
         Some(Coding::Identity) => {
             let is_cut = !is_whole || bytes.len() > max;
-            Looked { bytes: bytes.slice(..bytes.len().min(max)), is_cut, is_undecodable: false }
+            Looked { bytes: bytes.slice(..bytes.len().min(max)), is_cut, ..Looked::default() }
         }
         // An empty body needs no coding.
         Some(_) if bytes.is_empty() => Looked { is_cut: !is_whole, ..Looked::default() },
@@ -438,7 +473,7 @@ fn decoded(coding: Option<Coding>, bytes: Bytes, is_whole: bool, max: usize) -> 
                 PrefixEnd::Truncated => (true, is_whole),
                 PrefixEnd::Corrupt => (true, true),
             };
-            Looked { bytes: decoded.into(), is_cut, is_undecodable }
+            Looked { bytes: decoded.into(), is_cut, is_undecodable, is_unread: false }
         }
         None => Looked { is_cut: true, is_undecodable: true, ..Looked::default() },
     }
@@ -497,6 +532,18 @@ impl<'a> Head<'a> {
         Self { line, headers }
     }
 
+    /// Its fields, as everything but rules sees them; what none can be is left out.
+    fn fields(&self) -> HeaderMap {
+        let field = |(name, value): &(&[u8], &[u8])| {
+            Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+        };
+        let mut fields = HeaderMap::with_capacity(self.headers.len());
+        for (name, value) in self.headers.iter().filter_map(field) {
+            fields.append(name, value);
+        }
+        fields
+    }
+
     pub(crate) fn as_sent<'b>(&'b self, id: &'b str) -> RequestHead<'b> {
         let [method, target, protocol] = self.line;
         RequestHead { method, target, protocol, headers: &self.headers, id }
@@ -518,11 +565,17 @@ pub(crate) fn found(transaction: &Transaction, looked: &Looked, is_unread: bool)
         score: outcome.score,
         threshold: outcome.threshold,
         is_in_texts: transaction.finds_in_texts(),
+        score_outside_texts: transaction.score_outside_texts(|tags| Category::is_attack(tags)),
+        engine: match transaction.mode() {
+            EngineMode::On => RulesEngine::On,
+            EngineMode::DetectionOnly => RulesEngine::DetectionOnly,
+            EngineMode::Off => RulesEngine::Off,
+        },
         interruption: interrupted(transaction),
         is_spent: transaction.is_spent(),
         is_oversized: looked.is_cut && !looked.is_undecodable,
         is_undecodable: looked.is_undecodable,
-        is_unread,
+        is_unread: is_unread || looked.is_unread,
         has_too_many_parameters: transaction.has_too_many_arguments(),
     }
 }

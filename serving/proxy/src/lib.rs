@@ -8,12 +8,14 @@ mod answer;
 mod audit_log;
 mod auth_request;
 mod body;
+mod challenge;
 mod config;
 mod connection;
 mod context;
 mod core;
 mod dns_proof;
 mod error_page;
+mod exceptions;
 mod executor;
 mod explain;
 mod frame_watch;
@@ -46,6 +48,7 @@ mod worker;
 pub use crate::core::{ReloadError, ReloadReport};
 pub use admin::OPENAPI;
 pub use audit_log::AuditLogError;
+pub use challenge::{ChallengeMode, ChallengeSection};
 pub use config::{
     AuditSection, ClientIp, Config, LogFormat, ManagementSection, Mode, PlatformSection, StateSection,
     TelemetrySection,

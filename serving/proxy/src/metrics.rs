@@ -43,6 +43,22 @@ declare_metrics! {
         /// Decisions for `why`, by result: written, sampled (others like it stand for it), dropped (queue full), failed
         /// (disk).
         decisions_kept: Counter["sunbeam_decisions_kept_total", result],
+        /// Challenges, by result: issued, solved, failed, expired, replayed, capped, passed (a doubt was cleared by a pass of
+        /// before), refused (a client that is no browser was told); and by level: cookie, wait, work, none.
+        challenges: Counter["sunbeam_challenges_total", result, level],
+        /// Exceptions that hold (`sunbeam exceptions`).
+        exceptions: Gauge["sunbeam_exceptions"],
+        /// Exceptions that made a difference to a request that passed, by their layer.
+        exception_hits: Counter["sunbeam_exception_hits_total", layer],
+        /// Of these: another layer scores the request as an attack, or would have stopped it.
+        exception_high_scores: Counter["sunbeam_exception_high_scores_total", layer],
+        /// Exceptions whose time was over.
+        exceptions_expired: Counter["sunbeam_exceptions_expired_total"],
+        /// Log-ins to the console, by result: ok, refused (no such link), elsewhere (a session that was used from another
+        /// address, and ended).
+        console_logins: Counter["sunbeam_console_logins_total", result],
+        /// Changes over the management API in the audit trail, by result: written, failed (disk; the log has them).
+        audit_trail: Counter["sunbeam_audit_trail_total", result],
         /// Panics caught; each is a defect.
         panics: Counter["sunbeam_panics_total"],
         /// Configuration reloads, by result: ok, failed.

@@ -15,12 +15,13 @@ use sunbeam_listeners::{
 };
 use sunbeam_metrics::Registry;
 use sunbeam_pipeline::DetectionMetrics;
-use sunbeam_tables::HashKey;
 use tokio::runtime::Runtime;
 use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
+use crate::admin::{Sessions, Traffic};
 use crate::audit_log::{AuditLog, AuditLogError};
+use crate::challenge::Challenges;
 use crate::config::Config;
 use crate::core::{ChangeMode, Changing, Core, ReloadError, ReloadReport};
 use crate::hand_over::{Deadlines, Giving, HandOver, HandOverError, Inherited};
@@ -168,6 +169,7 @@ impl Node {
             }
         };
         let (token, token_path) = state.token(&config.management.token)?;
+        shared.challenge.sign_with(&state.challenge_secret()?);
         let core = Arc::new(Core {
             orders: workers.iter().map(|worker| worker.orders.clone()).collect(),
             runtime: runtime.handle().clone(),
@@ -178,6 +180,8 @@ impl Node {
             files,
             token: ArcSwap::from_pointee(token),
             token_path: ArcSwapOption::from_pointee(token_path),
+            sessions: Sessions::default(),
+            traffic: Traffic::default(),
             on_change,
             successor: watch::Sender::new(None),
         });
@@ -427,8 +431,8 @@ fn make_shared(
         telemetry.configure(&config)?;
     }
     let detection = DetectionMetrics::register(&registry);
-    let (memory, questions) =
-        judging::memory(&config, detection.layers.crawler_proofs("dropped"), HashKey::random());
+    let key = judging::people::key(folder_of(&config.state.path))?;
+    let (memory, questions) = judging::memory(&config, detection.layers.crawler_proofs("dropped"), key);
     let decisions = Decisions::open(&config, listener_metrics.clone())?;
     let additions = Additions::open(folder_of(&config.state.path))?;
     let of_judging = Judging { memory: &memory, metrics: &detection, additions: additions.clone() };
@@ -452,6 +456,7 @@ fn make_shared(
         memory,
         additions: Mutex::new(additions),
         drift: Mutex::default(),
+        challenge: Challenges::default(),
     };
     Ok((shared, questions))
 }

@@ -28,6 +28,7 @@ use tracing::{Instrument as _, debug_span, error, info, warn};
 use crate::answer::{Answer, AuditedBody, complete};
 use crate::auth_request::authorise;
 use crate::body::{AnswerBody, ClientBody, PendingBody, boxed, empty, full};
+use crate::challenge;
 use crate::context::{ConnectionInfo, RequestContext, is_idempotent, text};
 use crate::error_page::Denial;
 use crate::inspect::{Inspection, Looked, Spare, inspect_answer, look_at_body};
@@ -166,11 +167,17 @@ impl Service {
         let max_body_bytes = max_body_bytes(context, &route);
         check_announced_length(context, &parts, max_body_bytes)?;
         judge(context, &route, &parts.headers, &mut self.scratch.borrow_mut())?;
+        if let Some(answer) = challenge::attempt(context, &parts)? {
+            return Ok(answer.into());
+        }
         let websocket = WebSocket::of(&parts);
         let mut body = PendingBody::Unread(body);
         context.inspection = Inspection::begin(context, &self.spare);
         if context.inspection.is_some() {
             self.inspect(context, &destination, (&parts, raw, websocket.is_some()), &mut body).await?;
+        }
+        if let Some(page) = challenge::ask(context, &parts, websocket.is_some())? {
+            return Ok(page.into());
         }
         let auth = destination.sub_route.and_then(|path| path.auth.as_ref());
         let granted = match auth {
@@ -627,6 +634,7 @@ async fn finish_content(
     accepted: impl FnOnce() -> Accepted,
     mut response: Response<AnswerBody>,
 ) -> Result<Response<AnswerBody>, Denial> {
+    challenge::note_page(context, route, &response);
     if !route.body_rewrites.is_empty() {
         let rewritten =
             Box::pin(rewrite_response(response, method, &route.body_rewrites)).await.map_err(|error| {

@@ -18,6 +18,7 @@ use sunbeam_waf::collections::{Bounds, Collections};
 use tokio::sync::{broadcast, watch};
 
 use crate::audit_log::AuditLog;
+use crate::challenge::Challenges;
 use crate::config::{AuditSection, ClientIp, Config};
 use crate::judging::Additions;
 use crate::judging::models::{DETECTORS, DriftWatch};
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) events: Events,
     pub(crate) telemetry: Telemetry,
     pub(crate) address_hash: AddressHash,
+    /// Who was challenged, and what they are challenged with.
+    pub(crate) challenge: Challenges,
     pub(crate) draining: watch::Sender<bool>,
     pub(crate) started: Instant,
 }

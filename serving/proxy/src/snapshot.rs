@@ -19,7 +19,9 @@ use sunbeam_routing::{Backend, Group, Health, Http2Mode, Scheme, Table};
 use sunbeam_static_files::{OpenRootError, StaticRoot};
 use sunbeam_traffic::Redaction;
 
-use crate::config::Config;
+use crate::challenge::{ChallengeRules, TICKET};
+use crate::config::{AuditSection, Config};
+use crate::exceptions::ExceptionsInUse;
 use crate::judging::Additions;
 use crate::judging::added_rules::RulesAdded;
 use crate::judging::models::ModelsInUse;
@@ -41,8 +43,12 @@ pub(crate) struct Snapshot {
     pub(crate) waf: Option<Arc<RulesInUse>>,
     /// Those of them that came over the API, whether they are asked or not.
     pub(crate) added_rules: RulesAdded,
+    /// What is not held against requests.
+    pub(crate) exceptions: ExceptionsInUse,
     pub(crate) generation: u64,
     pub(crate) loaded_at: Timestamp,
+    /// What challenges are, on which routes.
+    pub(crate) challenge: ChallengeRules,
     /// By the route's index.
     static_roots: Vec<Option<StaticRoot>>,
     tls: HashMap<Arc<Backend>, Arc<ClientConfig>>,
@@ -66,8 +72,17 @@ impl Judging<'_> {
             .map_err(|problem| CompileError { key: problem.key.to_owned(), message: problem.message })
     }
 
-    fn pipeline(&self, config: &Config, models: Models) -> Pipeline {
-        Pipeline::new(rules(config, models), Arc::clone(self.memory), self.metrics.clone())
+    fn pipeline(
+        &self,
+        config: &Config,
+        models: Models,
+        (table, waf): (&Table, Option<&RulesInUse>),
+    ) -> (Pipeline, ExceptionsInUse) {
+        let mut rules = rules(config, models);
+        rules.switch(self.additions.switches.all());
+        let set = waf.map(|waf| &*waf.set);
+        let exceptions = self.additions.exceptions.compile(table, set, &mut rules);
+        (Pipeline::new(rules, Arc::clone(self.memory), self.metrics.clone()), exceptions)
     }
 }
 
@@ -87,6 +102,13 @@ fn rules_in_use(
         }
         CompileError { key: key.to_owned(), message }
     })
+}
+
+/// What records hide: as configured, and where challenged clients wanted to go, which may hold any of it.
+fn redaction(section: &AuditSection) -> Redaction {
+    let mut keys = section.redact_query_keys.clone();
+    keys.push(TICKET.to_owned());
+    Redaction::new(&keys)
 }
 
 /// What judging knows of a configuration.
@@ -168,15 +190,18 @@ impl Snapshot {
             _ => rules_in_use(&config, added, before)?,
         };
         let groups = table.groups().iter().map(|group| backend_group(group, &states)).collect();
+        let (pipeline, exceptions) = judging.pipeline(&config, models.models(), (&table, waf.as_deref()));
         Ok(Self {
             groups,
             states,
+            challenge: ChallengeRules::new(&config, before.map(|before| &before.challenge)),
             trusted_proxies: config.listen.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
-            pipeline: judging.pipeline(&config, models.models()),
+            pipeline,
+            exceptions,
             models,
             waf,
             added_rules: added.clone(),
-            redaction: Redaction::new(&config.audit.redact_query_keys),
+            redaction: redaction(&config.audit),
             loaded_at: Timestamp::now(),
             generation,
             config,

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sunbeam_config::{Secret, Source, Sources};
 
+use crate::exceptions::KeptException;
 use crate::judging::{KeptBan, KeptEntry};
 
 /// Good configurations that are kept.
@@ -22,6 +23,7 @@ const HISTORY: usize = 10;
 
 const ENTRIES: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("list_entries");
 const BANS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("bans");
+const EXCEPTIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("exceptions");
 const CONFIGURATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("configurations");
 
 /// Why the state cannot be used.
@@ -49,6 +51,14 @@ pub enum StateError {
     /// A file beside it cannot be read or written.
     #[error("failed to use `{}`: {source}", path.display())]
     Write {
+        /// The file.
+        path: PathBuf,
+        /// The system's word.
+        source: io::Error,
+    },
+    /// What was to be kept beside it is not; what was there before is.
+    #[error("failed to keep `{}`: {source}", path.display())]
+    Keep {
         /// The file.
         path: PathBuf,
         /// The system's word.
@@ -122,7 +132,8 @@ impl State {
         let database = Mutex::new(Held::Open(open(&path)?));
         let state = Self { database, path, folder };
         // A file that was damaged is found here, before anything is served by half of it.
-        let read = state.history().and_then(|_| state.entries()).and_then(|_| state.bans());
+        let read = state.history().and_then(|_| state.entries()).and_then(|_| state.bans()).map(drop);
+        let read = read.and_then(|()| state.exceptions());
         read.map_err(|error| damaged(&state.path, &error.to_string()))?;
         Ok(state)
     }
@@ -153,6 +164,11 @@ impl State {
     /// Closes the database, so that another process or the next node can open it.
     pub(crate) fn lend(&self) {
         *self.held() = Held::Lent;
+    }
+
+    /// Whether another process has it.
+    pub(crate) fn is_lent(&self) -> bool {
+        matches!(*self.held(), Held::Lent)
     }
 
     /// The other process did not make it: opens the database again. Waits a little for that process's end.
@@ -271,13 +287,64 @@ impl State {
         })
     }
 
+    /// What is not held against requests.
+    pub(crate) fn exceptions(&self) -> Result<Vec<KeptException>, StateError> {
+        self.with(|database| read_all(database, EXCEPTIONS))
+    }
+
+    /// Keeps exceptions, each in place of the one with its id: all of them, or none.
+    pub(crate) fn keep_exceptions(&self, kept: &[KeptException]) -> Result<(), StateError> {
+        if kept.is_empty() {
+            return Ok(());
+        }
+        self.with(|database| {
+            let write = database.begin_write().map_err(|error| failed(&error))?;
+            {
+                let mut table = write.open_table(EXCEPTIONS).map_err(|error| failed(&error))?;
+                for kept in kept {
+                    let bytes = serde_json::to_vec(kept).map_err(|error| failed(&error))?;
+                    table.insert(kept.id, bytes.as_slice()).map_err(|error| failed(&error))?;
+                }
+            }
+            write.commit().map_err(|error| failed(&error))
+        })
+    }
+
+    /// Forgets exceptions: all of them, or none.
+    pub(crate) fn forget_exceptions(&self, ids: &[u64]) -> Result<(), StateError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        self.with(|database| {
+            let write = database.begin_write().map_err(|error| failed(&error))?;
+            {
+                let mut table = write.open_table(EXCEPTIONS).map_err(|error| failed(&error))?;
+                for id in ids {
+                    table.remove(id).map_err(|error| failed(&error))?;
+                }
+            }
+            write.commit().map_err(|error| failed(&error))
+        })
+    }
+
     /// The token of the management API: the configured one, or one made at first start in a file that
     /// only the owner reads. Returns it with that file's path.
     pub(crate) fn token(&self, configured: &Secret) -> Result<(Secret, Option<PathBuf>), StateError> {
         if !configured.is_empty() {
             return Ok((configured.clone(), None));
         }
-        let path = self.folder.join("management.token");
+        let (token, path) = self.made_once("management.token")?;
+        Ok((token, Some(path)))
+    }
+
+    /// What challenges are signed with where the configuration names nothing: made at first start, as the token is.
+    pub(crate) fn challenge_secret(&self) -> Result<Secret, StateError> {
+        self.made_once("challenge.secret").map(|(secret, _)| secret)
+    }
+
+    /// A random word in a file that only the owner reads, and that file's path.
+    fn made_once(&self, name: &str) -> Result<(Secret, PathBuf), StateError> {
+        let path = self.folder.join(name);
         if let Ok(metadata) = fs::symlink_metadata(&path) {
             let is_ours = metadata.uid() == rustix::process::geteuid().as_raw();
             if !metadata.is_file() || !is_ours || metadata.mode() & 0o077 != 0 {
@@ -291,15 +358,15 @@ impl State {
         }
         match fs::read_to_string(&path) {
             Ok(text) if text.trim().len() >= 16 => {
-                return Ok((Secret::new(text.trim().to_owned()), Some(path)));
+                return Ok((Secret::new(text.trim().to_owned()), path));
             }
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(StateError::Write { path, source }),
         }
-        let token = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
-        write_private(&path, token.as_bytes())?;
-        Ok((Secret::new(token), Some(path)))
+        let word = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        write_private(&path, word.as_bytes())?;
+        Ok((Secret::new(word), path))
     }
 }
 
@@ -311,14 +378,18 @@ pub(crate) fn folder_of(path: &str) -> &Path {
 
 /// Writes a file that only the owner reads: whole, or not at all.
 pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StateError> {
-    let failed = |source| StateError::Write { path: path.to_owned(), source };
+    let failed = |source| StateError::Keep { path: path.to_owned(), source };
     let fresh = path.with_extension("new");
     // A leftover of a killed process may have other permissions.
     drop(fs::remove_file(&fresh));
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    fs::rename(&fresh, path).map_err(failed)
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    written.and_then(|()| fs::rename(&fresh, path)).map_err(|source| {
+        // Half of it helps nobody, least of all on a full disk.
+        drop(fs::remove_file(&fresh));
+        failed(source)
+    })
 }
 
 fn open(path: &Path) -> Result<Database, StateError> {
@@ -357,7 +428,7 @@ fn is_damage(error: &redb::DatabaseError) -> bool {
 fn damaged(path: &Path, reason: &str) -> StateError {
     let reason = format!(
         "{reason}; if the file is damaged, put it aside (`mv {0} {0}.damaged`) and start again: what is lost then are \
-         the blocks and list entries that were added while the node ran, and the kept configurations",
+         the blocks, list entries and exceptions that were added while the node ran, and the kept configurations",
         path.display()
     );
     StateError::Open { path: path.to_owned(), reason }
@@ -415,10 +486,22 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_kept_leaves_nothing_behind() {
+        let folder = std::env::temp_dir().join(format!("sunbeam-keep-{}", std::process::id()));
+        let path = folder.join("rules.conf");
+        fs::create_dir_all(path.join("in-the-way")).unwrap();
+        let error = write_private(&path, b"SecRule").unwrap_err().to_string();
+        assert!(error.starts_with(&format!("failed to keep `{}`: ", path.display())), "{error}");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "no `rules.new`");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
     fn the_last_ten_configurations_and_the_token_live_on() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = std::env::temp_dir().join(format!("sunbeam-state-{}", std::process::id()));
         let path = folder.join("state.redb").display().to_string();
+        let secret;
         let (token, token_path) = {
             let state = State::open(&path).unwrap();
             for number in 0..13 {
@@ -426,9 +509,12 @@ mod tests {
                 state.keep(&sources(&format!("# {number}")), "reload").unwrap();
             }
             assert!(State::open(&path).unwrap_err().to_string().contains("another node uses it"));
+            assert_ne!(state.challenge_secret().unwrap(), state.token(&Secret::default()).unwrap().0);
+            secret = state.challenge_secret().unwrap();
             state.token(&Secret::default()).unwrap()
         };
         let state = State::open(&path).unwrap();
+        assert_eq!(state.challenge_secret().unwrap(), secret);
         let history = state.history().unwrap();
         assert_eq!(history.iter().map(|kept| kept.id).collect::<Vec<_>>(), (4..=13).collect::<Vec<_>>());
         assert_eq!(history[9].sources().0[0].text, "# 12");

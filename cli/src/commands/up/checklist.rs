@@ -88,7 +88,7 @@ fn lines(node: &Node, facts: &Facts) -> Vec<(Mark, &'static str, String)> {
     lines.push((
         Mark::Note,
         "mode",
-        "what is certain is blocked (lists, probes, exploits, false crawlers, limits), what is doubtful is watched; \
+        "what is certain is blocked (lists, probes, exploits, false crawlers, limits), what is doubtful is challenged or watched; \
          127.0.0.1 is spared limits (rate_limit.bypass_cidrs); the WAF and the kernel filter are not part of this \
          version"
             .to_owned(),
@@ -167,6 +167,7 @@ fn to_try(node: &Node, facts: &Facts) -> Vec<String> {
         }
         _ => String::new(),
     };
+    lines.push(format!("sunbeam login{node}     a link to the console, for the browser"));
     lines.push(format!("sunbeam status{node}"));
     lines.push(format!("sunbeam tail{node}"));
     lines

@@ -96,6 +96,15 @@ impl Category {
         }
     }
 
+    /// Whether a rule with these tags looks for an attack on what stands behind, and not for how a request is sent or
+    /// who sends it.
+    pub fn is_attack<'a>(tags: impl Iterator<Item = &'a str>) -> bool {
+        !matches!(
+            Self::of_tags(tags),
+            Self::None | Self::Protocol | Self::Scanner | Self::Disclosure | Self::Other
+        )
+    }
+
     fn of_tags<'a>(tags: impl Iterator<Item = &'a str>) -> Self {
         let of_tag =
             |tag: &str| TAGS.iter().find(|(known, _)| tag.starts_with(known)).map(|(_, found)| *found);
@@ -149,6 +158,23 @@ impl Tally {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attacks_are_told_from_how_a_request_is_sent() {
+        for (tags, want) in [
+            (&["attack-rce", "OWASP_CRS"][..], true),
+            (&["attack-injection-php"], true),
+            (&["attack-injection-template"], true),
+            (&["attack-protocol"], false),
+            (&["attack-reputation-scanner"], false),
+            (&["attack-protocol", "attack-xxe"], false),
+            (&["attack-novel"], false),
+            (&["mine"], false),
+            (&[], false),
+        ] {
+            assert_eq!(Category::is_attack(tags.iter().copied()), want, "{tags:?}");
+        }
+    }
 
     #[test]
     fn a_request_is_named_by_what_most_rules_say() {

@@ -3,6 +3,7 @@
 //! together with what the model says of the texts, and merged into the decision as a stage's word is.
 
 mod category;
+mod file;
 mod section;
 mod texts;
 mod verdict;
@@ -10,15 +11,15 @@ mod verdict;
 use std::time::Duration;
 
 use sunbeam_features::canonical::canonical_path;
-use sunbeam_traffic::{Layer, LayerMode, RequestFacts};
+use sunbeam_traffic::{Layer, LayerMode, RequestFacts, Verdict};
 
 pub use category::{Category, Tally};
-pub use section::{OnBudget, OnOversizedBody, WafRuleset, WafSection, WafVerdict};
-pub use texts::is_binary;
+pub use file::is_file;
+pub use section::{OnBudget, OnOversizedBody, WafRuleset, WafSection, WafVerdict, is_binary_type};
 pub(crate) use verdict::WafRules;
-pub use verdict::{Interrupted, RulesFound};
+pub use verdict::{Interrupted, RulesEngine, RulesFound};
 
-use crate::pipeline::{Decision, Judged, Pipeline, decide, note};
+use crate::pipeline::{Decision, Judged, Pipeline, Thought, note, note_doubt};
 use crate::stage::Judgement;
 use crate::subject::{RulesScore, Scratch};
 use verdict::TextsFound;
@@ -43,12 +44,12 @@ impl Pipeline {
         judged.scores.rules = Some(RulesScore { score: found.score, threshold: found.threshold });
         let texts = self.texts(judged, facts, scratch);
         let judgement = verdict::of_request(found, texts.as_ref(), &self.rules().waf);
-        (self.merge(judged, &judgement), judgement)
+        (self.merge_watched(judged, found, &judgement), judgement)
     }
 
     /// The same with what rules found in the answer.
     pub fn answer_inspected(&self, judged: &mut Judged, interruption: Option<Interrupted>) -> Decision {
-        self.merge(judged, &verdict::of_answer(interruption))
+        self.merge(judged, &verdict::of_answer(interruption), Decision::Blocked)
     }
 
     /// Counts what a look came to, once for each request.
@@ -56,9 +57,35 @@ impl Pipeline {
         self.metrics().count_inspected(decision, category, took);
     }
 
-    fn merge(&self, judged: &mut Judged, judgement: &Judgement) -> Decision {
-        let decision = decide(judgement, self.rules().mode(judged.route, Layer::Waf));
+    /// As [`Self::merge`], for a request: rules that only look on stop nothing, and what was too long to be seen whole is
+    /// told of where nothing else is, or padding would leave no trace.
+    fn merge_watched(&self, judged: &mut Judged, found: &RulesFound, judgement: &Judgement) -> Decision {
+        let most = match found.engine {
+            RulesEngine::DetectionOnly => Decision::Observed,
+            _ => Decision::Blocked,
+        };
+        let decision = self.merge(judged, judgement, most);
+        if decision == Decision::Passed && found.is_oversized && found.engine != RulesEngine::Off {
+            let unseen = Judgement::pass("oversized_body");
+            note(judged, Layer::Waf, Decision::Observed, &unseen);
+            return Decision::Observed;
+        }
+        decision
+    }
+
+    fn merge(&self, judged: &mut Judged, judgement: &Judgement, most: Decision) -> Decision {
+        let mode = self.rules().mode(judged.route, Layer::Waf);
+        let decision = self.decide(judgement, Layer::Waf, mode, judged, judged.at).min(most);
+        if judgement.verdict != Verdict::Pass {
+            let mut thought = Thought::default();
+            thought.note(Layer::Waf, judgement);
+            let proof = &self.memory().proof;
+            proof.add(judged.identity.key, thought.doubted, thought.certain, judged.at);
+        }
         note(judged, Layer::Waf, decision, judgement);
+        if most == Decision::Blocked {
+            note_doubt(judged, Layer::Waf, mode, judgement);
+        }
         decision
     }
 
@@ -75,18 +102,20 @@ impl Pipeline {
         }
         let model = &rules.models.scanner.payload;
         let Scratch { canonical, buffers, .. } = scratch;
+        let (applied, mut used) = (rules.exceptions.of(facts), judged.used);
         let mut read = match judged.texts {
             Some(texts) => texts,
             None => {
                 canonical.clear();
                 canonical_path(facts.path.as_bytes(), canonical);
-                texts::of_head(facts, canonical, model, buffers)
+                texts::of_head(facts, canonical, model, (&applied, &mut used), buffers)
             }
         };
         if !facts.body.is_empty() {
-            read = read.and(texts::of_body(facts, model, buffers));
+            read = read.and(texts::of_body(facts, model, (&applied, &mut used), buffers));
         }
         judged.texts = Some(read);
+        judged.used = used;
         judged.scores.payload = Some(read.logit.saturating_sub(model.doubtful));
         Some(TextsFound {
             logit: read.logit,

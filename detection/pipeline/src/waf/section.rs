@@ -64,7 +64,7 @@ section! {
         inbound_threshold: u32 = 5 => 1..=100_000,
         /// The score from which on an answer is too much; a rule about answers adds 4.
         outbound_threshold: u32 = 4 => 1..=100_000,
-        /// SQL injection.
+        /// Rules about SQL injection. With `verdict = "combined"` the model still stops what it knows, here and below.
         block_sql_injection: bool = true,
         /// Cross-site scripting.
         block_xss: bool = true,
@@ -86,8 +86,8 @@ section! {
         max_inspected_body_bytes: usize = 131_072 => 1_024..=67_108_864,
         /// A longer body: inspect_prefix: what comes first is looked at | block: 413
         on_oversized_body: OnOversizedBody = OnOversizedBody::InspectPrefix,
-        /// Arguments, parts and JSON leaves that are looked at; past it a request is doubtful: 400 when enforcing.
-        max_parameters: usize = 1_000 => 1..=100_000,
+        /// Arguments, parts, JSON leaves and cookies that are looked at; a request with more is 400.
+        max_parameters: usize = 10_000 => 1..=100_000,
         /// Media types of bodies that are looked at. `text/*` is every text, `application/json` also
         /// `application/problem+json` and the like, `application/xml` also what ends in `+xml`. A body without a type
         /// is looked at, too.
@@ -120,11 +120,48 @@ impl WafSection {
 
     /// Whether a body of this type is looked at. The type is that of the head, with parameters or without.
     pub fn inspects(&self, content_type: &[u8]) -> bool {
-        let end =
-            content_type.iter().position(|byte| matches!(byte, b';' | b',')).unwrap_or(content_type.len());
-        let kind = content_type.get(..end).unwrap_or_default().trim_ascii();
+        let kind = kind_of(content_type);
         kind.is_empty() || self.inspected_types.iter().any(|known| covers(known.as_bytes(), kind))
     }
+}
+
+/// The type without its parameters, cut where applications cut it: PHP does at a blank, too.
+pub(super) fn kind_of(content_type: &[u8]) -> &[u8] {
+    let content_type = content_type.trim_ascii_start();
+    let is_end = |byte: &u8| matches!(byte, b';' | b',') || byte.is_ascii_whitespace();
+    let end = content_type.iter().position(is_end).unwrap_or(content_type.len());
+    content_type.get(..end).unwrap_or_default()
+}
+
+/// Whether a body of this type is known to be no text: a backend would not read a form, JSON or the like from it.
+pub fn is_binary_type(content_type: &[u8]) -> bool {
+    const FAMILIES: [&[u8]; 4] = [b"image/", b"audio/", b"video/", b"font/"];
+    /// As the project's own rules know them.
+    const APPLICATIONS: [&[u8]; 17] = [
+        b"octet-stream",
+        b"pdf",
+        b"zip",
+        b"gzip",
+        b"x-gzip",
+        b"x-tar",
+        b"wasm",
+        b"grpc",
+        b"x-protobuf",
+        b"protobuf",
+        b"msgpack",
+        b"x-msgpack",
+        b"cbor",
+        b"vnd.ms-",
+        b"vnd.openxml",
+        b"vnd.oasis",
+        b"vnd.google",
+    ];
+    let kind = kind_of(content_type).to_ascii_lowercase();
+    let is_text = kind.ends_with(b"+json") || kind.ends_with(b"+xml");
+    let begins = |known: &&[u8]| kind.starts_with(known);
+    let application = kind.strip_prefix(b"application/").unwrap_or_default();
+    !is_text
+        && (FAMILIES.iter().any(begins) || APPLICATIONS.iter().any(|known| application.starts_with(known)))
 }
 
 /// Whether what an operator wrote means this type.
@@ -170,6 +207,10 @@ mod tests {
             ("TEXT/xml", true),
             ("multipart/form-data; boundary=x", true),
             ("application/json,application/octet-stream", true),
+            ("application/x-www-form-urlencoded x", true),
+            ("multipart/form-data boundary=B", true),
+            ("\tapplication/json\tfoo", true),
+            ("application/octet-stream application/json", false),
             ("", true),
             (" ; charset=utf-8", true),
             ("application/octet-stream", false),
@@ -180,6 +221,25 @@ mod tests {
             ("+json", true),
         ] {
             assert_eq!(section.inspects(kind.as_bytes()), want, "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_is_binary_is_known_by_its_type() {
+        for (kind, want) in [
+            ("image/png", true),
+            ("IMAGE/PNG; x=y", true),
+            ("image/svg+xml", false),
+            ("application/octet-stream", true),
+            ("application/grpc+proto", true),
+            ("application/vnd.ms-excel", true),
+            ("application/vnd.google+json", false),
+            ("application/json", false),
+            ("application/x-unheard-of", false),
+            ("x", false),
+            ("", false),
+        ] {
+            assert_eq!(is_binary_type(kind.as_bytes()), want, "{kind}");
         }
     }
 

@@ -4,9 +4,11 @@
 use memchr::memmem;
 use sunbeam_ensemble::PayloadModel;
 use sunbeam_features::canonical::{BodyKind, Unit, UnitSource, each_unit_but};
-use sunbeam_features::payload::{each_piece, is_plain, read};
+use sunbeam_features::payload::{Facts, each_piece, is_plain, read};
 use sunbeam_traffic::RequestFacts;
 
+use super::section::kind_of;
+use crate::exceptions::{Applied, Used};
 use crate::payload::each_text;
 use crate::subject::{Buffers, Texts};
 
@@ -21,23 +23,29 @@ pub(crate) fn of_head(
     facts: &RequestFacts<'_>,
     canonical: &[u8],
     model: &PayloadModel,
+    (applied, used): (&Applied<'_>, &mut Used),
     buffers: &mut Buffers,
 ) -> Texts {
     let mut texts = Texts::nothing(model.floor);
     let head = RequestFacts { body: b"", ..*facts };
-    texts.is_truncated = each_text(&head, canonical, buffers, &mut |_, read| {
-        texts.note(model.read(read).logit, read.has_sign());
+    texts.is_truncated = each_text(&head, canonical, buffers, &mut |unit, read| {
+        note(model, (unit, read), (applied, used), &mut texts);
     });
     texts
 }
 
 /// Reads the body. What is no text is not read, and nobody may take it for clean: the model would see attacks in it, as
 /// control characters are a sign of them.
-pub(crate) fn of_body(facts: &RequestFacts<'_>, model: &PayloadModel, buffers: &mut Buffers) -> Texts {
+pub(crate) fn of_body(
+    facts: &RequestFacts<'_>,
+    model: &PayloadModel,
+    (applied, used): (&Applied<'_>, &mut Used),
+    buffers: &mut Buffers,
+) -> Texts {
     let mut texts = Texts::nothing(model.floor);
     let Some(parts) = Parts::of(facts.content_type, facts.body) else {
-        let kind = BodyKind::of(facts.content_type, facts.body);
-        read_as(facts.body, kind, model, buffers, &mut texts);
+        let kind = BodyKind::of(kind_of(facts.content_type), facts.body);
+        read_as((facts.body, kind), model, (applied, used), buffers, &mut texts);
         return texts;
     };
     for (number, part) in parts.enumerate() {
@@ -47,16 +55,41 @@ pub(crate) fn of_body(facts: &RequestFacts<'_>, model: &PayloadModel, buffers: &
         }
         // The names that a client chose stand in quotes; around them it is all the same.
         for name in part.head.split(|byte| *byte == b'"').skip(1).step_by(2).take(NAMES_MAX) {
-            read_as(name, BodyKind::Other, model, buffers, &mut texts);
+            read_as((name, BodyKind::Other), model, (applied, used), buffers, &mut texts);
         }
         if !part.is_file() {
-            read_as(part.content, BodyKind::Other, model, buffers, &mut texts);
+            read_as((part.content, BodyKind::Other), model, (applied, used), buffers, &mut texts);
         }
     }
     texts
 }
 
-fn read_as(body: &[u8], kind: BodyKind, model: &PayloadModel, buffers: &mut Buffers, texts: &mut Texts) {
+/// One text, unless it is excepted.
+fn note(
+    model: &PayloadModel,
+    (unit, read): (&Unit<'_>, &Facts),
+    (applied, used): (&Applied<'_>, &mut Used),
+    texts: &mut Texts,
+) {
+    let logit = model.read(read).logit;
+    if logit > texts.with_sign
+        && let Some(exception) = applied.unit(unit.kind, unit.name)
+    {
+        if logit >= model.doubtful {
+            used.note(exception);
+        }
+        return;
+    }
+    texts.note(logit, read.has_sign());
+}
+
+fn read_as(
+    (body, kind): (&[u8], BodyKind),
+    model: &PayloadModel,
+    (applied, used): (&Applied<'_>, &mut Used),
+    buffers: &mut Buffers,
+    texts: &mut Texts,
+) {
     if is_binary(body) {
         texts.is_truncated = true;
         return;
@@ -70,7 +103,7 @@ fn read_as(body: &[u8], kind: BodyKind, model: &PayloadModel, buffers: &mut Buff
         } else if !is_plain(unit.value) {
             each_piece(unit.value, &mut |piece| {
                 read(piece, facts);
-                texts.note(model.read(facts).logit, facts.has_sign());
+                note(model, (&unit, facts), (applied, used), texts);
             });
         }
     });
@@ -79,7 +112,7 @@ fn read_as(body: &[u8], kind: BodyKind, model: &PayloadModel, buffers: &mut Buff
 
 /// Whether this is no text: of a file that is compressed one byte in nine is a control character, of one that is not
 /// more. What is short may well be an attack on whoever stops reading at such a character.
-pub fn is_binary(bytes: &[u8]) -> bool {
+fn is_binary(bytes: &[u8]) -> bool {
     const LENGTH_MIN: usize = 256;
     const ONE_IN: usize = 16;
     let is_control = |byte: &&u8| (**byte < b' ' && !byte.is_ascii_whitespace()) || **byte == 0x7f;
@@ -89,7 +122,7 @@ pub fn is_binary(bytes: &[u8]) -> bool {
 /// The parts of a `multipart/form-data` body, for the model: rules read it strictly.
 #[derive(Debug)]
 struct Parts<'a> {
-    delimiter: memmem::Finder<'a>,
+    delimiter: memmem::Finder<'static>,
     rest: &'a [u8],
 }
 
@@ -107,7 +140,9 @@ impl<'a> Parts<'a> {
         if !kind.eq_ignore_ascii_case(MULTIPART) {
             return None;
         }
-        let delimiter = memmem::Finder::new(boundary(content_type)?);
+        // With its hyphens, which would end the part before as a comment in SQL does.
+        let delimiter = [b"--", boundary(content_type)?].concat();
+        let delimiter = memmem::Finder::new(&delimiter).into_owned();
         let at = delimiter.find(body)?;
         let rest = body.get(at + delimiter.needle().len()..)?;
         Some(Self { delimiter, rest })
@@ -125,15 +160,36 @@ impl<'a> Iterator for Parts<'a> {
         let end = self.delimiter.find(self.rest).unwrap_or(self.rest.len());
         let (part, rest) = self.rest.split_at_checked(end)?;
         self.rest = rest.get(self.delimiter.needle().len()..).unwrap_or_default();
-        let blank = memmem::find(part, b"\r\n\r\n").map_or(part.len(), |at| at + 4);
-        let (head, content) = part.split_at_checked(blank)?;
+        let part = part.strip_suffix(b"\n").unwrap_or(part);
+        let part = part.strip_suffix(b"\r").unwrap_or(part);
+        let blanks = [&b"\r\n\r\n"[..], b"\n\n"];
+        let ends = blanks.map(|blank| memmem::find(part, blank).map(|at| at + blank.len()));
+        // Without an empty line nobody knows what is head and what is not: all of it is read.
+        let (head, content) = part.split_at_checked(ends.into_iter().flatten().min().unwrap_or(0))?;
         Some(Part { head: head.trim_ascii(), content })
     }
 }
 
 impl Part<'_> {
+    /// Whether its content is a file's, which is not read. What only looks like one is a field.
     fn is_file(&self) -> bool {
-        memmem::find(&self.head.to_ascii_lowercase(), b"filename").is_some()
+        let head = self.head.to_ascii_lowercase();
+        let mut lines = head.split(|byte| *byte == b'\n');
+        let Some(line) = lines.find(|line| line.starts_with(b"content-disposition")) else { return false };
+        // Readers differ in what a backslash does to a quote.
+        if line.contains(&b'\\') {
+            return false;
+        }
+        let pieces: Vec<&[u8]> = line.split(|byte| *byte == b'"').collect();
+        // Every other one stands outside of quotes.
+        pieces.chunks(2).any(|pair| {
+            let [outside, quoted @ ..] = pair else { return false };
+            let Some(at) = memmem::find(outside, b"filename") else { return false };
+            let after = outside.get(at..).unwrap_or_default().trim_ascii();
+            // Browsers send an empty name where no file was chosen.
+            let is_empty = after.ends_with(b"=") && quoted.iter().all(|quoted| quoted.is_empty());
+            after.contains(&b'=') && !is_empty
+        })
     }
 }
 
@@ -161,7 +217,8 @@ mod tests {
     fn zone(content_type: &str, body: &[u8]) -> (bool, bool) {
         let facts = RequestFacts { content_type: content_type.as_bytes(), body, ..RequestFacts::EMPTY };
         let model = &builtin::SCANNER.payload;
-        let texts = of_body(&facts, model, &mut Buffers::default());
+        let texts =
+            of_body(&facts, model, (&Applied::default(), &mut Used::default()), &mut Buffers::default());
         (texts.logit >= model.doubtful, texts.is_truncated)
     }
 
@@ -210,6 +267,70 @@ mod tests {
             ("a file's content", form, multipart(&[part("name=\"f\"; filename=\"a.sql\"", ATTACK)]), false),
         ] {
             assert_eq!(zone(content_type, &body), (want, false), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_form_of_parts_is_as_doubtful_as_its_worst_text_alone() {
+        let model = &builtin::SCANNER.payload;
+        let logit = |content_type: &str, body: &[u8]| {
+            let facts = RequestFacts { content_type: content_type.as_bytes(), body, ..RequestFacts::EMPTY };
+            {
+                let excepted = (&Applied::default(), &mut Used::default());
+                of_body(&facts, model, excepted, &mut Buffers::default()).logit
+            }
+        };
+        for value in ["a walk in the park", "O'Brien", "2026-11-29", "red & blue", "7", "", "a -- b", ATTACK]
+        {
+            for boundary in ["----WebKitFormBoundary7MA4YWxkTrZu0gW", "xyz", "\"x y\""] {
+                let line = boundary.trim_matches('"');
+                let field = |name: &str, value: &str| {
+                    format!("--{line}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+                };
+                let body = [field("a", value), field("b", "1"), format!("--{line}--\r\n")].concat();
+                let form = format!("multipart/form-data; boundary={boundary}");
+                let alone = [value, "a", "b", "1"].map(|text| logit("text/plain", text.as_bytes()));
+                assert_eq!(Some(&logit(&form, body.as_bytes())), alone.iter().max(), "{value:?} {boundary}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_file_is_read() {
+        let form = "multipart/form-data; boundary=xyz";
+        for (name, head, end, want) in [
+            ("a file", "Content-Disposition: form-data; name=\"f\"; filename=\"a.sql\"", "\r\n\r\n", false),
+            (
+                "its extended name",
+                "content-disposition: form-data; name=f; filename*=UTF-8''a.sql",
+                "\r\n\r\n",
+                false,
+            ),
+            ("no file chosen", "Content-Disposition: form-data; name=\"f\"; filename=\"\"", "\r\n\r\n", true),
+            ("a field of that name", "Content-Disposition: form-data; name=\"filename\"", "\r\n\r\n", true),
+            (
+                "a field, in quotes",
+                "Content-Disposition: form-data; name=\"a; filename=b\"",
+                "\r\n\r\n",
+                true,
+            ),
+            (
+                "an escaped quote",
+                "Content-Disposition: form-data; name=\"a\\\"; filename=\\\"b\"",
+                "\r\n\r\n",
+                true,
+            ),
+            (
+                "another line",
+                "Content-Disposition: form-data; name=\"a\"\r\nX: ; filename=\"b\"",
+                "\r\n\r\n",
+                true,
+            ),
+            ("lines without CR", "Content-Disposition: form-data; name=\"a\"", "\n\n", true),
+            ("no empty line", "Content-Disposition: form-data; name=\"a\"", "\r\n", true),
+        ] {
+            let body = format!("--xyz\r\n{head}{end}{ATTACK}\r\n--xyz--\r\n");
+            assert_eq!(zone(form, body.as_bytes()), (want, false), "{name}");
         }
     }
 

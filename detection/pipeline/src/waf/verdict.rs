@@ -13,6 +13,11 @@ pub struct RulesFound {
     pub threshold: i64,
     /// A rule that counts matched in a text: in what the model reads, too, not in how the request is sent.
     pub is_in_texts: bool,
+    /// What rules about attacks add up to that matched where the model does not read: in headers but cookies, in names of
+    /// files.
+    pub score_outside_texts: i64,
+    /// What rules are allowed.
+    pub engine: RulesEngine,
     /// What a rule wants done.
     pub interruption: Option<Interrupted>,
     /// Rules were stopped before they had seen everything.
@@ -21,10 +26,23 @@ pub struct RulesFound {
     pub is_oversized: bool,
     /// The body is not what its `Content-Encoding` says.
     pub is_undecodable: bool,
-    /// There is a body, and a rule about the head came before anybody looked at it.
+    /// There is a body at which nobody has looked: a rule about the head came before, or its kind is none that is looked
+    /// at and none that is binary.
     pub is_unread: bool,
     /// More arguments, parts and leaves than are looked at.
     pub has_too_many_parameters: bool,
+}
+
+/// What rules are allowed: `SecRuleEngine`, or what a rule has made of it for this request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RulesEngine {
+    /// What they say is done.
+    #[default]
+    On,
+    /// They look on: whatever they or the model say, nothing is stopped for it.
+    DetectionOnly,
+    /// Nobody looks.
+    Off,
 }
 
 /// A rule that wants a request stopped.
@@ -101,6 +119,10 @@ const FORBIDDEN: u16 = 403;
 
 /// Of a request. `texts` is nothing where the model has no say: then the rules' word counts alone.
 pub(crate) fn of_request(found: &RulesFound, texts: Option<&TextsFound>, rules: &WafRules) -> Judgement {
+    // A rule may have wanted something done before another one sent all of them away.
+    if found.engine == RulesEngine::Off && found.interruption.is_none() {
+        return Judgement::PASS;
+    }
     let mut judgement = match (found.interruption, rules.verdict, texts) {
         // Somebody wrote that rule for this.
         (Some(Interrupted::ByRule { status }), ..) => return Judgement::block("rule", status),
@@ -114,7 +136,8 @@ pub(crate) fn of_request(found: &RulesFound, texts: Option<&TextsFound>, rules: 
         (is_too_large, Judgement::block("body_too_large", 413)),
         (found.is_undecodable, Judgement::block("undecodable_body", 400)),
         (is_over_budget, Judgement::block("budget", FORBIDDEN)),
-        (found.has_too_many_parameters, Judgement::doubtful("too_many_parameters", 400)),
+        // What stands behind the last that is looked at would reach a backend unseen.
+        (found.has_too_many_parameters, Judgement::block("too_many_parameters", 400)),
     ] {
         if is_so && other.verdict > judgement.verdict {
             judgement = other;
@@ -135,7 +158,9 @@ pub(crate) const fn of_answer(interruption: Option<Interrupted>) -> Judgement {
 fn combined(found: &RulesFound, texts: &TextsFound) -> Judgement {
     let reaches = |times: i64| found.threshold > 0 && found.score >= found.threshold.saturating_mul(times);
     let zone = match texts.zone() {
-        Zone::Clean if found.is_unread || found.is_spent => Zone::Unseen,
+        Zone::Clean if found.is_unread || found.is_spent || found.is_oversized => Zone::Unseen,
+        // The model read something else, and may not call clean what it has not seen.
+        Zone::Clean if found.score_outside_texts >= found.threshold.max(1) => Zone::Unseen,
         zone => zone,
     };
     let is_too_much = reaches(1) || found.interruption.is_some();
@@ -168,6 +193,8 @@ mod tests {
         score: 0,
         threshold: 5,
         is_in_texts: false,
+        score_outside_texts: 0,
+        engine: RulesEngine::On,
         interruption: None,
         is_spent: false,
         is_oversized: false,
@@ -195,6 +222,32 @@ mod tests {
             ("rules, doubted texts", AT, DOUBTED, (Block, "rules_and_model", 403)),
             ("rules, certain texts", AT, SURE, (Block, "rules_and_model", 403)),
             ("rules, not all seen", AT, TextsFound { is_truncated: true, ..CLEAN }, (Block, "rules", 403)),
+            (
+                "attack rules in a header, clean texts",
+                RulesFound { score_outside_texts: 5, ..AT },
+                CLEAN,
+                (Block, "rules", 403),
+            ),
+            (
+                "most of it for how it is sent",
+                RulesFound { score_outside_texts: 4, ..AT },
+                CLEAN,
+                (Doubtful, "rules", 403),
+            ),
+            (
+                "attack rules in a header, below",
+                RulesFound { score: 4, score_outside_texts: 4, ..NOTHING },
+                CLEAN,
+                (Pass, "", 0),
+            ),
+            (
+                "attack rules in a header that do not count",
+                RulesFound { score: 0, score_outside_texts: 5, ..NOTHING },
+                CLEAN,
+                (Pass, "", 0),
+            ),
+            ("rules, more behind", RulesFound { is_oversized: true, ..AT }, CLEAN, (Block, "rules", 403)),
+            ("more behind", RulesFound { is_oversized: true, ..NOTHING }, CLEAN, (Pass, "", 0)),
             ("rules on the head alone", RulesFound { is_unread: true, ..AT }, CLEAN, (Block, "rules", 403)),
             ("rules twice, clean texts", TWICE, CLEAN, (Block, "rules", 403)),
             ("rules twice, doubted texts", TWICE, DOUBTED, (Block, "rules", 403)),
@@ -277,9 +330,15 @@ mod tests {
                 ("spent, passes", spent, patient, (Pass, "", 0)),
                 ("oversized", oversized, lenient, (Pass, "", 0)),
                 ("oversized, blocks", oversized, strict, (Block, "body_too_large", 413)),
-                ("many parameters", many, lenient, (Doubtful, "too_many_parameters", 400)),
+                ("many parameters", many, lenient, (Block, "too_many_parameters", 400)),
                 ("undecodable", broken, lenient, (Block, "undecodable_body", 400)),
                 ("many, and spent", RulesFound { is_spent: true, ..many }, lenient, (Block, "budget", 403)),
+                (
+                    "many, and nobody looks",
+                    RulesFound { engine: RulesEngine::Off, ..many },
+                    strict,
+                    (Pass, "", 0),
+                ),
                 (
                     "oversized, and an attack",
                     RulesFound { is_oversized: true, ..TWICE },
@@ -298,6 +357,17 @@ mod tests {
         let spent_at = RulesFound { is_spent: true, ..AT };
         let patient = WafRules { on_budget: OnBudget::Pass, ..rules(WafVerdict::Combined) };
         assert_eq!(of_request(&spent_at, Some(&CLEAN), &patient).verdict, Block, "not all was seen");
+    }
+
+    #[test]
+    fn rules_that_are_off_say_nothing() {
+        let off = RulesFound { engine: RulesEngine::Off, ..NOTHING };
+        let own = Some(Interrupted::ByRule { status: 403 });
+        for verdict in [WafVerdict::Combined, WafVerdict::Rules] {
+            assert_eq!(of_request(&off, Some(&SURE), &rules(verdict)), Judgement::PASS);
+            let before = RulesFound { interruption: own, ..off };
+            assert_eq!(of_request(&before, Some(&CLEAN), &rules(verdict)), Judgement::block("rule", 403));
+        }
     }
 
     #[test]

@@ -12,10 +12,15 @@ pub struct MediaType<'a> {
 
 impl<'a> MediaType<'a> {
     /// Reads a header's value.
+    ///
+    /// The type ends at `;`, at `,` and at a blank, as applications (PHP's among them) cut it; what follows are
+    /// parameters.
     pub fn parse(header: &'a [u8]) -> Self {
-        let end = memchr::memchr2(b';', b',', header).unwrap_or(header.len());
+        let header = header.trim_ascii_start();
+        let is_end = |byte: &u8| matches!(byte, b';' | b',') || byte.is_ascii_whitespace();
+        let end = header.iter().position(is_end).unwrap_or(header.len());
         let (essence, parameters) = header.split_at(end);
-        Self { essence: essence.trim_ascii(), parameters }
+        Self { essence, parameters }
     }
 
     /// `type/subtype`, in whatever case it stands there.
@@ -121,6 +126,8 @@ mod tests {
             ("escaped", r#"a/b; x="\"\\y";z"#, "a/b", &[("x", r#""\y"#), ("z", "")]),
             ("unclosed", "a/b; x=\"y", "a/b", &[("x", "y")]),
             ("empty pieces", "a/b;;; x=;", "a/b", &[("x", "")]),
+            ("a word behind a blank", "a/b x", "a/b", &[("x", "")]),
+            ("no semicolon", "a/b\tx=y", "a/b", &[("x", "y")]),
             ("two types", "a/b, c/d; x=y", "a/b", &[("c/d", ""), ("x", "y")]),
         ] {
             let media = MediaType::parse(header.as_bytes());

@@ -36,7 +36,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            arguments_max: 1000,
+            arguments_max: 10_000,
             depth_max: 512,
             names_bytes_max: 4 << 20,
             attributes_max: 10_000,

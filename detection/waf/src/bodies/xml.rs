@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use quick_xml::Reader;
-use quick_xml::errors::IllFormedError;
+use quick_xml::errors::{IllFormedError, SyntaxError};
 use quick_xml::events::{BytesStart, Event};
 
 use super::Limits;
@@ -21,6 +21,9 @@ pub struct Outcome {
     pub has_doctype: bool,
     /// What is wrong: why reading stopped, or else the first that is odd; an unknown entity only if nothing else is.
     pub error: Option<XmlError>,
+    /// The first that is odd and that nothing behind the text's end could make good: what counts of a text that goes on
+    /// where it seems truncated.
+    pub odd: Option<XmlError>,
 }
 
 /// What is wrong with a text that should be XML. After the first three reading goes on.
@@ -55,9 +58,10 @@ pub fn visit(body: &[u8], limits: &Limits, text: &mut Vec<u8>, visitor: impl FnM
     if body.is_empty() {
         return Outcome::default();
     }
-    let (document, is_clean) = decoded(body);
+    let Decoded { text: document, is_clean, is_cut } = decoded(body);
     let mut reading = Reading {
         limits,
+        end: document.len() as u64,
         text,
         visitor,
         scratch: Vec::new(),
@@ -68,14 +72,15 @@ pub fn visit(body: &[u8], limits: &Limits, text: &mut Vec<u8>, visitor: impl FnM
     if !is_clean {
         reading.note(XmlError::Encoding);
     }
-    if let Err(fatal) = reading.document(&document) {
-        reading.outcome.error = Some(fatal);
-    }
-    reading.outcome
+    let end = reading.document(&document).and(if is_cut { Err(XmlError::Truncated) } else { Ok(()) });
+    let odd = reading.outcome.error;
+    Outcome { error: end.err().or(odd), odd, ..reading.outcome }
 }
 
 struct Reading<'a, Visitor> {
     limits: &'a Limits,
+    /// Of the document.
+    end: u64,
     text: &'a mut Vec<u8>,
     visitor: Visitor,
     scratch: Vec<u8>,
@@ -99,6 +104,13 @@ impl<Visitor: FnMut(&[u8])> Reading<'_, Visitor> {
                     }
                     self.note(XmlError::IllFormed(before));
                 }
+                // What begins with `<!` is known by what follows.
+                Err(quick_xml::Error::Syntax(SyntaxError::InvalidBangMarkup))
+                    if !document.ends_with("<!") =>
+                {
+                    return Err(XmlError::Malformed(reader.error_position()));
+                }
+                Err(quick_xml::Error::Syntax(_)) => return Err(XmlError::Truncated),
                 Err(_) => return Err(XmlError::Malformed(reader.error_position())),
             }
         }
@@ -204,7 +216,7 @@ impl<Visitor: FnMut(&[u8])> Reading<'_, Visitor> {
                 return;
             }
             self.note(XmlError::IllFormed(at));
-        } else if text.starts_with('&') {
+        } else if text.starts_with('&') && !(at + text.len() as u64 == self.end && may_be_reference(text)) {
             // Only where it starts no reference.
             self.note(XmlError::UnknownEntity);
         }
@@ -238,6 +250,12 @@ fn reference(text: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(name).ok()?, after.strip_prefix(b";")?))
 }
 
+/// Whether a text may become a reference when more follows.
+fn may_be_reference(text: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"#_-.:".contains(&byte);
+    text.len() <= REFERENCE_BYTES_MAX && text.bytes().skip(1).all(is_of_name)
+}
+
 /// What XML's own entities and references to characters stand for.
 fn resolved(name: &str) -> Option<char> {
     Some(match name {
@@ -262,9 +280,17 @@ fn push(character: char, output: &mut Vec<u8>) {
     output.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
 }
 
-/// The document in UTF-8, and whether it was all characters of its encoding: UTF-16 by its mark or first bytes, UTF-8,
-/// or ISO 8859-1 where it is declared.
-fn decoded(body: &[u8]) -> (Cow<'_, str>, bool) {
+/// The document in UTF-8.
+struct Decoded<'a> {
+    text: Cow<'a, str>,
+    /// It was all characters of its encoding.
+    is_clean: bool,
+    /// But the last, of which only the beginning is there; it is left out.
+    is_cut: bool,
+}
+
+/// By UTF-16's mark or first bytes, UTF-8, or ISO 8859-1 where it is declared.
+fn decoded(body: &[u8]) -> Decoded<'_> {
     match body {
         [0xff, 0xfe, rest @ ..] => return utf_16(rest, u16::from_le_bytes),
         [b'<', 0, _, 0, ..] => return utf_16(body, u16::from_le_bytes),
@@ -273,16 +299,29 @@ fn decoded(body: &[u8]) -> (Cow<'_, str>, bool) {
         _ => {}
     }
     let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    match (std::str::from_utf8(body), declared_encoding(body)) {
-        (Ok(text), encoding) => (Cow::Borrowed(text), encoding != Encoding::Unknown),
-        (Err(_), Encoding::Latin) => (Cow::Owned(body.iter().map(|byte| char::from(*byte)).collect()), true),
-        (Err(_), _) => (String::from_utf8_lossy(body), false),
-    }
+    let encoding = declared_encoding(body);
+    let (text, is_clean, is_cut) = match std::str::from_utf8(body) {
+        Ok(text) => (Cow::Borrowed(text), encoding != Encoding::Unknown, false),
+        Err(_) if encoding == Encoding::Latin => {
+            (Cow::Owned(body.iter().map(|byte| char::from(*byte)).collect()), true, false)
+        }
+        Err(error) => {
+            let is_cut = error.error_len().is_none();
+            let seen = if is_cut { body.get(..error.valid_up_to()).unwrap_or_default() } else { body };
+            (String::from_utf8_lossy(seen), is_cut && encoding != Encoding::Unknown, is_cut)
+        }
+    };
+    Decoded { text, is_clean, is_cut }
 }
 
-fn utf_16(body: &[u8], unit: fn([u8; 2]) -> u16) -> (Cow<'_, str>, bool) {
+fn utf_16(body: &[u8], unit: fn([u8; 2]) -> u16) -> Decoded<'_> {
     let (pairs, rest) = body.as_chunks::<2>();
-    let mut is_clean = rest.is_empty();
+    let mut is_clean = true;
+    // The second half of a pair may be still to come.
+    let (pairs, is_half) = match pairs.split_last() {
+        Some((last, before)) if (0xd800..0xdc00).contains(&unit(*last)) => (before, true),
+        _ => (pairs, false),
+    };
     let text = char::decode_utf16(pairs.iter().map(|pair| unit(*pair)))
         .map(|character| {
             character.unwrap_or_else(|_| {
@@ -291,7 +330,7 @@ fn utf_16(body: &[u8], unit: fn([u8; 2]) -> u16) -> (Cow<'_, str>, bool) {
             })
         })
         .collect();
-    (Cow::Owned(text), is_clean)
+    Decoded { text: Cow::Owned(text), is_clean, is_cut: is_half || !rest.is_empty() }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -307,6 +346,10 @@ fn declared_encoding(body: &[u8]) -> Encoding {
     let Some(declaration) = declaration.strip_prefix(b"<?xml") else {
         return Encoding::Utf8;
     };
+    if body.len() < DECLARATION_BYTES_MAX && memchr::memchr(b'>', declaration).is_none() {
+        // It is not all there, and so is truncated.
+        return Encoding::Utf8;
+    }
     let declaration = declaration.split(|byte| *byte == b'>').next().unwrap_or_default();
     let Some(at) = memchr::memmem::find(declaration, b"encoding") else {
         return Encoding::Utf8;
@@ -370,13 +413,49 @@ mod tests {
             ("text behind", "<a/>x", "x", &[], Some(IllFormed(4))),
             ("only a declaration", "<?xml version='1.0'?>", "", &[], Some(Truncated)),
             ("cut text", "<a b='1'>x", "x", &["1"], Some(Truncated)),
-            ("cut tag", "<a b='1'>x<c d='2", "x", &["1"], Some(Malformed(10))),
+            ("cut tag", "<a b='1'>x<c d='2", "x", &["1"], Some(Truncated)),
+            ("no markup", "<a b='1'>x<!y></a>", "x", &["1"], Some(Malformed(10))),
             ("other encoding", "<?xml version='1.0' encoding='UTF-7'?><a>x</a>", "x", &[], Some(Encoding)),
         ] {
             let (found, values, outcome) = read(body.as_bytes(), &Limits::default());
             assert_eq!((found.as_str(), outcome.error), (text, error), "{name}");
             assert_eq!(values, attributes, "{name}");
             assert_eq!((outcome.attributes, outcome.has_doctype), (values.len(), false), "{name}");
+        }
+    }
+
+    /// Cut at any place, what is right is at most truncated; what is wrong before the cut is told all the same.
+    #[test]
+    fn a_cut_hides_only_what_it_causes() {
+        let whole = "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<!DOCTYPE a [\n<!ELEMENT a ANY><!-- x -->\n]>\n\
+            <?p q?><a xmlns='x' b=\"é&lt;&#x41;\"><!-- - --><c d='1'/>x&amp;é&#66;\u{1f600}<![CDATA[<]]]>y</a>\n";
+        let little: Vec<u8> = whole.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for (document, from) in [(whole.as_bytes(), 1), (&[&[0xff, 0xfe], little.as_slice()].concat(), 2)] {
+            assert_eq!(read(document, &Limits::default()).2.error, None);
+            for end in from..document.len() {
+                let body = &document[..end];
+                let outcome = read(body, &Limits::default()).2;
+                let is_past_root =
+                    matches!(&body[body.len().saturating_sub(4)..], [.., b'>'] | [.., b'>', 0])
+                        && outcome.error.is_none();
+                assert_eq!(outcome.odd, None, "{}", body.escape_ascii());
+                assert!(
+                    outcome.error == Some(XmlError::Truncated) || is_past_root,
+                    "{}: {outcome:?}",
+                    body.escape_ascii()
+                );
+            }
+        }
+        for (name, body, odd) in [
+            ("wrong end", &b"<a></b><c"[..], XmlError::IllFormed(3)),
+            ("unknown entity", b"<a>&b;<c", XmlError::UnknownEntity),
+            ("no reference", b"<a>& b", XmlError::UnknownEntity),
+            ("encoding", b"<a>\xff<c", XmlError::Encoding),
+            ("declared", b"<?xml version='1.0' encoding='UTF-7'?><a", XmlError::Encoding),
+            ("no quotes", b"<a b=1><c", XmlError::IllFormed(0)),
+        ] {
+            let outcome = read(body, &Limits::default()).2;
+            assert_eq!((outcome.error, outcome.odd), (Some(XmlError::Truncated), Some(odd)), "{name}");
         }
     }
 

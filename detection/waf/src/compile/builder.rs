@@ -125,6 +125,7 @@ impl<'a> Builder<'a> {
             transformations: self.transformations,
             warnings: self.warnings,
             read: self.noted.read,
+            files: Vec::new(),
         };
         if self.errors.is_empty() {
             super::constant::fold(&mut rules);
@@ -162,6 +163,15 @@ impl<'a> Builder<'a> {
                     continue;
                 }
             };
+            let has_id = actions.iter().any(|action| matches!(action, Action::Id(id) if *id != 0));
+            if let Some(draft) = open.take_if(|_| has_id) {
+                // It would hold only where the one before does, and be silent otherwise.
+                let message = format!(
+                    "a chain does not end: the rule behind it, in line {}, has an `id` and is one of its own",
+                    span.line
+                );
+                self.error(RuleError { span: draft.span, message });
+            }
             let chains = actions.iter().any(|action| matches!(action, Action::Chain));
             let place = self.drafts.len();
             let mut draft = open.take().unwrap_or_else(|| Draft {
@@ -174,6 +184,11 @@ impl<'a> Builder<'a> {
             draft.links.push((span.clone(), condition, actions));
             if chains {
                 open = Some(draft);
+                continue;
+            }
+            if draft.id() == 0 {
+                let message = "a rule has no `id`: give it a number that no other rule has".to_owned();
+                self.error(RuleError { span: draft.span, message });
                 continue;
             }
             let phase = usize::from(draft.phase().clamp(1, 5)) - 1;
@@ -293,9 +308,6 @@ impl<'a> Builder<'a> {
         let mut errors = Vec::new();
         for draft in &self.drafts {
             let id = draft.id();
-            if id == 0 {
-                continue;
-            }
             if let Some(first) = seen.get(&id) {
                 let message = format!("rule {id} is there already, at {}:{}", first.file, first.line);
                 errors.push(RuleError { span: draft.span.clone(), message });

@@ -9,6 +9,8 @@ mod link;
 mod noted;
 mod program;
 
+use std::path::PathBuf;
+
 use crate::engine::statistics::Statistics;
 use crate::operators::Resources;
 use crate::seclang::RuleError;
@@ -47,6 +49,11 @@ impl RuleSet {
     /// What the rules did so far.
     pub const fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// The files on disk that were read for them: rules, and the data that rules name.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// What was loaded and does not do all that it says.

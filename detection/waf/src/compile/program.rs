@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What rules become: everything that has a name has a number.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::engine::statistics::Statistics;
@@ -38,6 +39,8 @@ pub struct RuleSet {
     pub(crate) statistics: Statistics,
     /// The variables that any rule reads, as a set of bits.
     pub(crate) read: u128,
+    /// Those on disk that they come from.
+    pub(crate) files: Vec<PathBuf>,
 }
 
 const _: () = assert!(Variable::ALL.len() <= 128, "a set of variables has 128 bits");
@@ -69,7 +72,7 @@ impl Side {
 /// A rule with its chain.
 #[derive(Debug)]
 pub struct Rule {
-    /// Its number in the files; 0 for none.
+    /// Its number in the files.
     pub id: u64,
     /// 1 to 5.
     pub phase: u8,
@@ -454,7 +457,7 @@ impl Default for EngineSettings {
             request_body_max: 131_072,
             response_body_max: 524_288,
             json_depth_max: 64,
-            arguments_max: 1_000,
+            arguments_max: 10_000,
             collection_timeout: 3_600,
             separator: b'&',
         }

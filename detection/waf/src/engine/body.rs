@@ -4,7 +4,7 @@
 use super::Transaction;
 use super::state::{Interruption, State};
 use crate::bodies::json::JsonError;
-use crate::bodies::multipart::Part;
+use crate::bodies::multipart::{MultipartError, Part};
 use crate::bodies::xml::XmlError;
 use crate::bodies::{Limits, cookies, json, multipart, urlencoded, xml};
 use crate::seclang::ast::{BodyProcessor, Variable};
@@ -89,9 +89,10 @@ impl Transaction {
             Some(value) => state.argument(Variable::ArgsPost, Variable::ArgsPostNames, name, value),
             None => state.add(Variable::ArgsPostNames, name, name),
         });
-        match outcome.error {
+        let error =
+            if outcome.error == Some(JsonError::Truncated) && is_cut { outcome.odd } else { outcome.error };
+        match error {
             Some(JsonError::TooManyLeaves) => self.state.has_too_many = true,
-            Some(JsonError::Truncated) if is_cut => {}
             Some(error) => self.state.body_error(&error.to_string()),
             None => {}
         }
@@ -103,9 +104,10 @@ impl Transaction {
         let mut text = Vec::new();
         let outcome = xml::visit(body, &limits, &mut text, |value| state.add(Variable::Xml, b"//@*", value));
         self.state.add(Variable::Xml, b"/*", &text);
-        match outcome.error {
+        let error =
+            if outcome.error == Some(XmlError::Truncated) && is_cut { outcome.odd } else { outcome.error };
+        match error {
             Some(XmlError::TooManyAttributes) => self.state.has_too_many = true,
-            Some(XmlError::Truncated) if is_cut => {}
             Some(error) => self.state.body_error(&error.to_string()),
             None => {}
         }
@@ -119,14 +121,18 @@ impl Transaction {
         let kind = kind.map(|entry| self.state.texts.get(entry.value).to_vec()).unwrap_or_default();
         let keeps_contents = self.rules.reads(Variable::FilesTmpContent);
         let state = &mut self.state;
-        let outcome = multipart::visit(&kind, body, &limits, |part| {
+        let mut outcome = multipart::visit_beginning(&kind, (body, is_cut), &limits, |part| {
             state.part(part);
             if keeps_contents && part.is_file() {
                 state.add(Variable::FilesTmpContent, part.name(), part.value());
             }
         });
         self.state.has_too_many |= outcome.is_cut;
-        self.state.multipart_flags(&outcome, is_cut);
+        // That has its own word, as in a form and in JSON.
+        if outcome.error == Some(MultipartError::TooManyFields) {
+            outcome.error = None;
+        }
+        self.state.multipart_flags(&outcome);
     }
 
     /// Bytes of all names and values.
@@ -156,11 +162,14 @@ impl State {
         for line in part.headers() {
             self.add(Variable::MultipartPartHeaders, name, line);
         }
-        if !part.is_file() {
+        if part.is_field() {
             self.argument(Variable::ArgsPost, Variable::ArgsPostNames, name, part.value());
+        }
+        if !part.is_file() {
             return;
         }
-        for filename in [part.filename(), part.filename_extended()].into_iter().flatten() {
+        let names = [part.filename(), part.filename_extended()].into_iter().flatten();
+        for filename in names.filter(|filename| !filename.is_empty()) {
             let is_known = self.of(Variable::Files).last().is_some_and(|last| {
                 self.texts.get(last.name) == name && self.texts.get(last.value) == filename
             });
@@ -175,7 +184,7 @@ impl State {
         self.add(Variable::FilesSizes, name, size.as_bytes());
     }
 
-    fn multipart_flags(&mut self, outcome: &multipart::Outcome, is_cut: bool) {
+    fn multipart_flags(&mut self, outcome: &multipart::Outcome) {
         let flags = &outcome.flags;
         for (variable, is_set) in [
             (Variable::MultipartBoundaryQuoted, flags.boundary_quoted),
@@ -188,18 +197,15 @@ impl State {
             (Variable::MultipartCrlfLfLines, flags.crlf_lf_lines),
             (Variable::MultipartMissingSemicolon, flags.missing_semicolon),
             (Variable::MultipartInvalidQuoting, flags.invalid_quoting),
-            (Variable::MultipartInvalidPart, flags.invalid_part && !is_cut),
+            (Variable::MultipartInvalidPart, flags.invalid_part),
             (Variable::MultipartFileLimitExceeded, flags.file_limit_exceeded),
-            (Variable::MultipartStrictError, outcome.strict_error() && !is_cut),
+            (Variable::MultipartStrictError, outcome.strict_error()),
         ] {
             self.put(variable, if is_set { b"1" } else { b"0" });
         }
-        let unmatched = if is_cut { 0 } else { flags.unmatched_boundary as usize };
-        self.put_number(Variable::MultipartUnmatchedBoundary, unmatched);
+        self.put_number(Variable::MultipartUnmatchedBoundary, flags.unmatched_boundary as usize);
         self.put_number(Variable::FilesCombinedSize, outcome.files_bytes);
-        if let Some(error) = outcome.error
-            && !is_cut
-        {
+        if let Some(error) = outcome.error {
             self.body_error(&error.to_string());
         }
     }

@@ -79,9 +79,6 @@ impl State {
                 return;
             }
         }
-        if self.allowed == Some(0) {
-            self.allowed = None;
-        }
     }
 
     /// As [`Self::rule`], where this transaction is a sample with a note of what it took.
@@ -161,7 +158,11 @@ impl State {
         if is_counted && self.findings.last().is_none_or(|last| last.rule != number) {
             rules.statistics.hit(number);
         }
-        self.find(Finding { rule: number, target, value, message, data });
+        // A chain is told once, whatever its last condition looked at.
+        let is_chain = rule.links.len() > 1 && self.matched_of == number;
+        let seen = if is_chain { self.matched.as_slice() } else { self.last_matched.as_slice() };
+        let is_outside_texts = seen.iter().any(|item| self.is_outside_texts(*item));
+        self.find(Finding { rule: number, target, value, message, data, is_outside_texts });
     }
 
     fn link(&mut self, run: Run<'_>, number: u32, rule: &Rule, link: &Link) -> bool {
@@ -202,6 +203,10 @@ impl State {
             items.clear();
             self.gather(run.rules, source, &mut items);
             items.retain(|item| !self.is_left_out(run.rules, number, link, *item));
+            if !self.granted.is_empty() {
+                let is_asked = matches!(target, LinkTarget::Values(_));
+                items.retain(|item| !self.is_granted(run, number, link, *item, is_asked));
+            }
             if matches!(target, LinkTarget::Count(_)) {
                 let mut digits = [0; 20];
                 let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
@@ -243,6 +248,9 @@ impl State {
                     }
                     if self.is_left_out(run.rules, number, link, item) {
                         break;
+                    }
+                    if self.is_granted_in(run, number, link, Item { value, ..item }) {
+                        continue;
                     }
                     any |= self.form(run, number, rule, link, Item { value, ..item });
                 }
@@ -325,7 +333,7 @@ impl State {
     }
 
     /// What the operator found, if it holds.
-    fn holds(&mut self, run: Run<'_>, link: &Link, value: TextId) -> Option<Captures> {
+    pub(super) fn holds(&mut self, run: Run<'_>, link: &Link, value: TextId) -> Option<Captures> {
         let mut captures = Captures::default();
         let holds = match &link.test {
             Test::Always => true,

@@ -281,7 +281,7 @@ impl State {
         link.exclusions.iter().chain(of_rule).any(|except| self.is_meant(rules, except, item))
     }
 
-    fn is_meant(&self, rules: &RuleSet, except: &Except, item: Item) -> bool {
+    pub(super) fn is_meant(&self, rules: &RuleSet, except: &Except, item: Item) -> bool {
         if except.variable != item.variable {
             return false;
         }

@@ -4,6 +4,7 @@
 mod body;
 mod effects;
 mod evaluate;
+mod excepted;
 mod gather;
 mod kept;
 mod made;
@@ -22,6 +23,7 @@ use evaluate::{Budget, Run};
 use state::State;
 use statistics::{Clock, Sampling};
 
+pub use excepted::{TargetException, is_field, is_score_rule};
 pub use moment::Moment;
 pub use request::{Ends, RequestHead, ResponseHead};
 pub(crate) use state::number;
@@ -139,6 +141,36 @@ impl Transaction {
         })
     }
 
+    /// What rules add up to that matched where no model of texts reads: in headers but cookies, in names of files. Of
+    /// those rules that are meant, by their tags; each adds what its severity is worth.
+    pub fn score_outside_texts<'a>(
+        &'a self,
+        is_meant: impl Fn(&mut dyn Iterator<Item = &'a str>) -> bool,
+    ) -> i64 {
+        let outside = self.findings().iter().filter(|finding| finding.is_outside_texts);
+        let rules = outside.filter_map(|finding| self.rules.rules.get(finding.rule as usize));
+        let meant = rules.filter(|rule| is_meant(&mut rule.tags.iter().map(|tag| &**tag)));
+        meant.fold(0, |sum, rule| sum.saturating_add(self.worth(rule.severity)))
+    }
+
+    /// As both rule sets set it, or as they do where nobody set it.
+    fn worth(&self, severity: Option<u8>) -> i64 {
+        let (name, default) = match severity {
+            Some(0..=2) => ("critical_anomaly_score", 5),
+            Some(3) => ("error_anomaly_score", 4),
+            Some(4) => ("warning_anomaly_score", 3),
+            Some(5) => ("notice_anomaly_score", 2),
+            Some(6..) | None => return 0,
+        };
+        let slot = self.rules.slots.numbers.get(name.as_bytes());
+        slot.and_then(|slot| self.state.slot(*slot)).map_or(default, |value| self.state.number_of(value))
+    }
+
+    /// Whether rules run, and are acted on, by `SecRuleEngine` and by rules that changed it for this request.
+    pub const fn mode(&self) -> EngineMode {
+        self.state.mode
+    }
+
     /// Findings that were only counted.
     pub const fn findings_more(&self) -> usize {
         self.state.findings_more
@@ -183,11 +215,6 @@ impl Transaction {
             is_interrupted: rule.is_some(),
             is_by_score: rule.is_some_and(|rule| SCORE_RULES.contains(&rule.id)),
         }
-    }
-
-    /// Whether answers' bodies are looked at.
-    pub const fn wants_response_body(&self) -> bool {
-        self.state.response_body
     }
 
     fn phase(&mut self, phase: u8) -> Option<&Interruption> {

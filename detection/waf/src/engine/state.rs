@@ -61,6 +61,9 @@ pub struct Finding {
     pub message: String,
     /// `logdata`, its variables filled in.
     pub data: String,
+    /// Whether it matched, or one condition of its chain, in what no model of texts reads: a header but cookies, or the
+    /// name or content of a file.
+    pub is_outside_texts: bool,
 }
 
 /// What a rule wants done.
@@ -107,6 +110,10 @@ pub(crate) struct State {
     pub(crate) made: Made,
     pub(crate) removed: Vec<u64>,
     pub(crate) exceptions: Vec<Arc<Exception>>,
+    /// What whoever asks rules does not want looked at, each with its number there,
+    pub(crate) granted: Vec<(Arc<Exception>, u16)>,
+    /// and those of them without which a condition would have held.
+    pub(crate) used: Vec<u16>,
     pub(crate) items: Vec<Item>,
     pub(crate) findings: Vec<Finding>,
     pub(crate) findings_more: usize,
@@ -155,6 +162,8 @@ impl State {
             made: Made::default(),
             removed: Vec::new(),
             exceptions: Vec::new(),
+            granted: Vec::new(),
+            used: Vec::new(),
             items: Vec::new(),
             findings: Vec::new(),
             findings_more: 0,
@@ -196,6 +205,8 @@ impl State {
         self.last_matched = None;
         self.removed.clear();
         self.exceptions.clear();
+        self.granted.clear();
+        self.used.clear();
         self.findings.clear();
         self.findings_more = 0;
         self.interruption = None;
@@ -301,6 +312,21 @@ impl State {
             self.findings.push(finding);
         } else {
             self.findings_more += 1;
+        }
+    }
+
+    /// Whether this stands where no model of texts reads.
+    pub(crate) fn is_outside_texts(&self, item: Item) -> bool {
+        use Variable::{
+            AuthType, Files, FilesTmpContent, FullRequest, MultipartFilename, MultipartPartHeaders,
+            RequestHeaders, RequestHeadersNames, RequestMethod, RequestProtocol, ServerName,
+        };
+        match item.variable {
+            // Cookies are read, as cookies.
+            RequestHeaders => !self.texts.get(item.name).eq_ignore_ascii_case(b"cookie"),
+            AuthType | Files | FilesTmpContent | FullRequest | MultipartFilename | MultipartPartHeaders
+            | RequestHeadersNames | RequestMethod | RequestProtocol | ServerName => true,
+            _ => false,
         }
     }
 

@@ -2,8 +2,7 @@
 //! Rule files on disk.
 
 use std::fs::{self, File};
-use std::io::Read;
-use std::path::Path;
+use std::io::{self, Read as _};
 
 use super::load::Files;
 
@@ -33,9 +32,23 @@ impl Files for DiskFiles {
         for part in relative.split('/').filter(|part| !part.is_empty()) {
             paths = children(&paths, part)?;
         }
-        paths.retain(|path| Path::new(path).is_file());
-        paths.sort();
-        Ok(paths)
+        let is_found = relative.rsplit('/').find(|part| !part.is_empty()).is_some_and(is_pattern);
+        let mut files = Vec::new();
+        for path in paths {
+            match fs::metadata(&path) {
+                Ok(metadata) if metadata.is_file() => files.push(path),
+                // It stands there under a rule file's name, and whoever put it there believes that it is read.
+                Ok(metadata) if is_found && (!metadata.is_dir() || path.ends_with(".conf")) => {
+                    return Err(format!("`{path}` is not a regular file"));
+                }
+                Err(error) if is_found => return Err(format!("`{path}` cannot be read: {error}")),
+                Ok(_) => {}
+                Err(error) if is_nothing(&error) => {}
+                Err(error) => return Err(format!("`{path}` cannot be read: {error}")),
+            }
+        }
+        files.sort();
+        Ok(files)
     }
 }
 
@@ -53,9 +66,16 @@ fn children(folders: &[String], part: &str) -> Result<Vec<String>, String> {
             continue;
         }
         let listed = if folder.is_empty() { "." } else { folder.as_str() };
-        // What is not there, is no folder or cannot be listed has nothing that fits: so other programs' patterns do.
-        let Ok(entries) = fs::read_dir(listed) else { continue };
-        for entry in entries.flatten() {
+        let told = |error: io::Error| format!("`{listed}` cannot be listed: {error}");
+        let entries = match fs::read_dir(listed) {
+            Ok(entries) => entries,
+            // What is not there or is no folder has nothing that fits: so other programs' patterns do.
+            Err(error) if is_nothing(&error) => continue,
+            // What may not be listed may well have rules.
+            Err(error) => return Err(told(error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(told)?;
             if let Some(name) = entry.file_name().to_str()
                 && fits(part, name)
             {
@@ -69,9 +89,25 @@ fn children(folders: &[String], part: &str) -> Result<Vec<String>, String> {
     Ok(found)
 }
 
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// Whether a path is a pattern: `*`, `?` or `[` is in it.
 pub(super) fn is_pattern(path: &str) -> bool {
     path.contains(['*', '?', '['])
+}
+
+/// The pattern that only this path fits.
+pub(crate) fn literal(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for character in path.chars() {
+        match character {
+            '*' | '?' | '[' => pattern.extend(['[', character, ']']),
+            other => pattern.push(other),
+        }
+    }
+    pattern
 }
 
 /// Whether a name fits a pattern: `*` is any text, `?` any character, `[a-c]` and `[!a-c]` one of these or none of them.
@@ -197,6 +233,47 @@ mod tests {
         assert_eq!(DiskFiles.read(&format!("{root}/a/1.conf")), Ok(b"a/1.conf".to_vec()));
         assert_eq!(DiskFiles.read(root), Err("it is not a regular file".to_owned()));
         assert!(DiskFiles.read(&format!("{root}/none")).is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_folder_may_be_named_as_a_pattern_is() {
+        for name in ["r[1]", "a*", "[", "what?", "[!a]"] {
+            assert!(fits(&literal(name), name), "{name}");
+            assert!(!fits(&literal(name), "r1") && !fits(&literal(name), "ab"), "{name}");
+        }
+        let folder = std::env::temp_dir().join(format!("sunbeam-waf-literal-{}", std::process::id()));
+        for name in ["r[1]", "r1"] {
+            fs::create_dir_all(folder.join(name)).unwrap();
+            fs::write(folder.join(name).join("a.conf"), name).unwrap();
+        }
+        let rules = folder.join("r[1]");
+        let rules = rules.to_str().unwrap();
+        let found = DiskFiles.matching(&format!("{}/*.conf", literal(rules))).unwrap();
+        assert_eq!(found, [format!("{rules}/a.conf")]);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_that_names_it() {
+        let folder = std::env::temp_dir().join(format!("sunbeam-waf-unread-{}", std::process::id()));
+        let root = folder.to_str().unwrap();
+        fs::create_dir_all(folder.join("folder/a.conf")).unwrap();
+        for name in ["dangling", "loop"] {
+            fs::create_dir_all(folder.join(name)).unwrap();
+        }
+        std::os::unix::fs::symlink("/nonexistent", folder.join("dangling/b.conf")).unwrap();
+        std::os::unix::fs::symlink("c.conf", folder.join("loop/c.conf")).unwrap();
+        for (pattern, names) in [
+            ("folder/*.conf", "folder/a.conf"),
+            ("dangling/*.conf", "dangling/b.conf"),
+            ("loop/*.conf", "loop/c.conf"),
+            // A folder that nobody may list, as root sees it, too.
+            ("loop/c.conf/*.conf", "loop/c.conf"),
+        ] {
+            let error = DiskFiles.matching(&format!("{root}/{pattern}")).unwrap_err();
+            assert!(error.contains(&format!("`{root}/{names}`")), "{pattern}: {error}");
+        }
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::ast::{Directive, DirectiveKind, Span};
 use super::directives::{self, Reading};
-use super::disk::is_pattern;
+use super::disk::{is_pattern, literal};
 use super::error::{Fault, RuleError, shown};
 use super::lines::{self, Line, Word};
 use super::unicode_map;
@@ -161,7 +161,8 @@ impl Loader<'_> {
         match &row.reading {
             Reading::Kind(read) => read(arguments).map(Some),
             Reading::Include { is_optional } => {
-                self.include(&beside(file, arguments), *is_optional).map_err(at_name)?;
+                // Its own folder's name is no pattern.
+                self.include(&beside(&literal(file), arguments), *is_optional).map_err(at_name)?;
                 Ok(None)
             }
             Reading::UnicodeMap => self.unicode_map(file, arguments).map(Some).map_err(at_name),

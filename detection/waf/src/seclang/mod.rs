@@ -19,5 +19,6 @@ mod unicode_map;
 
 pub use directives::{DIRECTIVES, DirectiveRow};
 pub use disk::DiskFiles;
+pub(crate) use disk::literal;
 pub use error::RuleError;
 pub use load::{Files, load};

@@ -17,6 +17,8 @@ use sunbeam_config::{LoadError, Problem, Section as _, Severity, Source, Sources
 use sunbeam_pipeline::FloodReport;
 
 use super::decisions::{self, DecisionsQuery, LabelRequest};
+use super::exceptions::{self, ExceptionRequest};
+use super::layers::{self, LayerRequest};
 use super::lists::{self, BlockRequest, Refused};
 use super::model_changes::{self, ModelRequest};
 use super::rule_changes::{self, RulesRequest};
@@ -35,6 +37,10 @@ pub(super) struct Endpoint {
 pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/status", handler: || get(status) },
     Endpoint { path: "/api/v1/stats", handler: || get(statistics) },
+    Endpoint { path: "/api/v1/traffic", handler: || get(traffic) },
+    Endpoint { path: "/api/v1/top", handler: || get(top) },
+    Endpoint { path: "/api/v1/trail", handler: || get(trail) },
+    Endpoint { path: "/api/v1/login-links", handler: || post(super::console::link) },
     Endpoint { path: "/api/v1/backends", handler: || get(backends) },
     Endpoint { path: "/api/v1/blocklist", handler: || get(blocks).post(block) },
     Endpoint { path: "/api/v1/blocklist/{cidr}", handler: || delete(unblock) },
@@ -56,6 +62,10 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/decisions", handler: || get(all_decisions) },
     Endpoint { path: "/api/v1/decisions/{id}", handler: || get(one_decision) },
     Endpoint { path: "/api/v1/decisions/{id}/label", handler: || post(label_decision) },
+    Endpoint { path: "/api/v1/layers", handler: || get(all_layers).post(switch_layer) },
+    Endpoint { path: "/api/v1/layers/plan", handler: || get(layers_plan) },
+    Endpoint { path: "/api/v1/exceptions", handler: || get(all_exceptions).post(make_exception) },
+    Endpoint { path: "/api/v1/exceptions/{id}", handler: || get(one_exception).delete(remove_exception) },
     Endpoint { path: "/api/v1/waf/rules", handler: || get(waf_rules) },
     Endpoint { path: "/api/v1/waf/stats", handler: || get(waf_stats) },
     Endpoint { path: "/api/v1/certificates", handler: || get(certificates) },
@@ -126,6 +136,18 @@ async fn status(State(core): State<Arc<Core>>) -> Json<Value> {
 
 async fn statistics(State(core): State<Arc<Core>>) -> Json<Value> {
     Json(stats::stats(&core.shared))
+}
+
+async fn traffic(State(core): State<Arc<Core>>) -> Json<Value> {
+    Json(core.traffic.told())
+}
+
+async fn top(State(core): State<Arc<Core>>) -> Response {
+    told(blocking(move || super::top::top(&core)).await)
+}
+
+async fn trail(State(core): State<Arc<Core>>) -> Response {
+    told(blocking(move || super::trail::newest(&core)).await)
 }
 
 async fn backends(State(core): State<Arc<Core>>) -> Json<Value> {
@@ -216,6 +238,22 @@ async fn bots(State(core): State<Arc<Core>>) -> Json<Value> {
     Json(lists::bots(&core.shared.snapshot()))
 }
 
+async fn all_layers(State(core): State<Arc<Core>>) -> Response {
+    told(blocking(move || layers::layers(&core)).await.map(Ok))
+}
+
+async fn layers_plan(State(core): State<Arc<Core>>) -> Response {
+    told(blocking(move || layers::plan(&core)).await)
+}
+
+async fn switch_layer(State(core): State<Arc<Core>>, body: String) -> Response {
+    let request: LayerRequest = match read(&body) {
+        Ok(request) => request,
+        Err(wrong) => return told(Ok(Err(wrong))),
+    };
+    told(blocking(move || layers::switch(&core, &request)).await)
+}
+
 async fn waf_rules(State(core): State<Arc<Core>>) -> Json<Value> {
     Json(waf::rules(&core.shared.snapshot()))
 }
@@ -290,6 +328,30 @@ async fn label_decision(State(core): State<Arc<Core>>, Path(id): Path<String>, b
         Err(wrong) => return told(Ok(Err(wrong))),
     };
     told(blocking(move || decisions::label(&core, &id, request)).await)
+}
+
+async fn all_exceptions(State(core): State<Arc<Core>>) -> Json<Value> {
+    Json(exceptions::all(&core))
+}
+
+async fn one_exception(State(core): State<Arc<Core>>, Path(id): Path<String>) -> Response {
+    told(Ok(exceptions::one(&core, &id)))
+}
+
+async fn make_exception(State(core): State<Arc<Core>>, headers: HeaderMap, body: String) -> Response {
+    let request: ExceptionRequest = match read(&body) {
+        Ok(request) => request,
+        Err(wrong) => return told(Ok(Err(wrong))),
+    };
+    told(blocking(move || exceptions::make(&core, &request, lists::operator_of(&headers))).await)
+}
+
+async fn remove_exception(
+    State(core): State<Arc<Core>>,
+    Path(id): Path<String>,
+    Query(query): Query<UnblockQuery>,
+) -> Response {
+    told(blocking(move || exceptions::remove(&core, &id, query.dry_run)).await)
 }
 
 async fn added_rules(State(core): State<Arc<Core>>) -> Json<Value> {
@@ -463,7 +525,7 @@ mod tests {
         let described: BTreeSet<&str> =
             description["paths"].as_object().unwrap().keys().map(String::as_str).collect();
         let mut served: BTreeSet<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
-        served.extend(["/health", "/live", "/ready", "/openapi.json", "/api/v1/events"]);
+        served.extend(["/health", "/live", "/ready", "/openapi.json", "/api/v1/events", "/api/v1/session"]);
         assert_eq!(described, served);
     }
 }

@@ -10,6 +10,7 @@ use sunbeam_decisions::{Cursor, IdPrefix, Page, Query, ReadError, Reader, text_h
 use sunbeam_pipeline::Decision;
 use sunbeam_traffic::Layer;
 
+use super::exceptions;
 use super::lists::Refused;
 use crate::core::Core;
 use crate::why::kept::Kept;
@@ -84,7 +85,7 @@ pub(super) fn search(core: &Core, asked: &DecisionsQuery) -> Result<Value, Refus
     };
     let page = reader.search(&query, after, limit)?;
     let next = page.next.map(|next| next.to_string());
-    let kept: Vec<Value> = decisions(&page).map(|kept| kept.whole).collect();
+    let kept: Vec<Value> = kept_of(&page).map(|kept| kept.whole).collect();
     Ok(json!({"decisions": kept, "next": next, "is_cut_short": page.is_cut_short, "damaged": page.damaged}))
 }
 
@@ -94,7 +95,14 @@ pub(super) fn decision_of(core: &Core, id: &str) -> Result<Value, Refused> {
     let reader = reader(core)?;
     let (like_it, same_client) = (like_it(reader, &kept)?, same_client(reader, &kept)?);
     let suspicion = Suspicion::of(&kept, &like_it, &same_client);
-    Ok(json!({"decision": kept.whole, "like_it": like_it, "suspicion": suspicion, "remedy": remedy(&kept)}))
+    let (remedy, means) = exceptions::remedy(core, &kept);
+    Ok(json!({
+        "decision": kept.whole,
+        "like_it": like_it,
+        "suspicion": suspicion,
+        "remedy": remedy,
+        "remedy_means": means,
+    }))
 }
 
 /// `POST /api/v1/decisions/{id}/label`
@@ -130,7 +138,7 @@ pub(super) fn find(core: &Core, id: &str) -> Result<Kept, Refused> {
     }
     let query = Query { id: Some(prefix), ..Query::default() };
     let page = reader(core)?.search(&query, None, 2)?;
-    let mut found = decisions(&page);
+    let mut found = kept_of(&page);
     let (first, second) = (found.next(), found.next());
     match (first, second) {
         (Some(first), Some(second)) if first.record.request_id != second.record.request_id => {
@@ -167,7 +175,7 @@ fn like_it(reader: &Reader, kept: &Kept) -> Result<LikeIt, Refused> {
     };
     let query = Query { layer: number_of(record), filter: Some(&filter), ..Query::default() };
     let page = reader.search(&query, None, LIKE_IT_MAX)?;
-    let found: Vec<Kept> = decisions(&page).collect();
+    let found: Vec<Kept> = kept_of(&page).collect();
     Ok(LikeIt::of(&found, page.next.is_some()))
 }
 
@@ -176,23 +184,15 @@ fn same_client(reader: &Reader, kept: &Kept) -> Result<Vec<Kept>, Refused> {
     let filter = |text: &str| Kept::of(text).is_some_and(|other| other.record.client_ip == address);
     let query = Query { client: Some(text_hash(address)), filter: Some(&filter), ..Query::default() };
     let page = reader.search(&query, None, SAME_CLIENT_MAX)?;
-    Ok(decisions(&page).filter(|other| !other.record.layer.is_empty()).collect())
+    Ok(kept_of(&page).filter(|other| !other.record.layer.is_empty()).collect())
 }
 
 fn number_of(record: &sunbeam_traffic::AuditRecord) -> Option<u8> {
     Layer::ALL.into_iter().find(|layer| layer.as_str() == record.layer).map(layer_number)
 }
 
-/// The command that lets it pass the next time.
-fn remedy(kept: &Kept) -> Option<String> {
-    let record = &kept.record;
-    match record.layer.as_str() {
-        "lists" | "ddos" => Some(format!("sunbeam unblock {}", record.client_ip)),
-        _ => None,
-    }
-}
-
-fn decisions(page: &Page) -> impl Iterator<Item = Kept> {
+/// What can be read of a page.
+pub(super) fn kept_of(page: &Page) -> impl Iterator<Item = Kept> {
     page.entries.iter().filter_map(|entry| Kept::of(&entry.text))
 }
 
@@ -214,7 +214,8 @@ fn fits(asked: &DecisionsQuery, client: Option<&str>, text: &str) -> bool {
         && asked.rule.is_none_or(|rule| record.rules.contains(&rule))
 }
 
-fn reader(core: &Core) -> Result<&Reader, Refused> {
+/// What is kept.
+pub(super) fn reader(core: &Core) -> Result<&Reader, Refused> {
     let none = || Refused::Conflict("no decisions are kept: `decisions.max_bytes` is 0".to_owned());
     core.shared.decisions.reader().ok_or_else(none)
 }
@@ -232,9 +233,8 @@ fn layer(text: &str) -> Result<Layer, Refused> {
 }
 
 fn decision(text: &str) -> Result<Decision, Refused> {
-    let known = [Decision::Passed, Decision::Observed, Decision::Blocked];
-    let found = known.into_iter().find(|decision| decision.as_str() == text);
-    found.ok_or_else(|| Refused::Wrong("`decision` is pass, observe or block".to_owned()))
+    let found = Decision::ALL.into_iter().find(|decision| decision.as_str() == text);
+    found.ok_or_else(|| Refused::Wrong("`decision` is pass, observe, challenge or block".to_owned()))
 }
 
 fn moment(name: &str, text: Option<&str>) -> Result<Option<u64>, Refused> {

@@ -1,39 +1,117 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Who may use the API: whoever has the token, and never a web page that a browser was tricked into.
+//! Who may use the API: whoever has the token or is logged in to the console, and never a web page that a browser was
+//! tricked into.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sunbeam_routing::host_of;
 
 use super::api::failure;
-use super::lists::note_operator;
+use super::console::sessions::NoSession;
+use super::console::{is_own_page, session};
+use super::lists::{OPERATOR, note_operator};
+use super::trail;
 use crate::core::Core;
 
-/// 401 without the Bearer token.
-pub(super) async fn require_token(State(core): State<Arc<Core>>, request: Request, next: Next) -> Response {
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// Who asks, and may.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// Whoever has the token.
+    Token,
+    /// Whoever is logged in to the console, by the session's name.
+    Console(String),
+}
+
+impl fmt::Display for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Token => f.write_str("token"),
+            Self::Console(name) => write!(f, "console {name}"),
+        }
+    }
+}
+
+/// 401 without the Bearer token and without a session. What changes something is written down.
+pub(super) async fn require_caller(
+    State(core): State<Arc<Core>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let Some(peer) = request.extensions().get::<Peer>().copied() else {
+        return failure(StatusCode::INTERNAL_SERVER_ERROR, "the connection has no address");
+    };
+    let caller = match caller(&core, &request, peer) {
+        Ok(caller) => caller,
+        Err((status, why)) => return refusal(status, why),
+    };
+    if let Caller::Console(_) = caller {
+        // What a page says of where its user works from is not asked: the connection tells.
+        request.headers_mut().remove(OPERATOR);
+        if !peer.0.is_loopback()
+            && let Ok(address) = HeaderValue::from_str(&peer.0.to_string())
+        {
+            request.headers_mut().insert(OPERATOR, address);
+        }
+    }
+    note_operator(&core, request.headers());
+    request.extensions_mut().insert(caller.clone());
+    if !trail::is_change(request.method(), request.uri().path()) {
+        return next.run(request).await;
+    }
+    let asked = (request.method().clone(), request.uri().clone());
+    let answer = next.run(request).await;
+    trail::told(&core, &caller, peer, asked, answer).await
+}
+
+/// Who asks; or which status is answered, and why.
+fn caller(core: &Core, request: &Request, peer: Peer) -> Result<Caller, (StatusCode, &'static str)> {
+    const NO_TOKEN: (StatusCode, &str) = (StatusCode::UNAUTHORIZED, "the Bearer token is missing or wrong");
+    let headers = request.headers();
+    if headers.contains_key(header::AUTHORIZATION) {
+        return if has_token(core, headers) { Ok(Caller::Token) } else { Err(NO_TOKEN) };
+    }
+    let holder = match session(core, headers, peer.0) {
+        Ok(holder) => holder,
+        Err(NoSession::Unknown) => return Err(NO_TOKEN),
+        Err(NoSession::Elsewhere) => {
+            let why = "this session was opened from another address, and is ended: `sunbeam login` again";
+            return Err((StatusCode::UNAUTHORIZED, why));
+        }
+    };
+    if !matches!(*request.method(), Method::GET | Method::HEAD) && !is_own_page(headers) {
+        return Err((StatusCode::FORBIDDEN, "only the console's own page changes something"));
+    }
+    Ok(Caller::Console(holder.name))
+}
+
+fn has_token(core: &Core, headers: &HeaderMap) -> bool {
     let token = core.token.load();
-    let given = request
-        .headers()
+    let given = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.split_once(' '))
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim());
     // A hash of both would hide the length too; the length of a random token is no secret.
-    let is_right = given
-        .is_some_and(|given| verify_slices_are_equal(given.as_bytes(), token.expose().as_bytes()).is_ok());
-    if is_right {
-        note_operator(&core, request.headers());
-        return next.run(request).await;
+    given.is_some_and(|given| verify_slices_are_equal(given.as_bytes(), token.expose().as_bytes()).is_ok())
+}
+
+fn refusal(status: StatusCode, why: &str) -> Response {
+    let mut response = failure(status, why);
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    let mut response = failure(StatusCode::UNAUTHORIZED, "the Bearer token is missing or wrong");
-    response.headers_mut().insert(header::WWW_AUTHENTICATE, header::HeaderValue::from_static("Bearer"));
     response
 }
 

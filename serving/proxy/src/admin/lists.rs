@@ -429,14 +429,11 @@ fn moment(secs: i64) -> String {
 }
 
 /// The operator's address that the command line sends along.
+/// The header that says where whoever types a command works from.
+pub(super) const OPERATOR: &str = "sunbeam-operator";
+
 pub(super) fn operator_of(headers: &HeaderMap) -> Option<IpAddr> {
-    headers
-        .get("sunbeam-operator")?
-        .to_str()
-        .ok()?
-        .parse::<IpAddr>()
-        .ok()
-        .map(|address| address.to_canonical())
+    headers.get(OPERATOR)?.to_str().ok()?.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
 /// Remembers where an operator works from; off the thread that answers.

@@ -3,14 +3,23 @@
 
 mod api;
 mod backends;
+mod console;
 mod decisions;
+mod exceptions;
 mod guard;
+mod layers;
 mod lists;
 mod model_changes;
 mod models;
 mod rule_changes;
 mod stats;
+mod top;
+mod traffic;
+mod trail;
 mod waf;
+
+pub(crate) use self::console::sessions::Sessions;
+pub(crate) use self::traffic::{STEP_SECS, Traffic};
 
 use std::convert::Infallible;
 use std::io;
@@ -20,12 +29,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{delete, get};
 use futures_util::Stream;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
@@ -33,6 +44,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
+use self::guard::Peer;
 use crate::core::Core;
 
 /// The API's description, served at `/openapi.json`.
@@ -84,7 +96,9 @@ async fn serve(listener: tokio::net::TcpListener, router: Router, mut closed: wa
         match accepted {
             // Full of others: this one is closed.
             Ok(_) if connections.len() >= CONNECTIONS_MAX => {}
-            Ok((stream, _)) => drop(connections.spawn(converse(stream, router.clone(), closed.clone()))),
+            Ok((stream, from)) => {
+                drop(connections.spawn(converse(stream, from, router.clone(), closed.clone())));
+            }
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection to the node's own pages");
                 tokio::time::sleep(PAUSE).await;
@@ -93,11 +107,11 @@ async fn serve(listener: tokio::net::TcpListener, router: Router, mut closed: wa
     }
     // The kernel has accepted what waits.
     if let Ok(listener) = listener.into_std() {
-        while let Ok((stream, _)) = listener.accept() {
+        while let Ok((stream, from)) = listener.accept() {
             if stream.set_nonblocking(true).is_ok()
                 && let Ok(stream) = TcpStream::from_std(stream)
             {
-                connections.spawn(converse(stream, router.clone(), closed.clone()));
+                connections.spawn(converse(stream, from, router.clone(), closed.clone()));
             }
         }
     }
@@ -105,11 +119,17 @@ async fn serve(listener: tokio::net::TcpListener, router: Router, mut closed: wa
     while connections.join_next().await.is_some() {}
 }
 
-async fn converse(stream: TcpStream, router: Router, mut closed: watch::Receiver<()>) {
+async fn converse(stream: TcpStream, from: SocketAddr, router: Router, mut closed: watch::Receiver<()>) {
+    let router = TowerToHyperService::new(router);
+    let peer = Peer(from.ip().to_canonical());
+    let router = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), router);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,
@@ -128,8 +148,8 @@ pub(crate) fn metrics_router(core: &Arc<Core>) -> Router {
     probes().route("/metrics", get(metrics)).with_state(Arc::clone(core))
 }
 
-/// The API. Probes and the description are open, everything else needs the token; Host and Origin are
-/// checked on all.
+/// The API and the console. Probes, the description and the console's page are open, everything else needs the token
+/// or a session; Host and Origin are checked on all.
 pub(crate) fn management_router(core: &Arc<Core>) -> Router {
     let mut api = Router::new();
     for endpoint in api::ENDPOINTS {
@@ -140,14 +160,26 @@ pub(crate) fn management_router(core: &Arc<Core>) -> Router {
         // A range as people write it, its slash not encoded.
         .route("/api/v1/blocklist/{address}/{bits}", delete(api::unblock_range))
         .route("/api/v1/blacklist/{address}/{bits}", delete(api::unblock_range))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(core), guard::require_token));
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(core), guard::require_caller));
     probes()
         .route("/openapi.json", get(openapi))
         .merge(api)
+        .merge(console::router(core))
         .fallback(async || api::failure(StatusCode::NOT_FOUND, "no such page"))
         .layer(axum::middleware::from_fn(guard::require_own_host))
+        .layer(axum::middleware::map_response(own_only))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
         .with_state(Arc::clone(core))
+}
+
+/// Other pages, other ports of this host among them, cannot load what is here, and nobody keeps it.
+async fn own_only(mut answer: Response) -> Response {
+    let headers = answer.headers_mut();
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    answer
 }
 
 fn probes() -> Router<Arc<Core>> {
@@ -171,10 +203,8 @@ async fn metrics(State(core): State<Arc<Core>>) -> Response {
     let uptime = i64::try_from(core.shared.started.elapsed().as_secs()).unwrap_or(i64::MAX);
     core.shared.metrics.uptime_seconds().set(uptime);
     let mut headers = HeaderMap::new();
-    headers.insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
-    );
+    headers
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
     (headers, core.shared.registry.render(compat)).into_response()
 }
 

@@ -142,6 +142,7 @@ mod tests {
                 value: value.as_bytes().to_vec(),
                 message: String::new(),
                 data: format!("found: {value}"),
+                is_outside_texts: false,
             };
             let (shown, data) = shown(&finding, &redaction, &cookies);
             assert_eq!(shown, want, "{target}");

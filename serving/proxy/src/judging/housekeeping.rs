@@ -9,10 +9,13 @@ use sunbeam_pipeline::FloodReport;
 use sunbeam_reputation::Origin;
 use sunbeam_traffic::Layer;
 use tokio::time::interval;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::kept::KeptBan;
+use super::people;
+use crate::admin::STEP_SECS;
 use crate::core::Core;
+use crate::exceptions::ExceptionBook;
 use crate::shared::Shared;
 use crate::why::store::DecisionCounts;
 
@@ -23,20 +26,27 @@ const KEEP_EVERY_SECS: u64 = 5;
 const LOOK_EVERY_SECS: u64 = 60;
 
 /// In the order of what `show` reads.
-const TABLES: [&str; 4] = ["windows", "identities", "sessions", "blocks"];
+const TABLES: [&str; 5] = ["windows", "identities", "sessions", "blocks", "people"];
+
+/// Who was seen is written down so often.
+const KEEP_PEOPLE_EVERY_SECS: u64 = 600;
 
 /// How often an undeclared proxy is spoken of.
 const SAY_EVERY_SECS: u64 = 3600;
+
+/// How often it is worked out whether layers have proven themselves.
+const PROVE_EVERY_SECS: u64 = 10;
 
 #[derive(Debug, Default)]
 struct Book {
     ticks: u64,
     kept: Vec<KeptBan>,
-    evicted: [u64; 4],
+    evicted: [u64; 5],
     decisions: DecisionCounts,
     proxy_requests: u64,
     proxy_said_at: Option<u64>,
     may_not_keep: bool,
+    exceptions: ExceptionBook,
 }
 
 pub(super) async fn keep(core: Arc<Core>) {
@@ -78,15 +88,26 @@ impl Core {
         if book.ticks.is_multiple_of(KEEP_EVERY_SECS) {
             self.keep_changed_bans(book);
         }
+        self.tidy_exceptions(&mut book.exceptions, book.ticks);
         self.promote_challengers();
         let rules = shared.snapshot();
         if book.ticks.is_multiple_of(rules.pipeline.rules().eviction_interval_secs) {
             let identities = shared.memory.limiter.sweep(rules.pipeline.rules().stale_after_secs, now);
             shared.detection.layers.identities().set(i64::try_from(identities).unwrap_or(i64::MAX));
             shared.memory.evidence.sweep(now);
+            shared.memory.proof.sweep(now);
         }
         if book.ticks.is_multiple_of(LOOK_EVERY_SECS) {
             shared.drift().look(&rules.models, &shared.detection);
+        }
+        if book.ticks.is_multiple_of(PROVE_EVERY_SECS) {
+            prove(shared);
+        }
+        if book.ticks % KEEP_PEOPLE_EVERY_SECS == KEEP_PEOPLE_EVERY_SECS - 1 {
+            keep_people(self);
+        }
+        if book.ticks.is_multiple_of(STEP_SECS) {
+            self.traffic.sample(shared);
         }
         show(shared, book);
         book.ticks += 1;
@@ -151,6 +172,61 @@ impl Core {
     }
 }
 
+/// Writes down who was seen. While the state is handed over, the other process does.
+pub(super) fn keep_people(core: &Core) {
+    if core.state.is_lent() {
+        return;
+    }
+    if let Err(error) = people::keep(&core.shared, core.state.folder()) {
+        warn!(%error, "what layers were proven by is not kept over a restart");
+    }
+}
+
+/// Layers act on what they doubt as long as people prove them right.
+fn prove(shared: &Shared) {
+    let budget = shared.snapshot().pipeline.rules().false_positive_budget;
+    let (standings, turned) = shared.memory.proof.look(budget, shared.now());
+    let layers = &shared.detection.layers;
+    for standing in standings {
+        let name = standing.layer.as_str();
+        for (bound, rate) in ["lower", "seen", "upper"].into_iter().zip(standing.rate) {
+            layers.false_positive_rate(name, bound).set(rate);
+        }
+        let (people, hurt) = standing.people_and_hurt();
+        let number = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        layers.people(name, "hurt").set(number(hurt));
+        layers.people(name, "unhurt").set(number(people.saturating_sub(hurt)));
+        layers.layer_proven(name).set(i64::from(standing.is_proven()));
+    }
+    for turn in turned {
+        let [_, seen, upper] = turn.standing.rate;
+        let (people, hurt) = turn.standing.people_and_hurt();
+        let layer = turn.layer.as_str();
+        if turn.standing.is_proven() {
+            info!(
+                layer,
+                people,
+                hurt,
+                upper,
+                budget,
+                "a layer has proven itself: what it doubts is acted on in mode `auto`"
+            );
+        } else {
+            layers.layer_fallbacks(layer).inc();
+            error!(
+                layer,
+                people,
+                hurt,
+                seen,
+                upper,
+                budget,
+                why = turn.standing.why.as_str(),
+                "a layer hurts more people than it may: what it doubts is only watched again; `sunbeam enforce --plan` shows them"
+            );
+        }
+    }
+}
+
 fn show(shared: &Shared, book: &mut Book) {
     let memory = &shared.memory;
     let layers = &shared.detection.layers;
@@ -165,8 +241,13 @@ fn show(shared: &Shared, book: &mut Book) {
         layers.blocks_active(origin.as_str()).set(blocked);
     }
     layers.floods_active().set(i64::try_from(memory.floods.all(now).len()).unwrap_or(i64::MAX));
-    let evicted =
-        [memory.windows().1, memory.limiter.evicted(), memory.evidence.evicted(), memory.bans.evicted()];
+    let evicted = [
+        memory.windows().1,
+        memory.limiter.evicted(),
+        memory.evidence.evicted(),
+        memory.bans.evicted(),
+        memory.proof.forgotten(),
+    ];
     for ((table, now), before) in TABLES.iter().zip(evicted).zip(&mut book.evicted) {
         layers.evictions(table).inc_by(now.saturating_sub(*before));
         *before = now;

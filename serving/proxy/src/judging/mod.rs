@@ -9,6 +9,8 @@ mod findings;
 mod housekeeping;
 mod kept;
 pub(crate) mod models;
+pub(crate) mod people;
+pub(crate) mod switches;
 pub(crate) mod waf;
 
 pub use added_rules::AddedRulesError;
@@ -32,6 +34,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::core::Core;
+use crate::exceptions;
 use crate::state::StateError;
 
 /// The memory of a node, and where its questions about crawlers come out.
@@ -78,8 +81,9 @@ pub(crate) fn restore(core: &Core) -> Result<(), StateError> {
         info!(entries = entries.len(), blocked, "lists and blocks of before are back");
     }
     over.extend(memory.lists.restore(entries).iter().map(|dropped| dropped.id));
+    people::restore(&core.shared, core.state.folder());
     core.state.forget_entries(&over)?;
-    Ok(())
+    exceptions::restore(core)
 }
 
 /// The range that one client is: an IPv4 address, an IPv6 prefix.
@@ -98,10 +102,14 @@ pub(crate) fn start(core: &Arc<Core>, questions: Questions) {
     core.runtime.spawn(housekeeping::keep(Arc::clone(core)));
 }
 
-/// Writes down the blocks that hold now.
+/// Writes down the blocks that hold now, and what came of exceptions.
 pub(crate) fn flush(core: &Core) {
     if let Err(error) = keep_bans(core) {
         warn!(%error, "blocks are not kept over a restart");
+    }
+    housekeeping::keep_people(core);
+    if let Err(error) = exceptions::flush(core) {
+        warn!(%error, "the last uses of exceptions are not kept over a restart");
     }
 }
 

@@ -104,17 +104,17 @@ fn is_asked(config: &Config) -> bool {
 impl RulesInUse {
     fn read(options: &RuleOptions, section: &WafSection) -> Result<Self, Vec<RuleProblem>> {
         // Before the rules: what changes while they are read is read again the next time.
+        let begun = SystemTime::now();
         let mut files = Vec::new();
         for folder in folders(options) {
             collect(folder, 0, &mut files);
         }
         let set = rules::load(options).map_err(|errors| problems(&errors, section))?;
-        let mut outside: Vec<&str> = set.rules().iter().map(|rule| &*rule.span.file).collect();
-        outside.sort_unstable();
-        outside.dedup();
-        for file in outside.into_iter().map(PathBuf::from) {
-            if file.is_absolute() && !files.iter().any(|(known, _)| *known == file) {
-                files.push((file.clone(), stamp(&file)));
+        // What was read elsewhere, data as well as rules. Of one that is newer than that, nobody knows which was read.
+        for file in set.files() {
+            if !files.iter().any(|(known, _)| known == file) {
+                let before = stamp(file).filter(|(changed, ..)| *changed < begun);
+                files.push((file.clone(), before));
             }
         }
         let has_rules_of_answers = set.rules().iter().any(|rule| matches!(rule.phase, 3 | 4));

@@ -223,6 +223,7 @@ pub(crate) const fn decision_number(decision: Decision) -> u8 {
         Decision::Passed => 0,
         Decision::Observed => 1,
         Decision::Blocked => 2,
+        Decision::Challenged => 3,
     }
 }
 

@@ -54,13 +54,12 @@ impl Boundary {
         self.value(value.get(1..).unwrap_or_default())
     }
 
-    /// Only a semicolon stands between the type and the boundary.
+    /// Only semicolons, and parameters that everybody skips, stand between the type and the boundary.
     fn before(&mut self, text: &[u8]) {
         let text = text.trim_ascii();
-        self.misses_semicolon = text.is_empty();
-        if !text.is_empty() && text != b";" {
+        self.misses_semicolon = !text.ends_with(b";");
+        if !text.is_empty() && !are_plain(text) {
             self.note(MultipartError::OtherParameters);
-            self.misses_semicolon = !text.ends_with(b";");
         }
     }
 
@@ -71,7 +70,7 @@ impl Boundary {
             self.quoted(quoted)
         } else {
             let (text, rest) = cut(value, b';');
-            if !rest.is_empty() {
+            if !are_plain(rest) {
                 self.note(MultipartError::OtherParameters);
             }
             text.trim_ascii_end()
@@ -79,7 +78,10 @@ impl Boundary {
         if text.is_empty() {
             return Err(MultipartError::BoundaryEmpty);
         }
-        if !text.iter().all(|byte| is_allowed(*byte)) || text.ends_with(b" ") {
+        if text.last().is_some_and(u8::is_ascii_whitespace) {
+            return Err(MultipartError::BoundaryEndsInSpace);
+        }
+        if !text.iter().all(|byte| is_allowed(*byte)) {
             self.note(MultipartError::BoundaryCharacters);
         }
         self.text = text.to_vec();
@@ -91,7 +93,7 @@ impl Boundary {
         match rest.split_first() {
             Some((_, rest)) => {
                 self.is_quoted = true;
-                if !rest.trim_ascii().is_empty() {
+                if !are_plain(rest) {
                     self.note(MultipartError::OtherParameters);
                 }
             }
@@ -103,6 +105,23 @@ impl Boundary {
     fn note(&mut self, error: MultipartError) {
         self.error.get_or_insert(error);
     }
+}
+
+/// Whether these are parameters that every server skips on its way to the boundary: `; charset=utf-8`, without quotes or
+/// anything else that could begin or end something for one of them and not for another.
+fn are_plain(text: &[u8]) -> bool {
+    let text = text.trim_ascii();
+    let is_word = |word: &[u8]| {
+        !word.is_empty()
+            && word.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+    };
+    let is_parameter = |piece: &[u8]| {
+        let at = memchr::memchr(b'=', piece);
+        let halves = at.and_then(|at| piece.get(..at).zip(piece.get(at + 1..)));
+        halves.is_some_and(|(name, value)| is_word(name) && is_word(value))
+    };
+    let mut pieces = text.split(|byte| *byte == b';').map(<[u8]>::trim_ascii);
+    pieces.next().is_none_or(<[u8]>::is_empty) && pieces.all(|piece| piece.is_empty() || is_parameter(piece))
 }
 
 /// Where the parameter's name stands, in whatever case.
@@ -168,8 +187,26 @@ mod tests {
             ("empty", "multipart/form-data; boundary=", "", Some(E::BoundaryEmpty), ""),
             ("empty quotes", "multipart/form-data; boundary=\"\"", "", Some(E::BoundaryEmpty), "quoted"),
             ("twice", "multipart/form-data; boundary=x; boundary=y", "x", Some(E::BoundaryTwice), ""),
-            ("before", "multipart/form-data; charset=a; boundary=x", "x", Some(E::OtherParameters), ""),
-            ("behind", "multipart/form-data; boundary=x; charset=a", "x", Some(E::OtherParameters), ""),
+            ("before", "multipart/form-data; charset=utf-8; boundary=x", "x", None, ""),
+            ("behind", "multipart/form-data; boundary=x; charset=utf-8", "x", None, ""),
+            (
+                "behind quotes, plain",
+                "multipart/form-data; boundary=\"x\"; charset=utf-8",
+                "x",
+                None,
+                "quoted",
+            ),
+            ("before, in quotes", "multipart/form-data; a=\"; boundary=x", "x", Some(E::OtherParameters), ""),
+            ("before, a word", "multipart/form-data; a; boundary=x", "x", Some(E::OtherParameters), ""),
+            ("behind, a list", "multipart/form-data; boundary=x; a=b,c", "x", Some(E::OtherParameters), ""),
+            (
+                "in another name",
+                "multipart/form-data; xboundary=x",
+                "x",
+                Some(E::OtherParameters),
+                "semicolon",
+            ),
+            ("behind a word", "multipart/form-data x boundary=x", "x", Some(E::OtherParameters), "semicolon"),
             (
                 "behind quotes",
                 "multipart/form-data; boundary=\"x\"y",
@@ -178,6 +215,21 @@ mod tests {
                 "quoted",
             ),
             ("case", "multipart/form-data; Boundary=x", "x", Some(E::BoundaryCase), ""),
+            ("a blank", "multipart/form-data; boundary=\" \"", "", Some(E::BoundaryEndsInSpace), "quoted"),
+            (
+                "a blank behind",
+                "multipart/form-data; boundary=\"x \"",
+                "",
+                Some(E::BoundaryEndsInSpace),
+                "quoted",
+            ),
+            (
+                "a tab behind",
+                "multipart/form-data; boundary=\"x\t\"",
+                "",
+                Some(E::BoundaryEndsInSpace),
+                "quoted",
+            ),
             ("one quote", "multipart/form-data; boundary=\"x", "x", Some(E::BoundaryQuote), ""),
             ("other quote", "multipart/form-data; boundary=x\"", "x\"", Some(E::BoundaryCharacters), ""),
             ("characters", "multipart/form-data; boundary=x{y}", "x{y}", Some(E::BoundaryCharacters), ""),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What is wrong with a multipart form.
 
-/// Why a multipart form is not as it should be: `REQBODY_ERROR_MSG`. Only the first five stop it from being read.
+/// Why a multipart form is not as it should be: `REQBODY_ERROR_MSG`. Only the first six stop it from being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MultipartError {
     /// Not `multipart/form-data`.
@@ -19,6 +19,9 @@ pub enum MultipartError {
     /// It has no value, or is no parameter.
     #[error("Multipart: Invalid boundary in C-T (malformed)")]
     BoundaryMalformed,
+    /// RFC 2046 forbids it: nobody can tell it from space behind a boundary.
+    #[error("Multipart: Invalid boundary in C-T (ends in space)")]
+    BoundaryEndsInSpace,
     /// It is there twice: backends differ in which they take.
     #[error("Multipart: Multiple boundary parameters in C-T")]
     BoundaryTwice,

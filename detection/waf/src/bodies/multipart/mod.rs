@@ -45,10 +45,16 @@ impl<'a> Part<'a> {
         self.disposition.filename_extended()
     }
 
-    /// Whether it goes to `FILES`, and not to `ARGS_POST`: its file name has characters. Browsers send an empty one
-    /// where no file was chosen.
+    /// Whether it goes to `FILES`: a file name has characters. Browsers send an empty one where no file was chosen.
     pub fn is_file(&self) -> bool {
-        self.filename().is_some_and(|filename| !filename.is_empty())
+        let mut names = [self.filename(), self.filename_extended()].into_iter().flatten();
+        names.any(|filename| !filename.is_empty())
+    }
+
+    /// Whether it goes to `ARGS_POST`: it has no `filename` with characters. With a `filename*` alone it is a file as
+    /// well: there are backends that do not know this parameter, and take the part for a field.
+    pub fn is_field(&self) -> bool {
+        self.disposition.filename().is_none_or(<[u8]>::is_empty)
     }
 
     /// Its header lines without their ends, as they stand in the body (folded ones in one): `MULTIPART_PART_HEADERS`.
@@ -152,6 +158,17 @@ pub enum UnmatchedBoundary {
 ///
 /// Nothing is handed over where `content_type` names no boundary. A part without an end has all there is for a value.
 pub fn visit(content_type: &[u8], body: &[u8], limits: &Limits, visitor: impl FnMut(&Part<'_>)) -> Outcome {
+    visit_beginning(content_type, (body, false), limits, visitor)
+}
+
+/// The same, where there may be more of the body than is seen (`true`): then what the missing rest may well make good is
+/// no error: an end that is missing, a last line that is none yet. All else is told as in a whole one.
+pub fn visit_beginning(
+    content_type: &[u8],
+    (body, is_cut): (&[u8], bool),
+    limits: &Limits,
+    visitor: impl FnMut(&Part<'_>),
+) -> Outcome {
     let boundary = Boundary::parse(content_type);
     let mut outcome = Outcome {
         flags: Flags {
@@ -169,6 +186,7 @@ pub fn visit(content_type: &[u8], body: &[u8], limits: &Limits, visitor: impl Fn
     let delimiter = [b"\n--", boundary.text.as_slice()].concat();
     let mut reading = Reading {
         body,
+        is_cut,
         limits,
         boundary: &boundary,
         finder: Finder::new(&delimiter),
@@ -183,6 +201,8 @@ pub fn visit(content_type: &[u8], body: &[u8], limits: &Limits, visitor: impl Fn
 
 struct Reading<'a, Visitor> {
     body: &'a [u8],
+    /// There is more of it.
+    is_cut: bool,
     limits: &'a Limits,
     boundary: &'a Boundary,
     /// Finds the delimiter, with the end of the line before it.
@@ -218,6 +238,7 @@ impl<Visitor: FnMut(&Part<'_>)> Reading<'_, Visitor> {
         flags.crlf_lf_lines = flags.lf_line && self.has_crlf_line;
         match last {
             Some(end) => flags.data_after = end < self.body.len(),
+            None if self.is_cut => {}
             None => self.note(MultipartError::FinalDelimiterMissing),
         }
         self.disguised(last.unwrap_or(self.body.len()));
@@ -226,6 +247,9 @@ impl<Visitor: FnMut(&Part<'_>)> Reading<'_, Visitor> {
     /// Where the form ends; `None`: its end is missing.
     fn parts(&mut self) -> Option<usize> {
         let Some(mut delimiter) = self.first() else {
+            if self.is_cut && self.may_begin_with_delimiter() {
+                return None;
+            }
             self.outcome.flags.data_before = true;
             self.look_for_unmatched(0);
             self.note(MultipartError::NoDelimiter);
@@ -237,6 +261,13 @@ impl<Visitor: FnMut(&Part<'_>)> Reading<'_, Visitor> {
             self.outcome.flags.unmatched_boundary = UnmatchedBoundary::Matched;
         }
         Some(delimiter.next)
+    }
+
+    /// Whether all there is is the beginning of the first boundary's line.
+    fn may_begin_with_delimiter(&self) -> bool {
+        let opening = self.finder.needle().get(1..).unwrap_or_default();
+        let is_one_line = memchr::memchr(b'\n', self.body).is_none();
+        is_one_line && (opening.starts_with(self.body) || self.body.starts_with(opening))
     }
 
     fn first(&mut self) -> Option<Delimiter> {
@@ -260,7 +291,7 @@ impl<Visitor: FnMut(&Part<'_>)> Reading<'_, Visitor> {
                 return Some(delimiter);
             }
             HeaderEnd::Body => {
-                self.outcome.flags.invalid_part = true;
+                self.outcome.flags.invalid_part |= !self.is_cut;
                 return None;
             }
         };
@@ -370,12 +401,18 @@ impl<Visitor: FnMut(&Part<'_>)> Reading<'_, Visitor> {
         let rest = if is_final { rest.get(2..).unwrap_or_default() } else { rest };
         let end = memchr::memchr(b'\n', rest);
         let line = end.map_or(rest, |end| rest.get(..end).unwrap_or_default());
+        let may_go_on = self.is_cut && end.is_none() && !is_final;
         if !line.trim_ascii().is_empty() {
-            self.note(MultipartError::DelimiterGoesOn);
+            if !(may_go_on && line == b"-") {
+                self.note(MultipartError::DelimiterGoesOn);
+            }
             return None;
         }
         if !matches!(line, b"" | b"\r") {
             self.note(MultipartError::DelimiterWhitespace);
+        }
+        if may_go_on {
+            return None;
         }
         if end.is_some() {
             self.line_end(line);
@@ -384,8 +421,12 @@ impl<Visitor: FnMut(&Part<'_>)> Reading<'_, Visitor> {
         Some(Delimiter { start, next: self.body.len() - (rest.len() - length), is_final })
     }
 
-    /// Whether a line from there on looks like a boundary, or has one in it.
+    /// Whether a line from there on looks like a boundary, or has one in it. Of a body that goes on nobody can tell: its
+    /// last boundary may be still to come.
     fn look_for_unmatched(&mut self, from: usize) {
+        if self.is_cut {
+            return;
+        }
         let rest = self.body.get(from..).unwrap_or_default();
         let opening = self.finder.needle().get(1..).unwrap_or_default();
         let is_like_one =
@@ -398,14 +439,22 @@ impl<Visitor: FnMut(&Part<'_>)> Reading<'_, Visitor> {
     /// Boundaries that only some backends would take for one.
     fn disguised(&mut self, end: usize) {
         let body = self.body.get(..end).unwrap_or(self.body);
+        // Where the last text before ends, and how far that is known: each byte is looked at once, however long the space
+        // before a boundary is.
+        let (mut text_end, mut seen) = (0, 0);
         for at in memchr::memmem::find_iter(body, &self.boundary.text) {
+            let new = body.get(seen..at).unwrap_or_default();
+            if let Some(last) = new.iter().rposition(|byte| !byte.is_ascii_whitespace()) {
+                text_end = seen + last + 1;
+            }
+            seen = at;
             let before = body.get(..at).unwrap_or_default();
             let (opening, error) = match before.last() {
                 Some(b'"') if self.boundary.is_quoted => {
                     (before.get(..at - 1).unwrap_or_default(), MultipartError::DelimiterQuoted)
                 }
                 Some(byte) if byte.is_ascii_whitespace() => {
-                    (before.trim_ascii_end(), MultipartError::DelimiterWhitespace)
+                    (before.get(..text_end).unwrap_or_default(), MultipartError::DelimiterWhitespace)
                 }
                 _ => continue,
             };
@@ -428,17 +477,20 @@ impl Outcome {
         if part.is_file() {
             self.files += 1;
             self.files_bytes += part.range().len();
-            let is_too_many = self.files > limits.files_max;
-            self.flags.file_limit_exceeded |= is_too_many;
-            self.is_cut |= is_too_many;
-            return !is_too_many;
+            if self.files > limits.files_max {
+                self.flags.file_limit_exceeded = true;
+                self.is_cut = true;
+                return false;
+            }
         }
-        if self.fields >= limits.arguments_max {
-            self.error.get_or_insert(MultipartError::TooManyFields);
-            self.is_cut = true;
-            return false;
+        if part.is_field() {
+            if self.fields >= limits.arguments_max {
+                self.error.get_or_insert(MultipartError::TooManyFields);
+                self.is_cut = true;
+                return false;
+            }
+            self.fields += 1;
         }
-        self.fields += 1;
         true
     }
 }

@@ -263,7 +263,8 @@ fn content_types_are_told_of() {
     for (content_type, fields, is_quoted, error) in [
         ("multipart/form-data; boundary=b", 1, false, None),
         ("multipart/form-data; boundary=\"b\"", 1, true, Some(MultipartError::DelimiterQuoted)),
-        ("multipart/form-data; charset=x; boundary=b", 1, false, Some(MultipartError::OtherParameters)),
+        ("multipart/form-data; charset=x; boundary=b", 1, false, None),
+        ("multipart/form-data; x; boundary=b", 1, false, Some(MultipartError::OtherParameters)),
         ("multipart/form-data", 0, false, Some(MultipartError::BoundaryMissing)),
         ("multipart/mixed; boundary=b", 0, false, Some(MultipartError::MediaType)),
     ] {
@@ -345,6 +346,89 @@ fn bombs_cost_no_more_than_other_bodies() {
                 read_as(&content_type, bomb.repeat(300_000 / bomb.len()).as_bytes(), &Limits::default());
             }
         }
+    }
+}
+
+/// With a body of this size, going back over all that stands before at each hit would not end.
+#[test]
+fn space_before_a_boundary_is_looked_at_once() {
+    let body = format!("-- \r\n{}b -- b", " ".repeat(4_000_000));
+    for text in [&b" "[..], b"\t", b"b"] {
+        let boundary = Boundary { text: text.to_vec(), ..Boundary::default() };
+        let mut outcome = Outcome::default();
+        Reading {
+            body: body.as_bytes(),
+            is_cut: false,
+            limits: &Limits::default(),
+            boundary: &boundary,
+            finder: Finder::new(b"\n--"),
+            visitor: |_: &Part<'_>| {},
+            headers: Headers::default(),
+            has_crlf_line: false,
+            outcome: &mut outcome,
+        }
+        .disguised(body.len());
+        let is_in = text != b"\t";
+        assert_eq!(outcome.error, is_in.then_some(MultipartError::DelimiterWhitespace));
+    }
+    let (parts, outcome) =
+        read_as("multipart/form-data; boundary=\" \"", body.as_bytes(), &Limits::default());
+    assert_eq!((parts.len(), outcome.error), (0, Some(MultipartError::BoundaryEndsInSpace)));
+    assert!(outcome.strict_error());
+}
+
+/// Cut at any place, a form that is as it should be has no error, and what is wrong before the cut is told all the same.
+#[test]
+fn a_cut_hides_only_what_it_causes() {
+    let a = "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--x\r\n";
+    let file = "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"x\"\r\n\r\n2\r\n";
+    let kind = b"multipart/form-data; boundary=b";
+    let whole = format!("{a}{file}{a}--b--\r\n");
+    for end in 1..whole.len() {
+        let body = &whole.as_bytes()[..end];
+        let outcome = visit_beginning(kind, (body, true), &Limits::default(), |_| {});
+        assert_eq!((outcome.error, outcome.strict_error()), (None, false), "{}", body.escape_ascii());
+        assert_ne!(outcome.flags.unmatched_boundary, UnmatchedBoundary::Unmatched);
+        // Whole, it would lack its end, but for the last line's.
+        let is_whole = end + 2 >= whole.len();
+        assert_eq!(visit(kind, body, &Limits::default(), |_| {}).error.is_none(), is_whole);
+    }
+    let padding = "y".repeat(1_000);
+    for (name, start) in [
+        ("before", format!("x\r\n{a}")),
+        ("no boundary", "x\r\n".to_owned()),
+        ("LF", a.replace('\r', "")),
+        ("folded", a.replace("; name", ";\r\n\t name")),
+        ("quotes", a.replace('"', "'")),
+        ("no value", "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n--b\r\n\r\n".to_owned()),
+        ("no colon", a.replace("Content", "x\r\nContent")),
+        ("space before", format!("{a}-- b\r\n")),
+        ("goes on", format!("{a}--bc\r\n")),
+        ("no name", a.replace("name", "nom")),
+    ] {
+        let body = format!("{start}{padding}");
+        let outcome = visit_beginning(kind, (body.as_bytes(), true), &Limits::default(), |_| {});
+        assert!(outcome.strict_error(), "{name}");
+    }
+}
+
+/// A part that only some backends take for a file is a field, too, and counts as both.
+#[test]
+fn an_extended_file_name_alone_makes_no_file_for_everybody() {
+    let part = "--b\r\nContent-Disposition: form-data; name=\"a\"; filename*=UTF-8''x\r\n\r\n1\r\n--b--\r\n";
+    for (name, body, is_file, is_field) in [
+        ("extended", part.to_owned(), true, true),
+        ("beside an empty one", part.replace("; file", "; filename=\"\"; file"), true, true),
+        ("both", part.replace("; file", "; filename=\"y\"; file"), true, false),
+        ("empty", part.replace("''x", "''"), false, true),
+    ] {
+        let mut found = Vec::new();
+        let kind = b"multipart/form-data; boundary=b";
+        let outcome = visit(kind, body.as_bytes(), &Limits::default(), |part| {
+            found.push((part.is_file(), part.is_field()));
+        });
+        assert_eq!(found, [(is_file, is_field)], "{name}");
+        assert_eq!((outcome.files, outcome.fields), (is_file.into(), is_field.into()), "{name}");
     }
 }
 

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The console: logging in to it, what a browser makes of it, and who is kept out.
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sunbeam_testkit::{
+    TestProxy, TestResponse, TestUpstream, connect_from, eventually, eventually_within, exchange, node,
+    peers_folder, run_client,
+};
+
+const HOST: &str = "shop.example.test";
+const ATTACK: &str = "/list?q=1%27+UNION+SELECT+password+FROM+users--+-";
+
+fn start(more: &str) -> (TestUpstream, TestProxy) {
+    let backend = TestUpstream::echo();
+    let route = format!(
+        "{more}\n[[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\ndisable_secure_redirection = true\n",
+        backend.url()
+    );
+    let proxy = TestProxy::builder().config(&route).start();
+    (backend, proxy)
+}
+
+fn address(proxy: &TestProxy) -> SocketAddr {
+    proxy.node().management_address().unwrap()
+}
+
+/// The path of a fresh link.
+fn link(proxy: &TestProxy) -> String {
+    let answer = proxy.api("POST", "/api/v1/login-links", "");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["path"].as_str().unwrap().to_owned()
+}
+
+/// Both halves of a session.
+struct Session {
+    cookie: String,
+    proof: String,
+}
+
+fn log_in(proxy: &TestProxy, path: &str) -> Result<Session, Box<TestResponse>> {
+    let host = address(proxy).to_string();
+    let secret = path.split_once('#').unwrap().1;
+    let client = proxy.api_client().method("POST").header("origin", &format!("http://{host}"));
+    let answer = client.body(json!({"secret": secret}).to_string()).get(&host, "/api/v1/session");
+    if answer.status != 200 {
+        return Err(Box::new(answer));
+    }
+    let set = answer.header("set-cookie").unwrap().to_owned();
+    for attribute in ["HttpOnly", "SameSite=Strict", "Path=/api/", "Max-Age=43200"] {
+        assert!(set.contains(attribute), "{attribute}: {set}");
+    }
+    let proof = answer.json()["proof"].as_str().unwrap().to_owned();
+    Ok(Session { cookie: set.split(';').next().unwrap().to_owned(), proof })
+}
+
+/// One call with a session, its headers changed by `change`: name and value, an empty value leaves it out.
+fn call(
+    proxy: &TestProxy,
+    session: &Session,
+    method: &str,
+    target: &str,
+    change: &[(&str, &str)],
+) -> TestResponse {
+    let host = address(proxy).to_string();
+    let own = format!("http://{host}");
+    let mut headers =
+        vec![("cookie", &*session.cookie), ("x-sunbeam-csrf", &*session.proof), ("origin", &*own)];
+    headers.retain(|(name, _)| change.iter().all(|(changed, _)| changed != name));
+    headers.extend(change.iter().copied().filter(|(_, value)| !value.is_empty()));
+    let mut client = proxy.api_client().method(method).body(json!({"ip": "198.51.100.66"}).to_string());
+    for (name, value) in headers {
+        client = client.header(name, value);
+    }
+    client.get(&host, target)
+}
+
+#[test]
+fn a_link_logs_in_once_and_only_the_token_makes_links() {
+    let (_backend, proxy) = start("");
+    let path = link(&proxy);
+    let (page, secret) = path.split_once('#').unwrap();
+    assert!(page == "/console/login" && secret.len() >= 43, "{path}");
+    let session = log_in(&proxy, &path).unwrap_or_else(|answer| panic!("{}", answer.text()));
+    let again = log_in(&proxy, &path).err().unwrap();
+    assert!(again.status == 401 && again.text().contains("sunbeam login"), "{}", again.text());
+    assert_eq!(call(&proxy, &session, "GET", "/api/v1/status", &[]).status, 200);
+    assert_eq!(
+        call(&proxy, &session, "POST", "/api/v1/login-links", &[]).status,
+        403,
+        "a session makes no other"
+    );
+    assert_eq!(proxy.metric("sunbeam_console_logins_total", &[("result", "ok")]), 1.0);
+    assert_eq!(proxy.metric("sunbeam_console_logins_total", &[("result", "refused")]), 1.0);
+    // Logged out, both halves are worth nothing.
+    assert_eq!(call(&proxy, &session, "DELETE", "/api/v1/session", &[]).status, 200);
+    assert_eq!(call(&proxy, &session, "GET", "/api/v1/status", &[]).status, 401);
+    // Without anything.
+    let host = address(&proxy).to_string();
+    assert_eq!(proxy.api_client().method("POST").get(&host, "/api/v1/login-links").status, 401);
+    assert_eq!(proxy.api_client().get(&host, "/api/v1/decisions").status, 401);
+    let who = proxy.api_client().get(&host, "/api/v1/session");
+    assert_eq!((who.status, &who.json()["name"]), (200, &Value::Null));
+}
+
+#[test]
+fn a_session_needs_its_cookie_its_proof_and_its_own_page() {
+    let (_backend, proxy) = start("");
+    let session = log_in(&proxy, &link(&proxy)).unwrap_or_else(|answer| panic!("{}", answer.text()));
+    let block = |change: &[(&str, &str)]| call(&proxy, &session, "POST", "/api/v1/blocklist", change).status;
+    for (name, change, want) in [
+        ("no cookie", ("cookie", ""), 401),
+        ("no proof", ("x-sunbeam-csrf", ""), 401),
+        ("a guess", ("x-sunbeam-csrf", "1"), 401),
+        ("no page", ("origin", ""), 403),
+        ("another port's page", ("origin", "http://127.0.0.1:1"), 403),
+        ("a hidden page", ("origin", "null"), 403),
+        ("another site, says the browser", ("sec-fetch-site", "same-site"), 403),
+    ] {
+        assert_eq!(block(&[change]), want, "{name}");
+    }
+    let host = [("host", "console.example.test:9999")];
+    assert_eq!(call(&proxy, &session, "GET", "/api/v1/status", &host).status, 403, "a name that was rebound");
+    assert_eq!(proxy.api("GET", "/api/v1/blocklist", "").json()["total"], 0, "none of that blocked anybody");
+    assert_eq!(block(&[]), 200);
+    assert_eq!(proxy.api("GET", "/api/v1/blocklist", "").json()["total"], 1);
+}
+
+#[test]
+fn a_session_that_is_used_from_another_address_ends() {
+    let (_backend, proxy) = start("");
+    let session = log_in(&proxy, &link(&proxy)).unwrap_or_else(|answer| panic!("{}", answer.text()));
+    assert_eq!(call(&proxy, &session, "GET", "/api/v1/status", &[]).status, 200);
+    let stolen = format!(
+        "GET /api/v1/status HTTP/1.1\r\nHost: {}\r\nCookie: {}\r\nX-Sunbeam-CSRF: {}\r\nConnection: close\r\n\r\n",
+        address(&proxy),
+        session.cookie,
+        session.proof
+    );
+    let thief = connect_from(IpAddr::from([127, 0, 0, 2]), address(&proxy));
+    let answer = exchange(thief, stolen.as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("another address"), "{answer}");
+    assert_eq!(call(&proxy, &session, "GET", "/api/v1/status", &[]).status, 401, "for its owner, too");
+    assert_eq!(proxy.metric("sunbeam_console_logins_total", &[("result", "elsewhere")]), 1.0);
+}
+
+#[test]
+fn every_change_is_in_the_trail_with_who_and_from_where() {
+    let (_backend, proxy) = start("");
+    let session = log_in(&proxy, &link(&proxy)).unwrap_or_else(|answer| panic!("{}", answer.text()));
+    assert_eq!(call(&proxy, &session, "POST", "/api/v1/blocklist", &[]).status, 200);
+    assert_eq!(proxy.api("DELETE", "/api/v1/blocklist/198.51.100.66", "").status, 200);
+    assert_eq!(proxy.api("DELETE", "/api/v1/blocklist/198.51.100.66", "").status, 404);
+    proxy.api("POST", "/api/v1/config/validate", "");
+    let trail = proxy.api("GET", "/api/v1/trail", "").json();
+    let lines: Vec<(String, String, u64)> = trail["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|line| line["what"] != "log-in")
+        .map(|line| {
+            assert_eq!(line["from"], "127.0.0.1", "{line}");
+            let who = line["who"].as_str().unwrap().split(' ').next().unwrap();
+            (who.to_owned(), line["what"].as_str().unwrap().to_owned(), line["status"].as_u64().unwrap())
+        })
+        .collect();
+    let line = |who: &str, what: &str, status| (who.to_owned(), what.to_owned(), status);
+    assert_eq!(
+        lines,
+        [
+            line("token", "DELETE /api/v1/blocklist/198.51.100.66", 404),
+            line("token", "DELETE /api/v1/blocklist/198.51.100.66", 200),
+            line("console", "POST /api/v1/blocklist", 200),
+            line("token", "POST /api/v1/login-links", 200),
+        ],
+        "newest first; what only asks is not in it"
+    );
+    let text = fs::read_to_string(proxy.folder().join("audit-trail.jsonl")).unwrap();
+    assert!(text.contains("sunbeam unblock 198.51.100.66"), "how to undo it: {text}");
+    for secret in [&session.proof, session.cookie.split_once('=').unwrap().1] {
+        assert!(!text.contains(secret), "{text}");
+    }
+    assert!(!text.contains("login#"), "no link: {text}");
+}
+
+#[test]
+fn the_console_can_be_off_and_a_new_token_ends_its_sessions() {
+    let (_backend, proxy) = start("management.console = false\n");
+    let host = address(&proxy).to_string();
+    assert_eq!(proxy.api_client().get(&host, "/console/").status, 404);
+    let refused = proxy.api("POST", "/api/v1/login-links", "");
+    assert!(refused.status == 404 && refused.text().contains("management.console"), "{}", refused.text());
+
+    let (_backend, proxy) = start("management.token = \"a-token-of-the-test\"\n");
+    let host = address(&proxy).to_string();
+    let with = |token: &str| {
+        let client = proxy.api_client().method("POST").header("authorization", &format!("Bearer {token}"));
+        client.get(&host, "/api/v1/login-links")
+    };
+    let path = with("a-token-of-the-test").json()["path"].as_str().unwrap().to_owned();
+    let session = log_in(&proxy, &path).unwrap_or_else(|answer| panic!("{}", answer.text()));
+    let config = fs::read_to_string(proxy.config_path()).unwrap();
+    proxy.reload(&config.replace("a-token-of-the-test", "another-token-of-it")).unwrap();
+    assert_eq!(call(&proxy, &session, "GET", "/api/v1/status", &[]).status, 401);
+    assert_eq!((with("a-token-of-the-test").status, with("another-token-of-it").status), (401, 200));
+}
+
+#[test]
+fn the_page_is_compressed_has_a_strict_policy_and_is_not_sent_twice() {
+    let (_backend, proxy) = start("");
+    let host = address(&proxy).to_string();
+    let mut whole = 0;
+    for file in ["", "app.js", "app.css", "icon.svg"] {
+        let get = |headers: &[(&str, &str)]| {
+            let mut client = proxy.api_client();
+            for (name, value) in headers {
+                client = client.header(name, value);
+            }
+            client.get(&host, &format!("/console/{file}"))
+        };
+        let plain = get(&[]);
+        assert_eq!((plain.status, plain.header("content-encoding")), (200, None), "{file}");
+        let policy = plain.header("content-security-policy").unwrap();
+        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "frame-ancestors 'none'"]
+        {
+            assert!(policy.contains(part), "{file}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(plain.header("x-content-type-options"), Some("nosniff"));
+        assert_eq!(plain.header("cross-origin-resource-policy"), Some("same-origin"));
+        let small = get(&[("accept-encoding", "gzip, deflate, br, zstd")]);
+        assert_eq!(small.header("content-encoding"), Some("br"), "{file}");
+        whole += small.body.len();
+        let tag = plain.header("etag").unwrap();
+        let again = get(&[("if-none-match", tag)]);
+        assert_eq!((again.status, again.body.len()), (304, 0), "{file}");
+    }
+    assert!(whole <= 60_000, "{whole} bytes");
+    assert_eq!(proxy.api_client().get(&host, "/console/nothing").status, 404);
+    assert_eq!(proxy.api_client().get(&host, "/").header("location"), Some("/console/"));
+    assert_eq!(
+        proxy.api_client().get("console.example.test", "/console/").status,
+        403,
+        "a name that was rebound"
+    );
+}
+
+#[test]
+fn the_newest_decisions_are_counted_by_what_they_share() {
+    let (_backend, proxy) = start("listen.trusted_proxies = [\"127.0.0.1/32\"]\n");
+    for client in ["192.0.2.1", "192.0.2.9", "2001:db8::1"] {
+        proxy.client().header("x-forwarded-for", client).get(HOST, ATTACK);
+    }
+    proxy.client().get(HOST, "/hello");
+    let top = eventually("all of them are kept", || {
+        let top = proxy.api("GET", "/api/v1/top", "").json();
+        (top["decisions"] == 4).then_some(top)
+    });
+    assert_eq!(top["networks"][0], json!({"name": "192.0.2.0/24", "blocked": 2, "observed": 0}), "{top}");
+    assert!(top["networks"].to_string().contains("2001:db8::/48"), "{top}");
+    assert_eq!(top["routes"], json!([{"name": "shop", "blocked": 3, "observed": 1}]), "{top}");
+    let reasons = top["reasons"].as_array().unwrap();
+    assert_eq!(reasons.iter().filter_map(|one| one["blocked"].as_u64()).sum::<u64>(), 3, "{top}");
+    assert_eq!(top["is_cut"], false, "{top}");
+}
+
+#[test]
+fn the_last_hour_is_told_in_steps() {
+    let (_backend, proxy) = start("");
+    proxy.client().get(HOST, "/hello");
+    assert_eq!(proxy.client().get(HOST, ATTACK).status, 403);
+    let sum = |column: &Value| column.as_array().into_iter().flatten().filter_map(Value::as_f64).sum::<f64>();
+    let told = eventually_within(Duration::from_secs(30), "a step ends", || {
+        let told = proxy.api("GET", "/api/v1/traffic", "").json();
+        (sum(&told["requests"]) >= 2.0).then_some(told)
+    });
+    assert_eq!(sum(&told["requests"]), 2.0, "{told}");
+    let blocked: f64 = told["blocked"].as_object().unwrap().values().map(sum).sum();
+    assert_eq!(blocked, 1.0, "{told}");
+    assert!(sum(&told["whole_ms"]) > 0.0 && sum(&told["added_ms"]) > 0.0, "{told}");
+}
+
+#[test]
+fn an_operator_goes_through_the_console_with_a_browser() {
+    let (_backend, proxy) = start("");
+    let blocked = proxy.client().get(HOST, ATTACK);
+    assert_eq!(blocked.status, 403);
+    let id = blocked.header("x-request-id").unwrap().to_owned();
+    let page = format!("/api/v1/decisions/{id}");
+    let kept = || Some(proxy.api("GET", &page, "")).filter(|answer| answer.status == 200);
+    let reason =
+        eventually("the decision is kept", kept).json()["decision"]["reason"].as_str().unwrap().to_owned();
+    // So that there is a chart.
+    eventually_within(Duration::from_secs(30), "a step ends", || {
+        let told = proxy.api("GET", "/api/v1/traffic", "").json();
+        told["at"].as_array().is_some_and(|steps| !steps.is_empty()).then_some(())
+    });
+    let origin = format!("http://{}", address(&proxy));
+    let mut command = node();
+    command.arg(peers_folder().join("console.mjs")).args([&origin, &format!("{origin}{}", link(&proxy))]);
+    command.args(["--request", &id]);
+    if let Ok(folder) = std::env::var("CONSOLE_SCREENSHOTS") {
+        command.args(["--screenshots", &folder]);
+    }
+    let (complete, told) = run_client(&mut command);
+    assert!(complete, "{told:#}");
+    let text = |pointer: &str| told.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+
+    for outside in ["/without/text", "/again", "/out"] {
+        assert!(text(outside).contains("sunbeam login"), "{outside}: {}", text(outside));
+    }
+    assert!(text("/again").contains("used already"), "{}", text("/again"));
+    assert_eq!(text("/inside/url"), format!("{origin}/console/"), "the secret is out of the address");
+    assert_eq!(
+        told["cookies"],
+        json!([{"httpOnly": true, "sameSite": "Strict", "path": "/api/", "name": "sunbeam_session_PORT"}])
+    );
+    assert_eq!(told["second"], "Node", "another page of the same browser is logged in");
+    assert!(text("/row").contains("blocked") && text("/row").contains("/list"), "{}", text("/row"));
+    assert_eq!(text("/reason"), reason.replace('_', " "));
+    assert!(text("/labelled").contains("labelled attack"), "{}", text("/labelled"));
+    let labels = fs::read_to_string(proxy.folder().join("labels.jsonl")).unwrap();
+    assert!(labels.contains(&id) && labels.contains("attack"), "{labels}");
+    assert!(text("/filtered").contains("Nothing that fits"));
+    assert!(
+        text("/blocked").contains("blocked") && text("/blocked").contains("sunbeam unblock"),
+        "{}",
+        text("/blocked")
+    );
+    assert!(text("/unblocked").contains("unblocked"), "{}", text("/unblocked"));
+
+    assert_eq!(told["no_proof"], json!([401, 401, 401]), "the cookie alone is worth nothing");
+    // What is not read is sent all the same; the browser then may not even tell that there was an answer.
+    assert_eq!(
+        told["attack"],
+        json!({"plain": "TypeError", "header": "TypeError", "read": "TypeError", "framed": false})
+    );
+    assert_eq!(proxy.api("GET", "/api/v1/blocklist", "").json()["total"], 0, "another page blocked nobody");
+    for nothing in ["/errors", "/csp", "/foreign", "/without/light"] {
+        assert_eq!(told.pointer(nothing), Some(&json!([])), "{nothing}");
+    }
+    // A node without exceptions says so, and the page with it.
+    let no_exceptions = told["refused"] == json!(["404 /api/v1/exceptions"])
+        && text("/views/exceptions/text").contains("Not available on this node");
+    assert!(no_exceptions || told["refused"] == json!([]), "{}", told["refused"]);
+    let views = told["views"].as_object().unwrap();
+    assert_eq!(views.len(), 9);
+    for (name, seen) in views {
+        for look in ["light", "dark", "phone"] {
+            assert_eq!(seen[look], json!([]), "{name}, {look}");
+        }
+        assert_eq!(seen["keyboard"]["missed"], json!([]), "{name}: Tab comes to each control");
+        assert!(seen["keyboard"]["controls"].as_u64() >= Some(10), "{name}: {}", seen["keyboard"]);
+        assert!(
+            seen["sideways"].as_i64() <= Some(0),
+            "{name}: a phone has to scroll sideways: {}",
+            seen["sideways"]
+        );
+    }
+    for (name, word) in [
+        ("overview", "Requests by verdict"),
+        ("events", "/list"),
+        ("event", "It looks like an attack"),
+        ("models", "Drift"),
+        ("node", "Connections"),
+        ("changes", "login-links"),
+    ] {
+        assert!(
+            text(&format!("/views/{name}/text")).contains(word),
+            "{name}: {}",
+            text(&format!("/views/{name}/text"))
+        );
+    }
+}

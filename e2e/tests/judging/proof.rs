@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Enforcement that is earned: what a layer doubts is watched until people have proven the layer, and again when they are
+//! hurt; and what operators say of a layer while the node runs.
+
+use serde_json::{Value, json};
+use sunbeam_testkit::{TestClient, TestFolder, TestProxy, TestUpstream, eventually};
+
+use super::{SHOP, layer, record, shop, wait_for_metric};
+
+/// Half of an SQL comment: doubtful, and not certain.
+const DOUBTED: &str = "/list?q=x+--+y";
+
+fn text(state: &TestFolder, backend: &TestUpstream) -> String {
+    format!(
+        "state.path = {:?}\nlisten.trusted_proxies = [\"127.0.0.1/32\"]\nwaf.enabled = false\n\
+         detection.false_positive_budget = 0.05\n\
+         [[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\ndisable_secure_redirection = true\n\
+         [[routes]]\nhost_prefix = \"blog\"\nbackend = {1:?}\ndisable_secure_redirection = true\n",
+        state.join("state.redb").display().to_string(),
+        backend.url()
+    )
+}
+
+/// A node whose state outlives it. The one before lets go of it a moment after it has drained.
+fn start(state: &TestFolder, backend: &TestUpstream) -> TestProxy {
+    let text = text(state, backend);
+    eventually("the state is free", || TestProxy::builder().config(&text).try_start().ok())
+}
+
+fn browser(proxy: &TestProxy, number: usize) -> TestClient {
+    proxy
+        .client()
+        .header("x-forwarded-for", &format!("198.{}.{}.7", 18 + number / 250, number % 250))
+        .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+        .header("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+        .header("accept-language", "de,en;q=0.5")
+}
+
+/// Somebody who logs in, and is known from then on.
+fn person(proxy: &TestProxy, number: usize) -> TestClient {
+    let client = browser(proxy, number);
+    assert_eq!(client.get(SHOP, &format!("/login?{number}")).status, 200);
+    let client = client.header("cookie", &format!("session=real-{number}"));
+    assert_eq!(client.get(SHOP, "/account").status, 200);
+    client
+}
+
+fn layers(proxy: &TestProxy) -> Value {
+    let answer = proxy.api("GET", "/api/v1/layers", "");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()
+}
+
+fn scanner(proxy: &TestProxy) -> Value {
+    let told = layers(proxy);
+    told["layers"].as_array().unwrap().iter().find(|one| one["layer"] == "scanner").unwrap().clone()
+}
+
+fn state(proxy: &TestProxy, want: &str) -> Value {
+    eventually(&format!("the scanner is {want}"), || {
+        Some(scanner(proxy)).filter(|told| told["proof"]["state"] == want)
+    })
+}
+
+/// What becomes of a doubted request of somebody whom nobody knows.
+fn doubted(proxy: &TestProxy) -> (u16, String) {
+    let answer = browser(proxy, 900).get(SHOP, DOUBTED);
+    let record = record(proxy, &answer);
+    assert_eq!(layer(&record).1, "scanner", "{record:?}");
+    (answer.status, record.decision)
+}
+
+#[test]
+fn a_layer_is_enforced_on_its_proof_falls_back_when_it_hurts_people_and_both_outlive_a_restart() {
+    let (backend, state_folder) = (shop(), TestFolder::new());
+    let mut proxy = start(&state_folder, &backend);
+    assert_eq!(doubted(&proxy), (200, "observe".to_owned()), "watched until it is proven");
+    let known: Vec<TestClient> = (0..58).map(|number| person(&proxy, number)).collect();
+    let told = state(&proxy, "too_few_people");
+    assert_eq!(
+        (&told["proof"]["known"]["people"], &told["acts_on_doubt"]),
+        (&json!(58), &json!(false)),
+        "{told}"
+    );
+    assert_eq!(told["proof"]["people_missing"], 1);
+    // The same people again make it no surer.
+    known.iter().for_each(|client| drop(client.get(SHOP, "/account")));
+    assert_eq!(scanner(&proxy)["proof"]["known"]["people"], 58);
+    person(&proxy, 58);
+    wait_for_metric(&proxy, "sunbeam_layer_proven", &[("layer", "scanner")], 1.0);
+    assert_eq!(state(&proxy, "proven")["acts_on_doubt"], true);
+    assert_eq!(doubted(&proxy), (403, "block".to_owned()));
+
+    // The next process knows it.
+    proxy.drain();
+    proxy = start(&state_folder, &backend);
+    wait_for_metric(&proxy, "sunbeam_layer_proven", &[("layer", "scanner")], 1.0);
+    assert_eq!(doubted(&proxy), (403, "block".to_owned()));
+
+    // People whom the site knows are stopped: it is over, and said. Of one network's few, and of one browser's, some count.
+    for number in 60..80 {
+        person(&proxy, number);
+    }
+    for number in 0..4 {
+        let hurt = person(&proxy, number).get(SHOP, DOUBTED);
+        assert_eq!(hurt.status, 403);
+    }
+    wait_for_metric(&proxy, "sunbeam_layer_fallbacks_total", &[("layer", "scanner")], 1.0);
+    let told = state(&proxy, "over_budget");
+    assert!(told["proof"]["rate"]["upper"].as_f64() > Some(0.05), "{told}");
+    assert_eq!(doubted(&proxy), (200, "observe".to_owned()));
+    // The plan names them.
+    let hurt = person(&proxy, 5).get(SHOP, DOUBTED);
+    let id = hurt.header("x-request-id").unwrap();
+    eventually("the plan names who was doubted", || {
+        let plan = proxy.api("GET", "/api/v1/layers/plan", "").json();
+        let human = plan["layers"][2]["doubted"]["look_human"].to_string();
+        human.contains(id).then_some(())
+    });
+}
+
+#[test]
+fn operators_switch_a_layer_everywhere_or_on_a_route_and_it_stays_so() {
+    let (backend, state_folder) = (shop(), TestFolder::new());
+    let mut proxy = start(&state_folder, &backend);
+    let switch = |proxy: &TestProxy, body: Value| proxy.api("POST", "/api/v1/layers", &body.to_string());
+    let on = |proxy: &TestProxy, host: &str, target: &str| browser(proxy, 901).get(host, target).status;
+    let blog = "blog.example.test";
+    assert_eq!((on(&proxy, SHOP, DOUBTED), on(&proxy, blog, "/.env")), (200, 403));
+
+    let answer = switch(&proxy, json!({"layer": "scanner", "mode": "enforce", "dry_run": true}));
+    assert_eq!((answer.status, on(&proxy, SHOP, DOUBTED)), (200, 200), "{}", answer.text());
+    let answer = switch(&proxy, json!({"layer": "scanner", "mode": "enforce"})).json();
+    assert_eq!(answer["undo"], "sunbeam auto scanner");
+    assert_eq!(on(&proxy, SHOP, DOUBTED), 403);
+    let answer = switch(&proxy, json!({"layer": "scanner", "mode": "observe", "route": "blog"})).json();
+    assert_eq!(answer["undo"], "sunbeam enforce scanner@blog");
+    assert_eq!((on(&proxy, SHOP, "/.env"), on(&proxy, blog, "/.env")), (403, 200));
+    // Also over a reload and a restart.
+    proxy.reload(&text(&state_folder, &backend)).unwrap();
+    assert_eq!((on(&proxy, SHOP, DOUBTED), on(&proxy, blog, "/.env")), (403, 200));
+    proxy.drain();
+    proxy = start(&state_folder, &backend);
+    assert_eq!((on(&proxy, SHOP, DOUBTED), on(&proxy, blog, "/.env")), (403, 200));
+    let told = scanner(&proxy);
+    assert_eq!(
+        (&told["mode"], &told["routes"]),
+        (&json!("enforce"), &json!([{"route": "blog", "mode": "observe"}]))
+    );
+
+    for mode in ["auto", "auto"] {
+        assert_eq!(switch(&proxy, json!({"layer": "scanner", "mode": mode})).status, 200);
+    }
+    assert_eq!(switch(&proxy, json!({"layer": "scanner", "mode": "auto", "route": "blog"})).status, 200);
+    assert_eq!((on(&proxy, SHOP, DOUBTED), on(&proxy, blog, "/.env")), (200, 403));
+    assert_eq!(scanner(&proxy)["routes"], json!([]));
+
+    for (body, status) in [
+        (json!({"layer": "lists", "mode": "auto"}), 422),
+        (json!({"layer": "scanner", "mode": "off"}), 422),
+        (json!({"layer": "scanner", "mode": "auto", "route": "nowhere"}), 404),
+        (json!({"layer": "waf", "mode": "enforce"}), 409),
+        (json!({"layer": "scanner"}), 422),
+    ] {
+        let answer = switch(&proxy, body.clone());
+        assert_eq!(answer.status, status, "{body}: {}", answer.text());
+    }
+}

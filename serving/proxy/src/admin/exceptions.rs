@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Exceptions: what the API's pages about them answer.
+
+use std::cell::OnceCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sunbeam_pipeline::EXCEPTIONS_MAX;
+
+use super::decisions::{find, reader};
+use super::lists::Refused;
+use crate::core::Core;
+use crate::exceptions::{Judges, KeptException, Known, Replay, Scope, id_text, moment};
+use crate::judging::Additions;
+use crate::snapshot::Snapshot;
+use crate::why::kept::Kept;
+use crate::why::labels::{self, Label};
+
+const DAY_SECS: u64 = 86_400;
+
+/// How long one holds where nobody says.
+const SECS: u64 = 90 * DAY_SECS;
+
+/// The longest that one holds.
+const SECS_MAX: u64 = 3_650 * DAY_SECS;
+
+/// `POST /api/v1/exceptions`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExceptionRequest {
+    /// The request that should have passed: its id, or the beginning.
+    from: String,
+    /// For the whole route, or for everybody.
+    #[serde(default)]
+    wider: bool,
+    duration_seconds: Option<u64>,
+    /// Say what would be done, do nothing.
+    #[serde(default)]
+    dry_run: bool,
+    /// Also where it lets pass what is scored as an attack elsewhere.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Those that hold.
+pub(super) fn all(core: &Core) -> Value {
+    let (snapshot, now) = (core.shared.snapshot(), Timestamp::now().as_second());
+    let all: Vec<Value> =
+        snapshot.exceptions.all().map(|(known, is_applied)| known.told(now, is_applied)).collect();
+    json!({"total": all.len(), "max": EXCEPTIONS_MAX, "exceptions": all})
+}
+
+/// One of them.
+pub(super) fn one(core: &Core, id: &str) -> Result<Value, Refused> {
+    let (snapshot, now) = (core.shared.snapshot(), Timestamp::now().as_second());
+    let known = known(&snapshot, id)?;
+    let is_applied = snapshot.exceptions.all().any(|(one, is_applied)| one.id() == known.id() && is_applied);
+    Ok(known.told(now, is_applied))
+}
+
+fn known(snapshot: &Snapshot, id: &str) -> Result<Arc<Known>, Refused> {
+    let number = u64::from_str_radix(id, 16).ok().filter(|_| id.len() == id_text(0).len());
+    let number = number.ok_or_else(|| {
+        Refused::Wrong(format!(
+            "`{}` is no exception's id: it has {} hexadecimal digits, as `sunbeam exceptions` shows them",
+            id.escape_debug(),
+            id_text(0).len()
+        ))
+    })?;
+    let found = snapshot.exceptions.added().find(number);
+    found.map(Arc::clone).ok_or_else(|| {
+        Refused::Missing(format!(
+            "there is no exception `{}`: it is over, was removed, or never was; `sunbeam exceptions` lists those that hold",
+            id.escape_debug()
+        ))
+    })
+}
+
+/// What would let a decided request pass: the command and what it is about, or why there is none.
+pub(super) fn remedy(core: &Core, kept: &Kept) -> (Option<String>, String) {
+    let record = &kept.record;
+    let snapshot = core.shared.snapshot();
+    match Scope::of(kept, &Judges { snapshot: &snapshot, wider: false }) {
+        Ok(scope) => (Some(format!("sunbeam allow {}", record.request_id)), scope.sentence()),
+        Err(why) if matches!(record.layer.as_str(), "lists" | "ddos") => {
+            (Some(format!("sunbeam unblock {}", record.client_ip)), why)
+        }
+        Err(why) => (None, why),
+    }
+}
+
+/// Makes the narrowest exception for a request, or says what it would be. On the disk before it is answered.
+pub(super) fn make(
+    core: &Core,
+    request: &ExceptionRequest,
+    operator: Option<IpAddr>,
+) -> Result<Value, Refused> {
+    let secs = request.duration_seconds.unwrap_or(SECS);
+    if !(1..=SECS_MAX).contains(&secs) {
+        return Err(Refused::Wrong(format!("`duration_seconds` must be between 1 and {SECS_MAX}")));
+    }
+    let kept = find(core, &request.from)?;
+    let snapshot = core.shared.snapshot();
+    let scope = Scope::of(&kept, &Judges { snapshot: &snapshot, wider: request.wider }).map_err(|why| {
+        Refused::Conflict(format!("no exception can be made of `{}`: {why}", kept.record.request_id))
+    })?;
+    let replay = Replay::of(core, reader(core)?, &kept, &scope)?;
+    let warnings = warnings(core, &kept, &replay, request.wider);
+    if replay.high > 0 && !request.force && !request.dry_run {
+        return Err(Refused::Conflict(format!(
+            "refused: it would let pass what is scored as an attack elsewhere ({}); look at `--dry-run`, and add `--force` \
+             if it is to pass all the same",
+            replay.sentence()
+        )));
+    }
+    let now = Timestamp::now().as_second();
+    let until = now.saturating_add(i64::try_from(secs).unwrap_or(i64::MAX));
+    let new = KeptException {
+        id: scope.id(),
+        created: now,
+        expires: until,
+        from: kept.record.request_id.clone(),
+        by: operator.map_or_else(|| "local".to_owned(), |operator| operator.to_string()),
+        scope,
+        ..KeptException::default()
+    };
+    let (known, before) = hold(core, new, request.dry_run)?;
+    let mut message = format!(
+        "{} until {}: {}; {}",
+        match (request.dry_run, before.is_some()) {
+            (true, false) => "an exception would be made",
+            (true, true) => "this exception holds already, and would hold",
+            (false, false) => "an exception is made",
+            (false, true) => "this exception holds already, and holds now",
+        },
+        moment(known.expires().max(until)),
+        known.scope().sentence(),
+        replay.sentence()
+    );
+    if !request.dry_run {
+        tracing::info!(
+            id = id_text(known.id()),
+            what = known.scope().sentence(),
+            from = known.from(),
+            "allowed by an operator"
+        );
+        // It holds whether the label is kept or not.
+        message.push_str(&match labels::put(core.state.folder(), &kept, Label::Human) {
+            Ok(_) => "; the request is labelled human".to_owned(),
+            Err(error) => format!("; the label is not kept: {error}"),
+        });
+    }
+    Ok(json!({
+        "success": true,
+        "message": message,
+        "id": id_text(known.id()),
+        "is_new": before.is_none(),
+        "exception": known.told(now, true),
+        "replay": replay,
+        "warnings": warnings,
+        "undo": format!("sunbeam exceptions remove {}", id_text(known.id())),
+    }))
+}
+
+/// The exception, from the next request on, or the same one for longer; and when that one would have ended.
+fn hold(core: &Core, new: KeptException, dry_run: bool) -> Result<(Arc<Known>, Option<i64>), Refused> {
+    let (until, now) = (new.expires, new.created);
+    let held = OnceCell::new();
+    let change = |running: &Snapshot, additions: &mut Additions| -> Result<(), Refused> {
+        let before = running.exceptions.added().find(new.id).filter(|before| before.expires() > now);
+        if let Some(before) = before {
+            if before.scope() != &new.scope {
+                return Err(Refused::Failed(format!(
+                    "another exception has the id `{}` by chance: remove it first",
+                    id_text(new.id)
+                )));
+            }
+            drop(held.set((Arc::clone(before), Some(before.expires()))));
+            return Ok(());
+        }
+        let rest = additions.exceptions.without(&[new.id]);
+        if rest.iter().len() >= EXCEPTIONS_MAX {
+            return Err(Refused::Conflict(format!(
+                "{EXCEPTIONS_MAX} exceptions hold already: `sunbeam exceptions` shows which nobody needs; remove one first"
+            )));
+        }
+        let known = Arc::new(Known::new(new.clone()));
+        additions.exceptions = rest.with(Arc::clone(&known));
+        drop(held.set((known, None)));
+        Ok(())
+    };
+    core.change_additions(dry_run, change, || {
+        let kept = held.get().map(|(known, _): &(Arc<Known>, _)| KeptException {
+            expires: known.expires().max(until),
+            ..known.kept()
+        });
+        core.state.keep_exceptions(kept.as_slice())
+    })?;
+    let (known, before) =
+        held.into_inner().ok_or_else(|| Refused::Failed("the exception is not there".to_owned()))?;
+    if !dry_run {
+        known.extend(until);
+    }
+    Ok((known, before))
+}
+
+/// What whoever makes it should read first.
+fn warnings(core: &Core, kept: &Kept, replay: &Replay, wider: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if replay.high > 0 {
+        warnings.push(format!(
+            "ATTENTION: of {} requests that would have passed, {} are scored as an attack elsewhere, or came from a client \
+             that was stopped for something else",
+            replay.would_pass, replay.high
+        ));
+    }
+    if !replay.helps {
+        warnings.push(
+            "this request itself would still be stopped: more was found in it than an exception can leave out".to_owned(),
+        );
+    }
+    if wider {
+        warnings.push("it holds for every path of the route, or for every client".to_owned());
+    }
+    if kept.record.layer == "scanner" {
+        warnings
+            .push("the WAF has not seen this request: what its rules find is another exception".to_owned());
+    }
+    let address: Option<IpAddr> = kept.record.client_ip.parse().ok();
+    let bans = core.shared.memory.bans.all(core.shared.now());
+    if address.is_some_and(|address| bans.iter().any(|ban| ban.address == address)) {
+        let command = format!("`sunbeam unblock {}`", kept.record.client_ip);
+        warnings.push(format!("its client is blocked for a time: {command} ends that"));
+    }
+    warnings
+}
+
+/// Ends one.
+pub(super) fn remove(core: &Core, id: &str, dry_run: bool) -> Result<Value, Refused> {
+    let known = known(&core.shared.snapshot(), id)?;
+    let change = |_: &Snapshot, additions: &mut Additions| -> Result<(), Refused> {
+        additions.exceptions = additions.exceptions.without(&[known.id()]);
+        Ok(())
+    };
+    core.change_additions(dry_run, change, || core.state.forget_exceptions(&[known.id()]))?;
+    let left = known.expires().saturating_sub(Timestamp::now().as_second()).max(1);
+    let is_wider = known.scope().is_wider();
+    let verb = if dry_run { "would be removed" } else { "removed" };
+    if !dry_run {
+        tracing::info!(id, what = known.scope().sentence(), "an exception is removed by an operator");
+    }
+    Ok(json!({
+        "success": true,
+        "message": format!("exception {id} {verb}: {}", known.scope().sentence()),
+        "undo": format!(
+            "sunbeam allow {}{} --for {left}s",
+            known.from(),
+            if is_wider { " --wider" } else { "" }
+        ),
+    }))
+}
