@@ -77,23 +77,30 @@ impl Printer {
         self.raw(&format!("{text}\n"))
     }
 
-    /// Text as it is.
+    /// Text as it is. A reader that has seen enough changes nothing: the exit code is that of what was found.
     pub(crate) fn raw(self, text: &str) -> Result<(), CliError> {
-        let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
-            // `sunbeam tail | head` is done when head is.
-            io::ErrorKind::BrokenPipe => CliError::silent(ExitCode::Done),
-            _ => CliError::failed(format!("failed to write to standard output: {error}")),
-        })
+        match written(text) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(|error| unwritten(&error)),
+        }
+    }
+
+    /// Text of a command that goes on until it is stopped: `sunbeam tail | head` is done when head is.
+    pub(crate) fn endless(self, text: impl Display) -> Result<(), CliError> {
+        written(&text.to_string()).map_err(|error| unwritten(&error))
     }
 
     /// A value as JSON.
     pub(crate) fn json(self, value: &Value) -> Result<(), CliError> {
         match (self.format, value) {
             (Format::Jsonl, Value::Array(items)) => items.iter().try_for_each(|item| self.line(item)),
-            (Format::Jsonl, value) => self.line(value),
-            (_, value) => self.line(format_args!("{value:#}")),
+            (_, value) => self.line(self.document(value)),
         }
+    }
+
+    /// A value as one JSON document, without the end of its last line.
+    pub(crate) fn document(self, value: &Value) -> String {
+        if self.format == Format::Jsonl { value.to_string() } else { format!("{value:#}") }
     }
 
     /// An aligned table with a heading.
@@ -107,6 +114,19 @@ impl Printer {
         let rows: Vec<Vec<String>> =
             pairs.iter().map(|(name, value)| vec![self.paint(Colour::Bold, name), value.clone()]).collect();
         self.raw(&aligned(rows.iter()))
+    }
+}
+
+fn written(text: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
+}
+
+/// The error for what could not be written to standard output; nobody who reads it any more is none.
+pub(crate) fn unwritten(error: &io::Error) -> CliError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => CliError::silent(ExitCode::Done),
+        _ => CliError::failed(format!("failed to write to standard output: {error}")),
     }
 }
 

@@ -217,6 +217,13 @@ fn without_a_node_the_configuration_alone_explains() {
     assert_eq!(code, 1, "{out}{err}");
     assert!(out.contains("listed"), "{out}");
     assert_eq!(explain("198.51.100.9", "http://localhost/").0, 0);
+    // Who reads it leaves before anything is written.
+    let arguments =
+        ["--config", &path, "explain", "GET", "http://localhost/", "--ip", "192.0.2.9", "--offline"];
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = sunbeam(&folder).args(arguments).stdout(writer).output().unwrap();
+    assert_eq!(told(&output), (1, String::new(), String::new()));
     let (code, out, _) = explain("198.51.100.9", "http://nobody.test/");
     assert_eq!(code, 1);
     assert!(out.contains("421"), "{out}");

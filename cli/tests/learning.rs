@@ -90,6 +90,8 @@ fn a_replay_blocks_the_probes_of_a_log_and_no_visit_the_same_each_time() {
     assert!(visits.iter().all(|line| line["decision"] != "block"), "{visits:?}");
     let blocked = probes.iter().filter(|line| line["decision"] == "block").count();
     assert!(blocked > 100, "{blocked} of 120 probes were blocked");
+    let (code, out, err) = told(&run(&folder, &["replay", "--input", &log, "--verdicts", "-"]));
+    assert!(code == 0 && out == lines, "nothing but the verdicts: {out}{err}");
     let mode = std::os::unix::fs::PermissionsExt::mode(&verdicts.metadata().unwrap().permissions());
     assert_eq!(mode & 0o077, 0);
     let again = || json_of(&folder, &["replay", "--input", &log]);
@@ -282,6 +284,7 @@ fn what_makes_no_data_set_is_refused_or_warned_of_and_leaves_nothing_behind() {
     let folder = TestFolder::new();
     let log = text(&folder.write("in/audit.log", log()));
     let plain = text(&folder.write("in/plain.txt", "a b c\n"));
+    let addresses = text(&folder.write("in/addresses.txt", "192.0.2.1\n192.0.2.2\n"));
     let empty = text(&folder.write("in/empty.toml", ""));
     let set = text(&folder.write("out/dataset.bin", "what stood there"));
     let damaged = text(
@@ -294,6 +297,7 @@ fn what_makes_no_data_set_is_refused_or_warned_of_and_leaves_nothing_behind() {
         ("no input", &["--output", &set][..], 2, "--input"),
         ("a missing input", &["--input", &missing, "--output", &set], 2, "missing"),
         ("no format", &["--input", &plain, "--output", &set], 2, "--format"),
+        ("addresses", &["--input", &addresses, "--label", "benign", "--output", &set], 2, "`combined`"),
         ("a damaged data set", &["--input", &damaged, "--output", &set], 1, "checksum"),
         ("no rules", &["--input", &log, "--heuristics", &empty, "--output", &set], 2, "0 rules"),
         ("no CSIC", &["--input", &log, "--inject-csic", &log, "--output", &set], 2, "anomalous"),
@@ -307,6 +311,13 @@ fn what_makes_no_data_set_is_refused_or_warned_of_and_leaves_nothing_behind() {
     }
     assert_eq!(std::fs::read_to_string(&set).unwrap(), "what stood there");
     assert_eq!(std::fs::read_dir(folder.join("out")).unwrap().count(), 1);
+    let pages = text(&folder.write("in/pages.txt", "contact\nimprint\n"));
+    for (more, told) in [(&["--label", "benign"][..], [2, 0]), (&[], [0, 2])] {
+        let named = ["prepare-dataset", "--input", &pages, "--format", "wordlist", "--output", &set];
+        let (code, out, err) = self::told(&run(&folder, &[&named[..], more].concat()));
+        let want = format!("{} benign records and {} attacks", told[0], told[1]);
+        assert!(code == 0 && err.contains(&want), "{code} {out}{err}");
+    }
     let one_class = ["prepare-dataset", "--input", &log, "--label", "benign", "--output", &set];
     let (code, out, err) = told(&run(&folder, &one_class));
     assert!(code == 0 && err.contains("132 benign records and 0 attacks"), "{code} {out}{err}");

@@ -39,7 +39,7 @@ impl Run for Tail {
         let printer = global.printer();
         let json = self.json || printer.is_json();
         if !json {
-            printer.line(printer.paint(Colour::Bold, HEADING))?;
+            printer.endless(format_args!("{}\n", printer.paint(Colour::Bold, HEADING)))?;
         }
         client.events("/api/v1/events", |name, data| {
             if name == "missed" {
@@ -54,8 +54,8 @@ impl Run for Tail {
             match (self.wants(&request), json) {
                 (false, _) => Ok(()),
                 // JSON escapes control characters; `\n` cannot stand in it.
-                (true, true) => printer.line(data.replace('\n', " ")),
-                (true, false) => printer.line(line(&request, printer)),
+                (true, true) => printer.endless(format_args!("{}\n", data.replace('\n', " "))),
+                (true, false) => printer.endless(format_args!("{}\n", line(&request, printer))),
             }
         })?;
         Ok(ExitCode::Done)

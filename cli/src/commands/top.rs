@@ -67,11 +67,11 @@ fn lines(client: &Client, printer: Printer, once: bool) -> Result<ExitCode, CliE
         let now = Moment::now(client)?;
         let seconds = (now.at - before.at).as_secs_f64();
         if printer.is_json() {
-            printer.json(&now.raw)?;
+            printer.endless(format_args!("{}\n", printer.document(&now.raw)))?;
         } else if once {
             printer.raw(&picture(&before.stats, &now.stats, seconds, 20, printer))?;
         } else {
-            printer.line(summary(&before.stats, &now.stats, seconds))?;
+            printer.endless(format_args!("{}\n", summary(&before.stats, &now.stats, seconds)))?;
         }
         if once {
             return Ok(ExitCode::Done);
@@ -86,7 +86,7 @@ fn screen(client: &Client, printer: Printer) -> Result<ExitCode, CliError> {
     let mut text = picture(&before.stats, &before.stats, 1.0, rows(), printer);
     loop {
         // Home, the picture with each line's rest erased, the rest of the screen erased.
-        printer.raw(&format!("\u{1b}[H{}\u{1b}[J", text.replace('\n', "\u{1b}[K\n")))?;
+        printer.endless(format_args!("\u{1b}[H{}\u{1b}[J", text.replace('\n', "\u{1b}[K\n")))?;
         if keys.quit_within(REFRESH) {
             return Ok(ExitCode::Done);
         }

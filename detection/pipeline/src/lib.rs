@@ -42,7 +42,7 @@ pub use metrics::DetectionMetrics;
 pub use mode::{Modes, Protection, Switch};
 pub use models::Models;
 pub use pipeline::{Answer, Decision, Judged, Opinion, Pipeline};
-pub use probation::first_let_go;
+pub use probation::{WorseOfWindows, first_let_go, worse_of_windows};
 pub use proof::{Count, DOUBTERS, KeptPerson, PEOPLE, Proof, Standing, Turn, Why};
 pub use proxies::is_likely_proxy;
 pub use rules::{RouteRules, Rules, Sections};

@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What every model of requests must doubt at least: attacks as plain as they come. One that lets any of them go was
-//! badly trained, or made by somebody who wants that.
+//! badly trained, or made by somebody who wants that. Of windows see [`windows`].
+
+mod windows;
 
 use sunbeam_ensemble::ScannerModel;
 use sunbeam_features::payload::{Facts, read};
+
+pub use windows::{WorseOfWindows, worse_of_windows};
 
 /// Canonical texts.
 const ATTACKS: [&str; 10] = [

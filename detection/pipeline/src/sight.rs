@@ -187,16 +187,30 @@ impl Agreement {
             .fold(0, u64::saturating_add)
     }
 
+    /// Requests that the model in use has something against: without any, nothing is known of what the other lets go.
+    pub const fn stopped_in_use(&self) -> u64 {
+        self.both_stop.saturating_add(self.only_old)
+    }
+
+    /// As `only_old` and `only_new`, of those whom the site does not know.
+    pub const fn strangers(&self) -> [u64; 2] {
+        [self.only_old.saturating_sub(self.known_only_old), self.only_new.saturating_sub(self.known_only_new)]
+    }
+
     /// Why the other model is worse, where it is: it stops more of those whom the site knows, or one in a hundred of all
-    /// that the model in use lets go, or it is certain of less.
-    pub fn worse(&self) -> Option<Worse> {
+    /// that the model in use lets go, or it is certain of less; where doubt blocks as well (`doubt_blocks`), also if it
+    /// stops less of what strangers ask for.
+    pub fn worse(&self, doubt_blocks: bool) -> Option<Worse> {
         const MANY_OF: u64 = 100;
+        let [lost, won] = self.strangers();
         if self.known_only_new > self.known_only_old {
             Some(Worse::StopsTheKnown)
         } else if self.only_new.saturating_sub(self.only_old) > self.compared() / MANY_OF {
             Some(Worse::StopsMany)
         } else if self.only_old_certain > self.only_new_certain {
             Some(Worse::LetsGo)
+        } else if doubt_blocks && lost > won {
+            Some(Worse::LetsGoDoubtful)
         } else {
             None
         }
@@ -212,6 +226,8 @@ pub enum Worse {
     StopsMany,
     /// It lets go more of what the other is certain of.
     LetsGo,
+    /// It lets go more of what is blocked for doubt.
+    LetsGoDoubtful,
 }
 
 #[cfg(test)]
@@ -269,10 +285,14 @@ mod tests {
             known_only_old: 1,
             known_only_new: 1,
         };
-        assert_eq!((agreement, agreement.compared(), agreement.worse()), (want, 18, None));
+        assert_eq!((agreement, agreement.compared(), agreement.worse(false)), (want, 18, None));
+        assert_eq!((agreement.worse(true), agreement.stopped_in_use()), (Some(Worse::LetsGoDoubtful), 7));
+        challenger.note(false, pass, doubt);
+        challenger.note(true, doubt, pass);
+        assert_eq!(challenger.agreement().worse(true), None, "what visitors are let go is nothing lost");
         challenger.note(false, block, pass);
-        assert_eq!(challenger.agreement().worse(), Some(Worse::LetsGo));
-        challenger.note(true, pass, doubt);
-        assert_eq!(challenger.agreement().worse(), Some(Worse::StopsTheKnown));
+        assert_eq!(challenger.agreement().worse(false), Some(Worse::LetsGo));
+        (0..2).for_each(|_| challenger.note(true, pass, doubt));
+        assert_eq!(challenger.agreement().worse(false), Some(Worse::StopsTheKnown));
     }
 }

@@ -259,10 +259,14 @@ fn a_challenger_never_changes_a_decision_and_is_compared_with_each() {
         assert_eq!(agreement.compared(), probes + visits, "a question is no request: {agreement:?}");
         if stops {
             assert_eq!((agreement.both_stop, agreement.only_new), (probes, visits));
-            assert_eq!(agreement.worse(), Some(Worse::StopsMany), "nobody of those is known to the site");
+            assert_eq!(
+                agreement.worse(false),
+                Some(Worse::StopsMany),
+                "nobody of those is known to the site"
+            );
         } else {
             assert_eq!((agreement.only_old, agreement.both_pass), (probes, visits));
-            assert_eq!(agreement.worse(), Some(Worse::LetsGo));
+            assert_eq!(agreement.worse(false), Some(Worse::LetsGo));
         }
     }
 }
@@ -334,7 +338,7 @@ fn one_request_in_sixteen_is_counted_by_its_features_and_all_of_those_whom_the_s
     assert!((100..160).contains(&benign.requests()), "{}", benign.requests());
     let agreement = challenger.agreement();
     assert_eq!((agreement.known_only_new, agreement.only_new), (benign.requests(), 160));
-    assert_eq!(agreement.worse(), Some(Worse::StopsTheKnown));
+    assert_eq!(agreement.worse(false), Some(Worse::StopsTheKnown));
     assert_eq!(ddos.benign().requests(), 0, "whom the site knows is not judged by his window");
 }
 

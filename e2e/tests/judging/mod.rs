@@ -10,6 +10,7 @@ mod floods;
 mod limits;
 mod lists;
 mod models;
+mod models_of_windows;
 mod proof;
 
 use bytes::Bytes;

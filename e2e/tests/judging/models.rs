@@ -28,7 +28,7 @@ fn text(config: &str, backend: &TestUpstream) -> String {
     )
 }
 
-fn browser(proxy: &TestProxy, address: &str) -> TestClient {
+pub(super) fn browser(proxy: &TestProxy, address: &str) -> TestClient {
     proxy
         .client()
         .header("x-forwarded-for", address)
@@ -174,7 +174,7 @@ fn try_again(state: &TestFolder, backend: &TestUpstream, config: &str) -> Result
     TestProxy::builder().config(&text(&config, backend)).try_start()
 }
 
-fn again(state: &TestFolder, backend: &TestUpstream, config: &str) -> TestProxy {
+pub(super) fn again(state: &TestFolder, backend: &TestUpstream, config: &str) -> TestProxy {
     // The state is free a moment after the node that had it.
     eventually("the state is free", || try_again(state, backend, config).ok())
 }
@@ -183,7 +183,7 @@ fn probe(proxy: &TestProxy) -> u16 {
     browser(proxy, "203.0.113.7").get(SHOP, "/.env").status
 }
 
-fn post(proxy: &TestProxy, page: &str, path: &Path, more: &str) -> TestResponse {
+pub(super) fn post(proxy: &TestProxy, page: &str, path: &Path, more: &str) -> TestResponse {
     let body = format!("{{\"path\":{:?}{more}}}", path.display().to_string());
     proxy.api("POST", &format!("/api/v1/models/{page}"), &body)
 }
@@ -400,7 +400,7 @@ fn a_model_in_shadow_changes_nothing_and_what_was_seen_of_it_decides_whether_it_
 }
 
 /// Requests of a thousand visits that no model has anything against.
-fn visit_a_thousand_pages(proxy: &TestProxy) {
+pub(super) fn visit_a_thousand_pages(proxy: &TestProxy) {
     for number in 0..200 {
         let visitor = browser(proxy, &format!("198.51.100.{number}"));
         assert!((0..5).all(|page| visitor.get(SHOP, &format!("/page/{page}")).status == 200));

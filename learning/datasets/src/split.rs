@@ -196,7 +196,7 @@ fn check_overlap(train: &[Record], validation: &[Record], unit: Unit) -> Result<
             found.map_or(Ok(()), |(count, names)| Err(LeakError::Requests { count, names }))
         }
         Unit::Client => {
-            let key = |record: &Record| (!record.client.is_empty()).then(|| text_key(&record.client));
+            let key = |record: &Record| (!record.client.is_empty()).then(|| text_key(&record.client_group()));
             let found = shared(train, validation, key, |record| record.client.clone());
             found.map_or(Ok(()), |(count, names)| Err(LeakError::Clients { count, names }))
         }

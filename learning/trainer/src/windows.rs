@@ -42,8 +42,8 @@ const WINDOW_SECS: u32 = 60;
 /// Events that are kept: the default.
 const WINDOW_CAPACITY: u16 = 1000;
 
-/// Sights of all sessions of labelled records that tell their time. A session is a client of a source; its records
-/// must stand in order.
+/// Sights of all sessions of labelled records that tell their time. A session is a client of a source, of IPv6 a whole
+/// network, as for a node; its records must stand in order.
 pub fn sightings<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Sighting> {
     let shape = WindowShape::new(WINDOW_SECS, WINDOW_CAPACITY);
     let hash = EventHash::new(HashKey::fixed(0x0077_1d05));
@@ -52,7 +52,8 @@ pub fn sightings<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Sighting>
     let mut scratch = Vec::new();
     for record in records {
         let (Some(label), Some(at)) = (record.label, record.at_micros) else { continue };
-        let key = (record.source.clone(), record.client.clone());
+        let session = record.client_group().into_owned();
+        let key = (record.source.clone(), session.clone());
         let (window, requests) = windows.entry(key).or_default();
         let now = Moment::from_micros(u64::try_from(at).unwrap_or(0));
         let hashes =
@@ -64,7 +65,7 @@ pub fn sightings<'a>(records: impl Iterator<Item = &'a Record>) -> Vec<Sighting>
             found.push(Sighting {
                 source: record.source.clone(),
                 class: record.class.clone(),
-                session: record.client.clone(),
+                session,
                 is_attack: label == Label::Attack,
                 requests: *requests,
                 features,

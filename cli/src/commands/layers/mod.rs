@@ -19,8 +19,12 @@ use crate::exit::{CliError, ExitCode};
 /// loses none: prefer `auto`, which begins to act by itself once people have proven the layer.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Enforce {
-    #[command(flatten)]
-    switch: Switch,
+    /// ddos, scanner, rate_limit or waf; everywhere, or on the route of that name
+    #[arg(value_name = "LAYER[@ROUTE]", required_unless_present = "plan")]
+    layer: Option<Place>,
+    /// Show what would be done, and change nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Show for each layer what it doubted, what share of people that hurt, and the requests that look human
     #[arg(long, conflicts_with_all = ["layer", "dry_run"])]
     plan: bool,
@@ -43,8 +47,8 @@ pub(crate) struct Auto {
 #[derive(Clone, Debug, clap::Args)]
 struct Switch {
     /// ddos, scanner, rate_limit or waf; everywhere, or on the route of that name
-    #[arg(value_name = "LAYER[@ROUTE]", required_unless_present = "plan")]
-    layer: Option<Place>,
+    #[arg(value_name = "LAYER[@ROUTE]")]
+    layer: Place,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -76,10 +80,11 @@ impl Run for Enforce {
     const NAME: &'static str = "enforce";
 
     fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
-        if self.plan {
-            return plan::show(global);
+        match self.layer {
+            Some(layer) if !self.plan => Switch { layer, dry_run: self.dry_run }.send(global, Self::NAME),
+            // Nothing but the plan goes without a layer.
+            _ => plan::show(global),
         }
-        self.switch.send(global, Self::NAME)
     }
 }
 
@@ -101,7 +106,7 @@ impl Run for Auto {
 
 impl Switch {
     fn send(&self, global: &GlobalArgs, mode: &str) -> Result<ExitCode, CliError> {
-        let place = self.layer.as_ref().ok_or_else(|| CliError::usage("a layer is missing".to_owned()))?;
+        let place = &self.layer;
         let mut body = json!({"layer": place.layer, "mode": mode, "dry_run": self.dry_run});
         if let Some(route) = &place.route {
             body["route"] = route.as_str().into();

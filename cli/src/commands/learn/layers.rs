@@ -225,7 +225,7 @@ impl Mistakes {
         page.requests += 1;
         page.blocked += u64::from(is_blocked);
         *page.reasons.entry(reason).or_default() += 1;
-        let client = self.hash.hash_one(&record.client);
+        let client = self.hash.hash_one(record.client_group());
         if page.clients.len() < CLIENTS_MAX && !page.clients.contains(&client) {
             page.clients.push(client);
         }
@@ -257,6 +257,10 @@ mod tests {
             note("/missing.log", client, 404);
             note("/one.log", "192.0.2.9", 200);
             note("/nobody.log", "", 200);
+        }
+        for client in ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8::4"] {
+            // One customer's network.
+            note("/changed-address.log", client, 200);
         }
         note("/sample.log", "192.0.2.3", 301);
         for at in 0..2 * PAGES_MAX {

@@ -122,7 +122,8 @@ enum Action {
     /// Have the node keep a copy of a model, and judge by it from now on
     ///
     /// Only a model that was asked about 1,000 requests in shadow and was no worse: neither stopping more of the
-    /// visitors whom the site knows, nor certain of less. A file that the configuration names is stronger.
+    /// visitors whom the site knows, nor certain of less. It must doubt plain exploits or made-up attackers, and a model of
+    /// ddos must have been tried on something that the one in use stops. A file that the configuration names is stronger.
     Install {
         /// The model's file, on the node's machine
         file: PathBuf,

@@ -225,6 +225,12 @@ fn compared(challenger: &Challenger) -> Vec<String> {
         seen.only_new,
         seen.known_only_new,
     )];
+    if seen.compared > 0 && seen.both_stop.saturating_add(seen.only_old) == 0 {
+        lines.push(
+            "none of them was one that the model in use stops: what this one would let go is not known"
+                .to_owned(),
+        );
+    }
     lines.extend(challenger.worse.as_ref().map(|why| format!("it is worse: {}", escape(why))));
     let why = challenger.not_taken.as_deref().map_or_else(|| "it is no worse".to_owned(), escape);
     match challenger.promotion.as_deref() {
@@ -272,5 +278,8 @@ mod tests {
         );
         assert!(!row(scanner).concat().contains('\u{1b}'));
         assert!(super::lines(ddos).is_empty());
+        let quiet = Agreement { compared: 1_000, both_pass: 990, only_new: 10, ..Agreement::default() };
+        let lines = compared(&Challenger { agreement: quiet, ..Challenger::default() });
+        assert!(lines[1].contains("would let go is not known"), "{lines:?}");
     }
 }

@@ -44,7 +44,7 @@ pub(crate) struct PrepareDataset {
         hide_possible_values = true
     )]
     _output: Format,
-    /// The format of the inputs, where their first lines do not tell
+    /// The format of the inputs, where their first lines do not tell; `wordlist` is never told by them
     #[arg(long, value_name = "NAME")]
     format: Option<String>,
     /// Rules that label what nobody labelled: a heuristics.toml, `default`, or `none`

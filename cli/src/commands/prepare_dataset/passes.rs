@@ -41,8 +41,8 @@ pub(super) struct Prepared {
 
 /// Records that are put in order and labelled together: windows end where a stretch does.
 const STRETCH_RECORDS: usize = 500_000;
-/// What the texts of a stretch come to, about.
-const STRETCH_BYTES: usize = 256 << 20;
+/// What they take in memory, about.
+const STRETCH_BYTES: usize = 512 << 20;
 
 /// Makes the data set at `place`.
 ///
@@ -173,9 +173,10 @@ impl<'a> First<'a> {
         append(&mut origin.licence, &licence);
     }
 
-    fn take(&mut self, record: Record) -> Result<(), CliError> {
+    fn take(&mut self, mut record: Record) -> Result<(), CliError> {
         self.records += 1;
-        self.bytes += record.path.len() + record.query.len() + record.body.len() + record.cookies.len();
+        record.cut_headers();
+        self.bytes += record.bytes();
         self.stretch.push(record);
         if self.stretch.len() >= STRETCH_RECORDS || self.bytes >= STRETCH_BYTES {
             self.label()
@@ -277,6 +278,27 @@ fn is_sighting(record: &Record) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stretch_ends_by_all_that_its_records_take_in_memory() {
+        let place = std::env::temp_dir().join(format!("sunbeam-stretch-{}.bin", std::process::id()));
+        let mut first = First::new(None, &place).unwrap();
+        let record = |number: usize| Record {
+            path: format!("/{number}"),
+            method: "GET".to_owned(),
+            user_agent: "a".repeat(64 << 10),
+            ..Record::default()
+        };
+        for number in 0..1_000 {
+            first.take(record(number)).unwrap();
+            let held: usize = first.stretch.iter().map(Record::bytes).sum();
+            assert_eq!(first.bytes, held);
+        }
+        assert!(first.bytes < 2 << 20, "{} bytes: long headers are cut", first.bytes);
+        first.bytes = STRETCH_BYTES - 1;
+        first.take(record(1_000)).unwrap();
+        assert_eq!((first.bytes, first.stretch.len(), first.records), (0, 0, 1_001));
+    }
 
     #[test]
     fn lists_do_not_repeat_and_reports_add_up() {

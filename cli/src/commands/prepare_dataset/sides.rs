@@ -51,7 +51,7 @@ impl Sides {
         if record.client.is_empty() {
             return;
         }
-        let key = self.hash.hash_one(&record.client);
+        let key = self.hash.hash_one(record.client_group());
         self.is_full |= self.clients.len() >= CLIENTS_MAX && !self.clients.contains_key(&key);
         if !self.is_full {
             *self.clients.entry(key).or_default() |= 1 << side;

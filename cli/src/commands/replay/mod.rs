@@ -2,9 +2,8 @@
 //! `sunbeam replay`
 
 use std::cell::RefCell;
-use std::io::Write as _;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -20,9 +19,11 @@ use sunbeam_proxy::{Config, Offline};
 use sunbeam_replay::{Changes, Line, Replay as Playing, Replayed, Summary, Tally};
 
 mod print;
+mod verdicts;
 
 use print::{About, tell};
 pub(super) use print::{reading_json, reading_text};
+use verdicts::{STDOUT, Verdicts};
 
 use super::Run;
 use super::model::read_model;
@@ -31,7 +32,6 @@ use crate::configuration;
 use crate::exit::{CliError, ExitCode};
 use crate::log_file::{LogFile, Reading};
 use crate::output::escape;
-use crate::placed_file::PlacedFile;
 use crate::progress::Progress;
 
 /// Play a log or a labelled corpus through the layers, and show what they would do
@@ -61,7 +61,7 @@ pub(crate) struct Replay {
     /// Show which verdicts would change from those of the configuration as it is
     #[arg(long)]
     diff: bool,
-    /// Write each record's verdict to FILE, a line of JSON each
+    /// Write each record's verdict to FILE, a line of JSON each; `-` is standard output, in the place of the summary
     #[arg(long, value_name = "FILE")]
     verdicts: Option<PathBuf>,
     /// Put the records in the order of their times first; all of them are in memory then
@@ -92,11 +92,7 @@ impl Run for Replay {
             new: Player::new(&judging, &route_of),
             old: today.as_ref().map(|today| Player::new(today, &route_of_today)),
             changes: Changes::default(),
-            verdicts: self
-                .verdicts
-                .as_deref()
-                .map(|place| PlacedFile::create_apart(place, [&*self.input]))
-                .transpose()?,
+            verdicts: self.verdicts.as_deref().map(|place| Verdicts::new(place, &self.input)).transpose()?,
             judged: Duration::ZERO,
         };
         let mut progress = Progress::new(format!("replaying {}", input.name()), input.bytes);
@@ -107,7 +103,9 @@ impl Run for Replay {
         let result = stage.finish()?;
         let code = if result.changes.records() > 0 { ExitCode::Findings } else { ExitCode::Done };
         let about = About { configuration, input: input.name(), reading, order, seconds };
-        tell(global.printer(), &about, &result)?;
+        if self.verdicts.as_deref() != Some(Path::new(STDOUT)) {
+            tell(global.printer(), &about, &result)?;
+        }
         Ok(code)
     }
 }
@@ -211,7 +209,7 @@ struct Stage<'a> {
     new: Player<'a>,
     old: Option<Player<'a>>,
     changes: Changes,
-    verdicts: Option<PlacedFile>,
+    verdicts: Option<Verdicts>,
     /// Time that judging took, reading left out.
     judged: Duration,
 }
@@ -233,9 +231,7 @@ impl Stage<'_> {
                 self.changes.add(record, old.play(record).verdict, new.verdict);
             }
             if let Some(file) = &mut self.verdicts {
-                let written = serde_json::to_writer(&mut *file, &VerdictLine::of(record, &new));
-                let written = written.map_err(Into::into).and_then(|()| file.write_all(b"\n"));
-                written.map_err(|error| file.failed(&error))?;
+                file.line(&VerdictLine::of(record, &new))?;
             }
         }
         self.judged += begun.elapsed();
@@ -243,7 +239,7 @@ impl Stage<'_> {
     }
 
     fn finish(self) -> Result<Outcome, CliError> {
-        self.verdicts.map_or(Ok(()), PlacedFile::settle)?;
+        self.verdicts.map_or(Ok(()), Verdicts::settle)?;
         let summary = |player: Player<'_>| player.tally.summary(player.replay.times());
         let Self { changes, judged, .. } = self;
         Ok(Outcome { new: summary(self.new), old: self.old.map(summary), changes, judged })

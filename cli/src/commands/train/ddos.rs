@@ -21,7 +21,8 @@ use crate::exit::{CliError, ExitCode};
 
 /// Train the model of what clients do from a data set
 ///
-/// Each kind of attack is judged by a model that has not seen it. The same data set and seed give the same model.
+/// Each kind of attack is judged by a model that has not seen it. The same data set and seed give the same model; its file
+/// also tells the day, which `SOURCE_DATE_EPOCH` (seconds since 1970) sets.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct TrainDdos {
     #[command(flatten)]

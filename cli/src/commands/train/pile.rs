@@ -18,7 +18,7 @@ use crate::progress::Progress;
 #[derive(Debug)]
 pub(in crate::commands) struct Pile {
     pub(in crate::commands) records: Vec<Record>,
-    bytes: usize,
+    bytes: u64,
     /// Of the files that were read.
     done: u64,
     progress: Progress,
@@ -26,8 +26,8 @@ pub(in crate::commands) struct Pile {
 
 /// Records that are learned from at once; each takes 600 bytes where requests are short.
 const RECORDS_MAX: usize = 4_000_000;
-/// What their texts come to at most.
-const BYTES_MAX: usize = 2 << 30;
+/// What they take in memory at most.
+const BYTES_MAX: u64 = 4 << 30;
 
 impl Pile {
     /// Of nothing yet; `total` is what all files have in bytes, if it is known.
@@ -57,8 +57,9 @@ impl Pile {
         Err(CliError::failed(text).hint("give the latest weeks of the logs"))
     }
 
-    fn take(&mut self, record: Record, done: &AtomicU64) -> ControlFlow<()> {
-        self.bytes += record.path.len() + record.query.len() + record.body.len() + record.cookies.len();
+    fn take(&mut self, mut record: Record, done: &AtomicU64) -> ControlFlow<()> {
+        record.cut_headers();
+        self.bytes += u64::try_from(record.bytes()).unwrap_or(u64::MAX);
         self.records.push(record);
         let count = u64::try_from(self.records.len()).unwrap_or(u64::MAX);
         self.progress.tell(self.done + done.load(Ordering::Relaxed), count);
@@ -94,5 +95,25 @@ impl DataSet {
         let mut origins = vec![origin(path)?];
         origins.extend(reading.manifests.iter().map(of));
         Ok(Self { records: pile.records, origins })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pile_counts_all_that_its_records_take_in_memory_and_is_full_by_it() {
+        let mut pile = Pile::new(None);
+        let done = AtomicU64::new(0);
+        for _ in 0..1_000 {
+            let record = Record { user_agent: "a".repeat(64 << 10), ..Record::default() };
+            assert!(pile.take(record, &done).is_continue());
+        }
+        let held: usize = pile.records.iter().map(Record::bytes).sum();
+        assert_eq!(pile.bytes, held as u64);
+        assert!(held >= 1_000 * size_of::<Record>() && held < 2 << 20, "{held} bytes: long headers are cut");
+        pile.bytes = BYTES_MAX - 1;
+        assert!(pile.take(Record::default(), &done).is_break());
     }
 }

@@ -25,7 +25,8 @@ use crate::output::escape;
 
 /// Train the model of single requests from a data set
 ///
-/// A fifth of the groups is kept for choosing thresholds and judging. The same data set and seed give the same model.
+/// A fifth of the groups is kept for choosing thresholds and judging. The same data set and seed give the same model; its
+/// file also tells the day, which `SOURCE_DATE_EPOCH` (seconds since 1970) sets.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct TrainScanner {
     #[command(flatten)]

@@ -168,7 +168,7 @@ impl Event {
             ..Totals::default()
         };
         Self {
-            client: text_key(&record.client),
+            client: text_key(&record.client_group()),
             path: text_key(&String::from_utf8_lossy(&canonical)),
             host: text_key(&record.host),
             agent: text_key(&record.user_agent),

@@ -47,7 +47,8 @@ pub trait Source: Sync {
     fn read(&self, lines: &mut Lines<'_>, sink: &mut Sink<'_>) -> io::Result<()>;
 }
 
-/// Every format, the ones that are easily told first: a file is of the first that recognises it.
+/// Every format, the ones that are easily told first: a file is of the first that recognises it. Lists of words are
+/// never recognised, only named.
 pub const SOURCES: &[&dyn Source] = &[
     &labelled::Labelled,
     &trace::Trace,

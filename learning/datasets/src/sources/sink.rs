@@ -38,7 +38,7 @@ pub struct GivenLabel {
 /// What makes a group where a source does not name its own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum GroupBy {
-    /// All that one client did; where there is no client, as [`Self::Target`].
+    /// All that one client did, of IPv6 all of a network; where there is no client, as [`Self::Target`].
     #[default]
     Client,
     /// Requests whose paths, queries and bodies differ in numbers, case and encoding only.
@@ -68,6 +68,11 @@ impl<'a> Sink<'a> {
     pub fn blank(&self) -> Record {
         let source = self.options.source.clone().unwrap_or_else(|| self.report.format.to_owned());
         Record { source, weight_percent: 100, ..Record::default() }
+    }
+
+    /// What the caller says of records that the file does not label.
+    pub fn given_label(&self) -> Option<&GivenLabel> {
+        self.options.label.as_ref()
     }
 
     /// Hands a record out, labelled as the caller says if nothing else labels it.
@@ -114,7 +119,7 @@ impl<'a> Sink<'a> {
         }
         if record.group.is_empty() {
             record.group = match self.options.group_by {
-                GroupBy::Client if !record.client.is_empty() => format!("client:{}", record.client),
+                GroupBy::Client if !record.client.is_empty() => format!("client:{}", record.client_group()),
                 GroupBy::Client | GroupBy::Target => normalised(record),
             };
         }

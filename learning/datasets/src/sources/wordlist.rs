@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Lists of paths that scanners ask for: one a line, `#` begins a comment. Each becomes a request that is an attack.
+//! Lists of paths that scanners ask for: one a line, `#` begins a comment. Each becomes a request that is an attack, unless
+//! the caller says that it is none.
 
 use std::io;
 
@@ -12,23 +13,14 @@ use crate::{Label, LabelSource, Record};
 /// See the module.
 pub(super) struct Wordlist;
 
-/// Bytes of a path that looks like one.
-const PATH_BYTES_MAX: usize = 2048;
-
 impl Source for Wordlist {
     fn name(&self) -> &'static str {
         "wordlist"
     }
 
-    /// Any text of short lines without blanks: asked last.
-    fn recognises(&self, head: &[&[u8]]) -> bool {
-        let is_word = |byte: &u8| byte.is_ascii_graphic() || !byte.is_ascii();
-        let looks = |line: &&[u8]| {
-            let is_short = line.len() <= PATH_BYTES_MAX && str::from_utf8(line).is_ok();
-            is_short && !line.starts_with(b"{") && !line.starts_with(b"<") && line.iter().all(is_word)
-        };
-        let mut words = head.iter().filter(|line| !line.starts_with(b"#")).peekable();
-        words.peek().is_some() && words.all(looks)
+    /// Never: any text without blanks looks like one, and what is none would teach as attacks. It is named.
+    fn recognises(&self, _head: &[&[u8]]) -> bool {
+        false
     }
 
     fn read(&self, lines: &mut Lines<'_>, sink: &mut Sink<'_>) -> io::Result<()> {
@@ -36,7 +28,11 @@ impl Source for Wordlist {
             if line.starts_with(b"#") {
                 sink.other_line();
             } else {
-                let record = record(line, sink.blank());
+                let mut record = record(line, sink.blank());
+                if sink.given_label().is_none() {
+                    "probe_path".clone_into(&mut record.class);
+                    (record.label, record.label_source) = (Some(Label::Attack), LabelSource::Corpus);
+                }
                 sink.record(record);
             }
         })
@@ -44,13 +40,7 @@ impl Source for Wordlist {
 }
 
 fn record(line: &[u8], blank: Record) -> Record {
-    let mut record = Record {
-        class: "probe_path".to_owned(),
-        label: Some(Label::Attack),
-        label_source: LabelSource::Corpus,
-        method: "GET".to_owned(),
-        ..blank
-    };
+    let mut record = Record { method: "GET".to_owned(), ..blank };
     let slash: &[u8] = if line.starts_with(b"/") { b"" } else { b"/" };
     set_target(&mut record, &[slash, line].concat());
     record.group = stem(&record.path);
@@ -59,8 +49,11 @@ fn record(line: &[u8], blank: Record) -> Record {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::ControlFlow;
+
     use super::*;
     use crate::sources::tests::{Read, read_text};
+    use crate::sources::{GivenLabel, ReadOptions, read_from};
 
     #[test]
     fn each_line_is_a_probe() {
@@ -75,6 +68,20 @@ mod tests {
         ];
         assert_eq!(got, want);
         assert!(records.iter().all(|record| record.label == Some(Label::Attack) && !record.has_own_headers));
+        assert!(records.iter().all(|record| record.class == "probe_path"));
         assert_eq!(report.other_lines, 1);
+    }
+
+    #[test]
+    fn what_the_caller_says_of_a_list_counts() {
+        let label = Some(GivenLabel { label: Label::Benign, source: LabelSource::Human });
+        let options = ReadOptions { format: Some("wordlist".to_owned()), label, ..ReadOptions::default() };
+        let mut found = Vec::new();
+        read_from(&mut &b"contact\nimprint\n"[..], &options, &mut |record| {
+            found.push((record.label, record.label_source, record.class));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(found, vec![(Some(Label::Benign), LabelSource::Human, String::new()); 2]);
     }
 }

@@ -7,7 +7,7 @@ use sunbeam_ensemble::{
 };
 use sunbeam_pipeline::{Agreement, DetectionMetrics};
 
-use crate::judging::models::{AnyModel, Chosen, DETECTORS, may_replace, worse};
+use crate::judging::models::{AnyModel, Chosen, DETECTORS, doubt_blocks, may_replace, worse};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 
@@ -38,7 +38,7 @@ fn detector_told(shared: &Shared, snapshot: &Snapshot, detector: Detector) -> Va
             extend(&mut told, json!({
                 "zones": zones(tried, threshold),
                 "agreement": agreement_told(&agreement),
-                "worse": worse(&agreement),
+                "worse": worse(&agreement, doubt_blocks(&snapshot.config, detector)),
                 "promotion": tried.origin.promotion(),
                 "not_taken": tried.origin.promotion().and_then(|_| {
                     may_replace(&snapshot.models, &snapshot.config, tried).err().map(|why| why.to_string())

@@ -21,7 +21,7 @@ use crate::config::Config;
 
 pub(crate) use drift::DriftWatch;
 pub(crate) use in_use::ModelsInUse;
-pub(crate) use promotion::{COMPARED_MIN, NotTaken, may_replace, may_replace_any, worse};
+pub(crate) use promotion::{COMPARED_MIN, NotTaken, doubt_blocks, may_replace, may_replace_any, worse};
 pub use shelf::InstalledModelError;
 pub(crate) use shelf::{Shelf, place, put, remove, waiting_place};
 pub(crate) use signature::Signers;

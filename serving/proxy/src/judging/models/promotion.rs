@@ -4,8 +4,10 @@
 
 use std::sync::Arc;
 
-use sunbeam_ensemble::Detector;
-use sunbeam_pipeline::{Agreement, Worse, first_let_go};
+use sunbeam_ensemble::{Detector, threshold_logit};
+use sunbeam_pipeline::{
+    Agreement, DetectionMode, LayerOverride, Worse, WorseOfWindows, first_let_go, worse_of_windows,
+};
 use tracing::{error, info, warn};
 
 use super::{
@@ -40,12 +42,23 @@ pub(crate) enum NotTaken {
         /// How many.
         compared: u64,
     },
+    /// What it lets go is not known.
+    #[error(
+        "of {compared} requests that it was asked about, the model in use has nothing against any: what it would let go is not known"
+    )]
+    NothingStopped {
+        /// How many.
+        compared: u64,
+    },
     /// Too much is.
     #[error("{0}")]
     Worse(String),
     /// It has lost its wits, whatever it was asked about.
     #[error("it has nothing against `{0}`, which every model should")]
     LetsGo(&'static str),
+    /// As [`Self::LetsGo`], of windows.
+    #[error("{}", worse_in_words(.0))]
+    Windows(WorseOfWindows),
 }
 
 /// Whether the configuration lets any model replace the one in use.
@@ -75,20 +88,52 @@ pub(crate) fn may_replace(in_use: &ModelsInUse, config: &Config, chosen: &Chosen
     if compared < COMPARED_MIN {
         return Err(NotTaken::TooFew { compared });
     }
-    if let Some(why) = worse(&agreement) {
+    if let Some(why) = worse(&agreement, doubt_blocks(config, detector)) {
         return Err(NotTaken::Worse(why));
     }
-    match &chosen.model {
-        AnyModel::Scanner(model) => {
+    let in_use = &in_use.chosen(detector).model;
+    match (&chosen.model, in_use) {
+        (AnyModel::Scanner(model), _) => {
             first_let_go(model).map_or(Ok(()), |attack| Err(NotTaken::LetsGo(attack)))
         }
-        AnyModel::Ddos(_) => Ok(()),
+        (AnyModel::Ddos(model), AnyModel::Ddos(in_use)) => {
+            let threshold = threshold_logit(config.ddos.threshold);
+            if let Some(worse) = worse_of_windows(in_use, model, threshold) {
+                return Err(NotTaken::Windows(worse));
+            }
+            // Floods are seldom: where there was none, a thousand windows say only that it leaves visitors alone.
+            match agreement.stopped_in_use() {
+                0 => Err(NotTaken::NothingStopped { compared }),
+                _ => Ok(()),
+            }
+        }
+        // One of each detector is in use: there is no other.
+        (AnyModel::Ddos(_), AnyModel::Scanner(_)) => Err(NotTaken::Untried),
     }
 }
 
+fn worse_in_words(worse: &WorseOfWindows) -> String {
+    let WorseOfWindows { lets_go, what, doubted: [old, new], of } = *worse;
+    let who = if lets_go { "made-up attackers (floods, passwords, scans)" } else { "made-up calm visitors" };
+    let what_of_it = if lets_go { "lets go" } else { "doubts" };
+    format!("of {of} {who} it doubts {new}, the one in use {old}: it {what_of_it} `{what}`")
+}
+
+/// Whether what a layer only doubts is blocked, on any route.
+pub(crate) fn doubt_blocks(config: &Config, detector: Detector) -> bool {
+    let (is_watched, own): (bool, fn(&sunbeam_pipeline::ProtectSection) -> Option<LayerOverride>) =
+        match detector {
+            Detector::Scanner => (config.scanner.observe_only, |protect| protect.scanner),
+            Detector::Ddos => (config.ddos.observe_only, |protect| protect.ddos),
+        };
+    let is_enforced = config.detection.mode == DetectionMode::Enforce
+        || config.routes.iter().any(|route| own(&route.protect) == Some(LayerOverride::Enforce));
+    is_enforced && !is_watched
+}
+
 /// On which side a model is worse than the one in use, with the numbers.
-pub(crate) fn worse(agreement: &Agreement) -> Option<String> {
-    Some(match agreement.worse()? {
+pub(crate) fn worse(agreement: &Agreement, doubt_blocks: bool) -> Option<String> {
+    Some(match agreement.worse(doubt_blocks)? {
         Worse::StopsTheKnown => format!(
             "it stops {} requests of visitors whom the site knows that the one in use lets go, and lets go {}",
             agreement.known_only_new, agreement.known_only_old
@@ -103,6 +148,12 @@ pub(crate) fn worse(agreement: &Agreement) -> Option<String> {
             "it is not certain of {} requests that the one in use is certain of, and newly certain of {}",
             agreement.only_old_certain, agreement.only_new_certain
         ),
+        Worse::LetsGoDoubtful => {
+            let [lost, won] = agreement.strangers();
+            format!(
+                "doubt blocks here, and it has nothing against {lost} requests that the one in use doubts, and doubts {won} others"
+            )
+        }
     })
 }
 
@@ -132,10 +183,15 @@ impl Core {
             let Some((tried, agreement)) = waiting else { continue };
             let done = match may_replace(&running.models, &running.config, tried) {
                 Ok(()) => self.promote(tried, agreement.compared()),
-                Err(why @ (NotTaken::Worse(_) | NotTaken::LetsGo(_))) => {
+                Err(why @ (NotTaken::Worse(_) | NotTaken::LetsGo(_) | NotTaken::Windows(_))) => {
                     self.decline(tried, &why.to_string())
                 }
-                Err(NotTaken::Configured { .. } | NotTaken::Untried | NotTaken::TooFew { .. }) => Ok(()),
+                Err(
+                    NotTaken::Configured { .. }
+                    | NotTaken::Untried
+                    | NotTaken::TooFew { .. }
+                    | NotTaken::NothingStopped { .. },
+                ) => Ok(()),
             };
             match done {
                 // Who takes over has read it, and goes on.
