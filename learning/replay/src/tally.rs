@@ -28,6 +28,7 @@ pub struct Tally {
 /// By the place in [`LABELS`], then by decision.
 type ByLabel = [[u64; DECISIONS.len()]; LABELS.len()];
 
+/// What comes of a log: nobody in it can be challenged.
 const DECISIONS: [Decision; 3] = [Decision::Passed, Decision::Observed, Decision::Blocked];
 const LABELS: [&str; 5] = ["", "benign", "attack", "weak benign", "weak attack"];
 /// Whoever writes a corpus may not choose how many rows there are: what comes past them has no name.
@@ -38,7 +39,7 @@ impl Tally {
     pub fn add(&mut self, record: &Record, replayed: &Replayed) {
         let verdict = replayed.verdict;
         self.records += 1;
-        count(&mut self.decisions, verdict.decision as usize);
+        count(&mut self.decisions, place_of(verdict.decision));
         if !verdict.reason.is_empty() || verdict.decision != Decision::Passed {
             count_verdict(&mut self.reasons, verdict);
         }
@@ -46,7 +47,7 @@ impl Tally {
         count_path(&mut self.ddos_paths, replayed.scores.ddos);
         let place = self.place(&record.source, &record.class);
         if let Some(decisions) = self.rows.get_mut(place).and_then(|row| row.get_mut(label(record))) {
-            count(decisions, verdict.decision as usize);
+            count(decisions, place_of(verdict.decision));
         }
     }
 
@@ -104,6 +105,11 @@ impl Tally {
         }
         rows
     }
+}
+
+/// The place in [`DECISIONS`].
+fn place_of(decision: Decision) -> usize {
+    DECISIONS.iter().position(|known| *known == decision).unwrap_or(DECISIONS.len())
 }
 
 /// The place in [`LABELS`].
