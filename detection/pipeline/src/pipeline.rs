@@ -83,6 +83,8 @@ pub struct Judged {
     pub(crate) route: usize,
     /// When.
     pub(crate) at: Moment,
+    /// Somebody only wants to know: nothing is remembered of it.
+    pub(crate) is_trial: bool,
     /// A list says that nobody is to look at it.
     pub(crate) is_unjudged: bool,
     /// What the model of texts has read.
@@ -398,6 +400,7 @@ impl Pipeline {
             client: facts.client,
             route: facts.route,
             at: now,
+            is_trial: subject.is_trial,
             is_unjudged: false,
             texts: None,
             is_trusted: subject.is_trusted(&self.rules),

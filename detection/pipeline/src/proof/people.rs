@@ -64,7 +64,18 @@ impl KeptPerson {
 }
 
 impl Person {
-    fn add(&mut self, doubted: Layers, certain: Layers, now_secs: u32) {
+    /// What was thought of them so long ago is over, however often they come: a mistake that was mended is not held against
+    /// a layer for ever.
+    fn age(&mut self, now: Moment) {
+        let age = u64::from(secs(now).saturating_sub(self.doubted_secs));
+        if self.doubted_secs != 0 && age >= PERSON_SECS {
+            (self.doubted, self.certain, self.doubted_secs) = (Layers::default(), Layers::default(), 0);
+        }
+    }
+
+    fn add(&mut self, doubted: Layers, certain: Layers, now: Moment) {
+        self.age(now);
+        let now_secs = secs(now);
         self.doubted = self.doubted.and(doubted);
         self.certain = self.certain.and(certain);
         if !doubted.is_empty() && self.doubted_secs == 0 {
@@ -98,12 +109,12 @@ impl People {
                 [person.address, person.network, person.fingerprint] = seen.from;
             }
             person.is_known |= seen.is_known;
-            person.add(seen.doubted, seen.certain, now_secs);
+            person.add(seen.doubted, seen.certain, now);
         });
     }
 
     pub(super) fn add(&self, key: u64, doubted: Layers, certain: Layers, now: Moment) {
-        self.table.change(key, |person| person.add(doubted, certain, secs(now)));
+        self.table.change(key, |person| person.add(doubted, certain, now));
     }
 
     /// Everybody who counts, those first who were seen first.
@@ -111,7 +122,9 @@ impl People {
         let mut all = Vec::new();
         self.table.each(|person| {
             if !is_over(person, now) {
-                all.push(*person);
+                let mut person = *person;
+                person.age(now);
+                all.push(person);
             }
         });
         all.sort_unstable_by_key(|person| (person.since_secs, person.key));
@@ -202,9 +215,15 @@ mod tests {
         again.restore(&old, at(1));
         assert_eq!(again.kept(at(2))[0].ages, [201, 101], "what is too old is not taken back");
 
-        assert_eq!(people.all(at(200 + PERSON_SECS)).len(), 0);
-        people.sweep(at(200 + PERSON_SECS));
-        people.note(7, &Seen { from: [1, 2, 3], ..Seen::default() }, at(201 + PERSON_SECS));
-        assert!(!people.all(at(202 + PERSON_SECS))[0].is_known, "whoever comes back begins anew");
+        // Whoever comes every day is not held against a layer for ever.
+        people.note(7, &seen, at(1_000));
+        people.note(7, &seen, at(240 + PERSON_SECS));
+        assert!(people.all(at(249 + PERSON_SECS))[0].doubted.has(Layer::Waf));
+        assert!(people.all(at(250 + PERSON_SECS))[0].doubted.is_empty());
+        let late = 240 + PERSON_SECS;
+        assert_eq!(people.all(at(late + PERSON_SECS)).len(), 0);
+        people.sweep(at(late + PERSON_SECS));
+        people.note(7, &Seen { from: [1, 2, 3], ..Seen::default() }, at(late + PERSON_SECS + 1));
+        assert!(!people.all(at(late + PERSON_SECS + 2))[0].is_known, "whoever comes back begins anew");
     }
 }

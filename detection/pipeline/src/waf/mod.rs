@@ -76,7 +76,7 @@ impl Pipeline {
     fn merge(&self, judged: &mut Judged, judgement: &Judgement, most: Decision) -> Decision {
         let mode = self.rules().mode(judged.route, Layer::Waf);
         let decision = self.decide(judgement, Layer::Waf, mode, judged, judged.at).min(most);
-        if judgement.verdict != Verdict::Pass {
+        if judgement.verdict != Verdict::Pass && !judged.is_trial {
             let mut thought = Thought::default();
             thought.note(Layer::Waf, judgement);
             let proof = &self.memory().proof;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sunbeam_pipeline::FloodReport;
+use sunbeam_pipeline::{FloodReport, Why};
 use sunbeam_reputation::Origin;
 use sunbeam_traffic::Layer;
 use tokio::time::interval;
@@ -211,8 +211,18 @@ fn prove(shared: &Shared) {
                 budget,
                 "a layer has proven itself: what it doubts is acted on in mode `auto`"
             );
+            continue;
+        }
+        layers.layer_fallbacks(layer).inc();
+        if turn.standing.why == Why::TooFew {
+            warn!(
+                layer,
+                people,
+                hurt,
+                budget,
+                "a layer has lost its proof, for too few people were seen of late: what it doubts is only watched again"
+            );
         } else {
-            layers.layer_fallbacks(layer).inc();
             error!(
                 layer,
                 people,
@@ -220,7 +230,6 @@ fn prove(shared: &Shared) {
                 seen,
                 upper,
                 budget,
-                why = turn.standing.why.as_str(),
                 "a layer hurts more people than it may: what it doubts is only watched again; `sunbeam enforce --plan` shows them"
             );
         }
