@@ -473,6 +473,10 @@ pub(crate) struct ExceptionMade {
     pub(crate) id: String,
     /// It did not hold before.
     pub(crate) is_new: bool,
+    /// It holds longer than before.
+    pub(crate) is_longer: bool,
+    /// When it ends.
+    pub(crate) until: String,
     pub(crate) exception: Exception,
     pub(crate) replay: Replayed,
     pub(crate) warnings: Vec<String>,

@@ -678,4 +678,14 @@ fn rules_that_are_added_hold_at_once_after_a_kill_and_until_they_are_removed() {
     assert!(code == 1 && err.contains("no rules `cats`"), "{code} {err}");
     let (_, out, _) = node.ask(&["waf", "added"]);
     assert!(out.contains("no rules were added"), "{out}");
+    // A file that is damaged afterwards stops the start, and says what to do.
+    node.signal("TERM");
+    let mut node = node;
+    node.wait();
+    let damaged =
+        node.folder.write("state/added-rules/cats.conf", "SecRule ARGS \"@nonsense x\" \"id:2,deny\"\n");
+    let config = node.folder.join("config.toml").display().to_string();
+    let (code, _, err) = told(&run(&node.folder, &["serve", "--config", &config]));
+    assert!(code == 1 && err.contains("api:cats:1: ") && err.contains("`added-rules`"), "{code} {err}");
+    fs::remove_file(damaged).unwrap();
 }

@@ -360,6 +360,21 @@ fn where_a_route_demands_it_they_are_told_honestly() {
 }
 
 #[test]
+fn whom_a_challenge_keeps_out_an_exception_lets_in() {
+    let backend = site();
+    let proxy = node_of(&backend, "", "protect = { challenge = \"require\" }");
+    let api = || ask(&proxy, "GET", &[("accept", "application/json")]);
+    let id = api().header("x-request-id").unwrap().to_owned();
+    let page = format!("/api/v1/decisions/{id}");
+    let told =
+        eventually("it is kept", || Some(proxy.api("GET", &page, "")).filter(|told| told.status == 200));
+    assert_eq!(told.json()["remedy"], format!("sunbeam allow {id}"), "{}", told.text());
+    let made = proxy.api("POST", "/api/v1/exceptions", &format!("{{\"from\": \"{id}\"}}"));
+    assert_eq!(made.status, 200, "{}", made.text());
+    assert_eq!(api().status, 200);
+}
+
+#[test]
 fn an_attack_stays_blocked_whatever_was_solved() {
     let backend = site();
     let proxy = node_of(&backend, "", "");

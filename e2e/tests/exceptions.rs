@@ -79,6 +79,16 @@ fn allowed(proxy: &TestProxy, id: &str, more: Value) -> Value {
     answer.json()
 }
 
+/// The same of what looks like an attack: it is refused to whoever does not insist, and the remedy says so.
+fn insisted(proxy: &TestProxy, id: &str) -> Value {
+    let told = why(proxy, id);
+    assert_eq!(told["remedy"], json!(format!("sunbeam allow {id} --force")), "{told}");
+    let refused = allow(proxy, id, json!({}));
+    assert!(refused.status == 409 && refused.text().contains("looks like an attack"), "{}", refused.text());
+    assert!(all(proxy).is_empty(), "nothing is made");
+    allowed(proxy, id, json!({"force": true}))
+}
+
 fn all(proxy: &TestProxy) -> Vec<Value> {
     proxy.api("GET", "/api/v1/exceptions", "").json()["exceptions"].as_array().unwrap().clone()
 }
@@ -131,6 +141,9 @@ fn what_a_customer_was_stopped_for_passes_and_its_neighbours_do_not() {
     let again = allowed(&proxy, &id[..8], json!({"duration_seconds": 31_536_000}));
     assert_eq!((&again["id"], &again["is_new"]), (&json!(exception), &json!(false)), "{again}");
     assert!(again["exception"]["expires"].as_str() > made["exception"]["expires"].as_str(), "{again}");
+    let shorter = allowed(&proxy, &id, json!({"duration_seconds": 60, "dry_run": true}));
+    assert_eq!((&again["is_longer"], &shorter["is_longer"]), (&json!(true), &json!(false)), "{shorter}");
+    assert_eq!(shorter["until"], again["until"], "{shorter}");
     let labels = fs::read_to_string(folder.join("labels.jsonl")).unwrap();
     assert!(labels.contains(&id) && labels.contains("human"), "{labels}");
     let listed = all(&proxy);
@@ -162,6 +175,8 @@ fn what_a_customer_was_stopped_for_passes_and_its_neighbours_do_not() {
         removed.text()
     );
     assert_eq!(client.get(HOST, "/list?q=a+walrus").status, 403);
+    let labels = fs::read_to_string(folder.join("labels.jsonl")).unwrap();
+    assert!(!labels.contains(&id), "what was taken back must not teach: {labels}");
     for (method, page, want, says) in [
         ("DELETE", &*page, 404, "is over, was removed"),
         ("GET", &*page, 404, "there is no exception"),
@@ -263,7 +278,7 @@ fn what_rules_and_model_held_against_a_form_together_passes_in_that_field_alone(
     let told =
         eventually("it is kept", || Some(why(&proxy, &id)).filter(|told| told["decision"].is_object()));
     assert_eq!(told["decision"]["reason"], "rules_and_model", "{told}");
-    let made = allowed(&proxy, &id, json!({}));
+    let made = insisted(&proxy, &id);
     let scope = &made["exception"]["scope"];
     assert_eq!(scope["rules"], json!([{"target": "ARGS:text", "ids": [1_000_001]}]), "{made}");
     assert_eq!(scope["unit"], json!({"kind": "Parameter", "name": "text"}), "{made}");
@@ -320,7 +335,7 @@ fn a_text_that_the_model_held_against_a_customer_passes_in_that_parameter_alone(
         (&told["decision"]["layer"], &told["decision"]["reason"]),
         (&json!("scanner"), &json!("payload"))
     );
-    let made = allowed(&proxy, &id, json!({}));
+    let made = insisted(&proxy, &id);
     assert_eq!(made["exception"]["scope"]["unit"], json!({"kind": "Parameter", "name": "q"}), "{made}");
     let targets = [
         ("/list?q=", 200),
@@ -342,6 +357,24 @@ fn a_text_that_the_model_held_against_a_customer_passes_in_that_parameter_alone(
 }
 
 #[test]
+fn rules_keep_their_say_about_a_text_that_the_model_is_not_to_doubt() {
+    let (_folder, _backend, proxy) = start("ddos.enabled = false\nrate_limit.enabled = false\n");
+    let client = from(&proxy, "192.0.2.1");
+    let id = stopped(&proxy, &client, &format!("/list?q={ATTACK}"));
+    assert_eq!(why(&proxy, &id)["decision"]["layer"], "scanner");
+    insisted(&proxy, &id);
+    let asked = [
+        (HOST, format!("/list?q={ATTACK}"), 200),
+        (HOST, "/list?q=a+walrus".to_owned(), 200),
+        (HOST, format!("/list?q={ATTACK}+walrus"), 403),
+        (HOST, format!("/other?q={ATTACK}"), 403),
+    ];
+    for (host, target, want) in asked {
+        assert_eq!(client.get(host, &target).status, want, "{target}");
+    }
+}
+
+#[test]
 fn a_path_that_looks_like_a_probe_passes_exactly_so() {
     let config = "waf.enabled = false\nddos.enabled = false\nrate_limit.enabled = false\n";
     let (_folder, _backend, proxy) = start(config);
@@ -349,7 +382,7 @@ fn a_path_that_looks_like_a_probe_passes_exactly_so() {
     let id = stopped(&proxy, &client, "/.env");
     let refused = allow(&proxy, &id, json!({"wider": true}));
     assert!(refused.status == 409 && refused.text().contains("the path itself"), "{}", refused.text());
-    allowed(&proxy, &id, json!({}));
+    insisted(&proxy, &id);
     statuses(
         &client,
         &[

@@ -264,6 +264,34 @@ fn the_second_seeds_names_show_the_same_numbers_unless_switched_off() {
     assert!(samples.iter().all(|sample| sample.name.starts_with("sunbeam_")), "{samples:?}");
 }
 
+#[test]
+fn the_second_seeds_names_count_what_is_stopped() {
+    let backend = TestUpstream::echo();
+    let (_, telemetry) = metrics_on("");
+    let proxy = TestProxy::start(&format!(
+        "listen.trusted_proxies = [\"127.0.0.1/32\"]\nrate_limit.bypass_cidrs = []\nscanner.enabled = false\n\
+         ddos.request_threshold = 20\n{telemetry}{}",
+        route(&backend.url())
+    ));
+    let ask = |address: &str, target: &str| {
+        proxy.client().plain().header("x-forwarded-for", address).get(HOST, target).status
+    };
+    assert_eq!(ask("203.0.113.7", "/?q=1%27+UNION+SELECT+password+FROM+users--+-"), 403);
+    assert!((0..30).any(|_| ask("203.0.113.8", "/") == 429));
+    let samples = scrape(&proxy);
+    let blocked = "sunbeam_blocked_requests_total";
+    for (name, ours, labels, least) in [
+        ("blocked_requests_total", blocked, &[][..], 2.0),
+        ("waf_events_blocked_total", blocked, &[("layer", "waf")], 1.0),
+        ("ddos_events_detected_total", blocked, &[("layer", "ddos")], 1.0),
+        ("waf_inspection_duration_seconds_count", "sunbeam_waf_inspection_duration_seconds_count", &[], 20.0),
+    ] {
+        let told = total(&samples, name, &[]);
+        assert_count(told, total(&samples, ours, labels));
+        assert!(told >= least, "{name}: {told}");
+    }
+}
+
 // --- the audit line -------------------------------------------------------------------------------------------
 
 #[test]

@@ -26,14 +26,19 @@ pub(crate) struct Allow {
     #[arg(long)]
     wider: bool,
     /// How long it holds: 12h, 30d [default: 90d]
-    #[arg(long = "for", value_name = "DURATION", value_parser = lasting)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = holding)]
     duration_secs: Option<u64>,
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Make it also where it lets pass what is scored as an attack elsewhere
+    /// Make it also where the request looks like an attack, or others that would pass do
     #[arg(long)]
     force: bool,
+}
+
+/// How long it holds; it always ends.
+fn holding(text: &str) -> Result<u64, String> {
+    lasting(text).map_err(|error| error.replace("it lasts until it is taken back", "it holds for 90 days"))
 }
 
 /// An id, or what it begins with.
@@ -75,15 +80,17 @@ fn print(printer: Printer, made: &ExceptionMade, dry_run: bool) -> Result<(), Cl
     for warning in &made.warnings {
         printer.line(printer.paint(Colour::Yellow, &format!("! {}", escape(warning))))?;
     }
-    let done = match (dry_run, made.is_new) {
-        (true, _) => "would be made",
-        (false, true) => "made",
-        (false, false) => "held already, and holds longer",
+    let done = match (made.is_new, made.is_longer, dry_run) {
+        (true, _, true) => "would be made",
+        (true, _, false) => "made",
+        (false, true, true) => "holds already, and would hold longer",
+        (false, true, false) => "held already, and holds longer",
+        (false, false, _) => "holds already, for longer than asked",
     };
     printer.pairs(&[
         ("exception", format!("{} ({done})", escape(&made.id))),
         ("what", escape(&made.exception.what)),
-        ("until", escape(&made.exception.expires)),
+        ("until", escape(&made.until)),
         ("from", escape(&made.exception.from)),
     ])?;
     printer.line("")?;

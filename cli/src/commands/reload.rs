@@ -76,9 +76,8 @@ pub(super) fn print_change(printer: Printer, answer: &Value, dry_run: bool) -> R
         printer.line(format_args!("  {}", printer.paint(Colour::Yellow, &problem_line(warning))))?;
     }
     if dry_run {
-        let verdict =
-            if change.changes.is_empty() { "nothing would change" } else { "nothing was changed (dry run)" };
-        return printer.line(verdict);
+        // Rules' files may differ where no key does: the node's message has both.
+        return printer.line(format_args!("{} (dry run)", escape(&change.message)));
     }
     let message = if change.message.is_empty() { "done" } else { &change.message };
     printer.line(format_args!("{} (generation {})", escape(message), change.generation))?;

@@ -25,6 +25,8 @@ pub(crate) struct Worst {
     pub(crate) path_score: u8,
     /// Not all could be looked at.
     pub(crate) is_truncated: bool,
+    /// A text that would have been doubted is excepted: nobody may take it for clean.
+    pub(crate) is_excepted: bool,
 }
 
 /// Reads all units but those that are excepted, and says the worst. A model of an application is asked where it
@@ -38,7 +40,14 @@ pub(crate) fn worst(
     buffers: &mut Buffers,
 ) -> Worst {
     let floor = model.payload.floor;
-    let mut worst = Worst { logit: floor, with_sign: floor, odd: None, path_score: 0, is_truncated: false };
+    let mut worst = Worst {
+        logit: floor,
+        with_sign: floor,
+        odd: None,
+        path_score: 0,
+        is_truncated: false,
+        is_excepted: false,
+    };
     worst.is_truncated = each_text(facts, canonical, buffers, &mut |unit, texts| {
         if unit.kind == UnitKind::Path && unit.value.len() == canonical.len() {
             worst.path_score = model.paths.score(&texts.symbols);
@@ -49,6 +58,7 @@ pub(crate) fn worst(
         {
             if logit >= model.payload.doubtful {
                 used.note(exception);
+                worst.is_excepted = true;
             }
             return;
         }

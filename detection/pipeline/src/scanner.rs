@@ -115,8 +115,9 @@ fn ask(subject: &mut Subject<'_>, model: &ScannerModel, threshold: i32) -> Found
     let said = model.judge(&features, worst.logit, threshold);
     let judgement = judgement(subject, model, &worst, said, threshold);
     let payload = worst.logit.saturating_sub(model.payload.doubtful);
-    // The WAF has its own word about too many parameters of an application.
-    let texts = Texts { logit: worst.logit, with_sign: worst.with_sign, is_truncated: worst.is_truncated };
+    // The WAF has its own word about too many parameters of an application, and about what this model is not to doubt.
+    let is_truncated = worst.is_truncated | worst.is_excepted;
+    let texts = Texts { logit: worst.logit, with_sign: worst.with_sign, is_truncated };
     Found { features, said, payload, odd: worst.odd, texts, judgement }
 }
 

@@ -94,7 +94,8 @@ pub enum LoadError {
 }
 
 impl Suite {
-    /// Reads a file, whatever its name, or all files `*.yaml` below a folder. Links to folders are not followed.
+    /// Reads a file, whatever its name, or all files `*.yaml` below a folder, but `*-overrides.yaml`. Links to folders
+    /// are not followed.
     pub fn load(path: &Path) -> Result<Self, LoadError> {
         let is_folder = fs::metadata(path).map_err(|source| unreadable(path, source))?.is_dir();
         let files = if is_folder { files_below(path)? } else { vec![path.to_owned()] };
@@ -165,7 +166,7 @@ fn files_below(root: &Path) -> Result<Vec<PathBuf>, LoadError> {
             let path = entry.path();
             if entry.file_type().map_err(|source| unreadable(&path, source))?.is_dir() {
                 folders.push((path, depth + 1));
-            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+            } else if is_tests(&path) {
                 files.push(path);
             }
             if files.len() > FILES_MAX || folders.len() > FILES_MAX {
@@ -175,6 +176,13 @@ fn files_below(root: &Path) -> Result<Vec<PathBuf>, LoadError> {
     }
     files.sort();
     Ok(files)
+}
+
+/// What is said of a platform's own answers (`nginx-overrides.yaml`, as the Core Rule Set has it beside its tests) is
+/// no test: it is read by [`crate::overrides`].
+fn is_tests(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml")
+        && path.file_stem().is_some_and(|stem| !stem.to_string_lossy().ends_with("-overrides"))
 }
 
 fn unreadable(path: &Path, source: io::Error) -> LoadError {
@@ -201,6 +209,12 @@ mod tests {
         let titles: Vec<_> = suite.cases.iter().map(|case| case.title.as_str()).collect();
         assert_eq!(titles, ["7-1", "7-9", "7-3", "920200-1"]);
         assert_eq!((suite.files, suite.stages()), (3, 0));
+    }
+
+    #[test]
+    fn a_platforms_own_answers_are_no_tests() {
+        let is = |name: &str| is_tests(Path::new(name));
+        assert!(is("a/920100.yaml") && !is("a/nginx-overrides.yaml") && !is("a/README.md"));
     }
 
     #[test]

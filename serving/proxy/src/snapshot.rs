@@ -92,6 +92,7 @@ fn rules_in_use(
     added: &RulesAdded,
     before: Option<&Snapshot>,
 ) -> Result<Option<Arc<RulesInUse>>, CompileError> {
+    let is_start = before.is_none();
     let before = before.and_then(|before| before.waf.as_ref());
     waf::load(config, added, before).map_err(|problems| {
         let more = problems.len().saturating_sub(1);
@@ -99,6 +100,12 @@ fn rules_in_use(
         let (key, mut message) = first.map_or_else(Default::default, |first| (first.key, first.message));
         if more > 0 {
             message.push_str(&format!(" (and {more} more)"));
+        }
+        // Later on they are refused before they are kept.
+        if is_start && key == waf::ADDED_KEY {
+            message.push_str(
+                "; mend its file under `added-rules` in the state directory, or delete it to go on without these rules",
+            );
         }
         CompileError { key: key.to_owned(), message }
     })

@@ -71,7 +71,7 @@ fn rule(number: usize, scope: &ExceptionScope) -> Result<String, &'static str> {
     }
     let mut controls = Vec::new();
     for known in &scope.rules {
-        if !known.target.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:.-[]$/*".contains(&byte)) {
+        if !is_literal(&known.target) {
             return Err("the name of a field has characters that a target cannot have");
         }
         controls.extend(known.ids.iter().map(|id| format!("ctl:ruleRemoveTargetById={id};{}", known.target)));
@@ -104,6 +104,16 @@ fn literal(text: &str) -> String {
         c => c.to_string(),
     });
     escaped.collect()
+}
+
+/// Whether a target means one field, and no more: `ARGS:/.*/` would be all whose name fits an expression, and clients
+/// choose names.
+fn is_literal(target: &str) -> bool {
+    let name = target.split_once(':').map_or("", |(_, name)| name);
+    let is_all_of_xml = target == "XML:/*";
+    is_all_of_xml
+        || !name.starts_with('/')
+            && target.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_:.-[]$/".contains(&byte))
 }
 
 fn is_quotable(text: &str) -> bool {
@@ -228,6 +238,8 @@ mod tests {
             json!({"layer": "scanner", "route": "shop", "unit": {"kind": "Parameter", "name": "q"}}),
             of_rules("ARGS:a b", "/"),
             of_rules("ARGS:a\"b", "/"),
+            of_rules("ARGS:/.*/", "/"),
+            of_rules("ARGS:a*", "/"),
             of_rules("ARGS:q", "/%22"),
         ] {
             let text = written(&[exception(scope.clone())], Format::Seclang);

@@ -89,8 +89,7 @@ fn lines(node: &Node, facts: &Facts) -> Vec<(Mark, &'static str, String)> {
         Mark::Note,
         "mode",
         "what is certain is blocked (lists, probes, exploits, false crawlers, limits), what is doubtful is challenged or watched; \
-         127.0.0.1 is spared limits (rate_limit.bypass_cidrs); the WAF and the kernel filter are not part of this \
-         version"
+         127.0.0.1 is spared limits (rate_limit.bypass_cidrs); the kernel filter is not part of this version"
             .to_owned(),
     ));
     if let Some(address) = node.metrics_address() {

@@ -77,6 +77,8 @@ fn note(
     {
         if logit >= model.doubtful {
             used.note(exception);
+            // Rules still have their say about it, and whom the model is not to doubt it has not found clean.
+            texts.is_truncated = true;
         }
         return;
     }

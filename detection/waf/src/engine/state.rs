@@ -322,6 +322,13 @@ impl State {
             RequestHeaders, RequestHeadersNames, RequestMethod, RequestProtocol, ServerName,
         };
         match item.variable {
+            // How many there are says nothing of what stands in them: a missing `Referer` is no attack.
+            Files | FilesTmpContent | MultipartFilename | MultipartPartHeaders | RequestHeaders
+            | RequestHeadersNames
+                if item.name == NONE =>
+            {
+                false
+            }
             // Cookies are read, as cookies.
             RequestHeaders => !self.texts.get(item.name).eq_ignore_ascii_case(b"cookie"),
             AuthType | Files | FilesTmpContent | FullRequest | MultipartFilename | MultipartPartHeaders

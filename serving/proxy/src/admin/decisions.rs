@@ -92,10 +92,8 @@ pub(super) fn search(core: &Core, asked: &DecisionsQuery) -> Result<Value, Refus
 /// One, with what is like it and whether it looks like a mistake.
 pub(super) fn decision_of(core: &Core, id: &str) -> Result<Value, Refused> {
     let kept = find(core, id)?;
-    let reader = reader(core)?;
-    let (like_it, same_client) = (like_it(reader, &kept)?, same_client(reader, &kept)?);
-    let suspicion = Suspicion::of(&kept, &like_it, &same_client);
-    let (remedy, means) = exceptions::remedy(core, &kept);
+    let (like_it, suspicion) = suspicion_of(core, &kept)?;
+    let (remedy, means) = exceptions::remedy(core, &kept, &suspicion);
     Ok(json!({
         "decision": kept.whole,
         "like_it": like_it,
@@ -103,6 +101,14 @@ pub(super) fn decision_of(core: &Core, id: &str) -> Result<Value, Refused> {
         "remedy": remedy,
         "remedy_means": means,
     }))
+}
+
+/// What is like it, and whether it looks like a mistake.
+pub(super) fn suspicion_of(core: &Core, kept: &Kept) -> Result<(LikeIt, Suspicion), Refused> {
+    let reader = reader(core)?;
+    let (like_it, same_client) = (like_it(reader, kept)?, same_client(reader, kept)?);
+    let suspicion = Suspicion::of(kept, &like_it, &same_client);
+    Ok((like_it, suspicion))
 }
 
 /// `POST /api/v1/decisions/{id}/label`

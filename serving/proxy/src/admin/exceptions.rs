@@ -10,14 +10,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sunbeam_pipeline::EXCEPTIONS_MAX;
 
-use super::decisions::{find, reader};
+use super::decisions::{find, reader, suspicion_of};
 use super::lists::Refused;
 use crate::core::Core;
-use crate::exceptions::{Judges, KeptException, Known, Replay, Scope, id_text, moment};
+use crate::exceptions::{Judges, KeptException, Known, Replay, Scope, id_text, is_of, moment};
 use crate::judging::Additions;
 use crate::snapshot::Snapshot;
 use crate::why::kept::Kept;
 use crate::why::labels::{self, Label};
+use crate::why::suspicion::{Looks, Suspicion};
 
 const DAY_SECS: u64 = 86_400;
 
@@ -80,16 +81,24 @@ fn known(snapshot: &Snapshot, id: &str) -> Result<Arc<Known>, Refused> {
 }
 
 /// What would let a decided request pass: the command and what it is about, or why there is none.
-pub(super) fn remedy(core: &Core, kept: &Kept) -> (Option<String>, String) {
+pub(super) fn remedy(core: &Core, kept: &Kept, suspicion: &Suspicion) -> (Option<String>, String) {
     let record = &kept.record;
     let snapshot = core.shared.snapshot();
     match Scope::of(kept, &Judges { snapshot: &snapshot, wider: false }) {
-        Ok(scope) => (Some(format!("sunbeam allow {}", record.request_id)), scope.sentence()),
+        Ok(scope) => {
+            let force = if looks_like_an_attack(kept, suspicion) { " --force" } else { "" };
+            (Some(format!("sunbeam allow {}{force}", record.request_id)), scope.sentence())
+        }
         Err(why) if matches!(record.layer.as_str(), "lists" | "ddos") => {
             (Some(format!("sunbeam unblock {}", record.client_ip)), why)
         }
         Err(why) => (None, why),
     }
+}
+
+/// Whether somebody has to insist. Whoever keeps to no limit is met on many paths, which says nothing.
+fn looks_like_an_attack(kept: &Kept, suspicion: &Suspicion) -> bool {
+    kept.record.layer != "rate_limit" && suspicion.looks == Looks::LikeAnAttack
 }
 
 /// Makes the narrowest exception for a request, or says what it would be. On the disk before it is answered.
@@ -108,8 +117,22 @@ pub(super) fn make(
         Refused::Conflict(format!("no exception can be made of `{}`: {why}", kept.record.request_id))
     })?;
     let replay = Replay::of(core, reader(core)?, &kept, &scope)?;
-    let warnings = warnings(core, &kept, &replay, request.wider);
-    if replay.high > 0 && !request.force && !request.dry_run {
+    let (_, suspicion) = suspicion_of(core, &kept)?;
+    let is_attack = looks_like_an_attack(&kept, &suspicion);
+    // Who allows what is allowed already makes nothing pass; whoever made it has insisted where that was needed.
+    let is_held = snapshot.exceptions.added().find(scope.id()).is_some();
+    let may_be_refused = !request.force && !request.dry_run && !is_held;
+    let mut warnings = warnings(core, &kept, &replay, request.wider);
+    if is_attack {
+        let because = suspicion.because.join("; ");
+        warnings.insert(0, format!("ATTENTION: it looks like an attack: {because}"));
+        if may_be_refused {
+            return Err(Refused::Conflict(format!(
+                "refused: it looks like an attack ({because}); if you know that it is none, add `--force`"
+            )));
+        }
+    }
+    if replay.high > 0 && may_be_refused {
         return Err(Refused::Conflict(format!(
             "refused: it would let pass what is scored as an attack elsewhere ({}); look at `--dry-run`, and add `--force` \
              if it is to pass all the same",
@@ -128,6 +151,7 @@ pub(super) fn make(
         ..KeptException::default()
     };
     let (known, before) = hold(core, new, request.dry_run)?;
+    let ends = known.expires().max(until);
     let mut message = format!(
         "{} until {}: {}; {}",
         match (request.dry_run, before.is_some()) {
@@ -136,7 +160,7 @@ pub(super) fn make(
             (false, false) => "an exception is made",
             (false, true) => "this exception holds already, and holds now",
         },
-        moment(known.expires().max(until)),
+        moment(ends),
         known.scope().sentence(),
         replay.sentence()
     );
@@ -158,6 +182,8 @@ pub(super) fn make(
         "message": message,
         "id": id_text(known.id()),
         "is_new": before.is_none(),
+        "is_longer": before.is_none_or(|before| before < until),
+        "until": moment(ends),
         "exception": known.told(now, true),
         "replay": replay,
         "warnings": warnings,
@@ -231,7 +257,8 @@ fn warnings(core: &Core, kept: &Kept, replay: &Replay, wider: bool) -> Vec<Strin
     }
     let address: Option<IpAddr> = kept.record.client_ip.parse().ok();
     let bans = core.shared.memory.bans.all(core.shared.now());
-    if address.is_some_and(|address| bans.iter().any(|ban| ban.address == address)) {
+    let bits = core.shared.snapshot().config.ddos.ipv6_prefix;
+    if address.is_some_and(|address| bans.iter().any(|ban| is_of(ban.address, address, bits))) {
         let command = format!("`sunbeam unblock {}`", kept.record.client_ip);
         warnings.push(format!("its client is blocked for a time: {command} ends that"));
     }
@@ -249,16 +276,32 @@ pub(super) fn remove(core: &Core, id: &str, dry_run: bool) -> Result<Value, Refu
     let left = known.expires().saturating_sub(Timestamp::now().as_second()).max(1);
     let is_wider = known.scope().is_wider();
     let verb = if dry_run { "would be removed" } else { "removed" };
+    let mut message = format!("exception {id} {verb}: {}", known.scope().sentence());
     if !dry_run {
         tracing::info!(id, what = known.scope().sentence(), "an exception is removed by an operator");
+        // What should not have been allowed is no person's word either, and must teach no model.
+        message.push_str(match labels::take_back(core.state.folder(), known.from(), Label::Human) {
+            Ok(true) => "; its request is no longer labelled human",
+            Ok(false) => "",
+            Err(error) => {
+                tracing::error!(%error, id, "the label of a removed exception stays");
+                "; the label `human` of its request could not be taken back"
+            }
+        });
     }
+    // With what was known when it was made: more may speak against it by now.
+    let needs_force = find(core, known.from())
+        .ok()
+        .and_then(|kept| suspicion_of(core, &kept).ok().map(|(_, said)| looks_like_an_attack(&kept, &said)))
+        .unwrap_or(false);
     Ok(json!({
         "success": true,
-        "message": format!("exception {id} {verb}: {}", known.scope().sentence()),
+        "message": message,
         "undo": format!(
-            "sunbeam allow {}{} --for {left}s",
+            "sunbeam allow {}{}{} --for {left}s",
             known.from(),
-            if is_wider { " --wider" } else { "" }
+            if is_wider { " --wider" } else { "" },
+            if needs_force || known.kept().high > 0 { " --force" } else { "" }
         ),
     }))
 }

@@ -138,10 +138,10 @@ impl ExceptionsInUse {
         }
     }
 
-    /// Counts the exceptions that made a difference to a request that has ended. One that was stopped all the same was
-    /// let pass by none.
+    /// Counts the exceptions that made a difference to a request that has ended. One that was stopped or challenged all
+    /// the same was let pass by none.
     pub(crate) fn note(&self, judged: &Judged, now: i64, metrics: &ProxyMetrics) {
-        if judged.decision == Decision::Blocked {
+        if matches!(judged.decision, Decision::Blocked | Decision::Challenged) {
             return;
         }
         for number in judged.used.iter() {

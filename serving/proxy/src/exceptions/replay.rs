@@ -11,6 +11,7 @@ use sunbeam_pipeline::Decision;
 use super::covers::{Covers, stopping};
 use super::scope::{DOUBT, Scope};
 use crate::core::Core;
+use crate::judging::client_network;
 use crate::snapshot::Snapshot;
 use crate::why::kept::Kept;
 use crate::why::store::{decision_number, layer_number};
@@ -110,7 +111,7 @@ impl Replay {
 fn is_alike(one: &Kept, kept: &Kept) -> bool {
     let rules: HashSet<u64> = stopping(kept).map(|found| found.rule).collect();
     one.record.route == kept.record.route
-        && matches!(one.record.decision.as_str(), "block" | "observe")
+        && matches!(one.record.decision.as_str(), "block" | "challenge" | "observe")
         && one.record.reason == kept.record.reason
         && (rules.is_empty() || stopping(one).any(|found| rules.contains(&found.rule)))
 }
@@ -119,9 +120,11 @@ fn is_alike(one: &Kept, kept: &Kept) -> bool {
 fn scored(one: &Kept, scope: &Scope) -> Option<String> {
     let scores = &one.record.scores;
     let is_rules = scope.layer == "waf";
-    // A model of the layer itself, or what it was led by, says nothing new.
+    // A model of the layer itself, or what it was led by, says nothing new: that of path and headers is told what the one
+    // of texts thinks.
     let says_texts = scope.unit.is_none() && scope.layer != "scanner";
-    let says_request = scope.layer != "scanner";
+    let is_doubted = scores.payload.is_some_and(|score| score.0 >= DOUBT);
+    let says_request = scope.layer != "scanner" && !is_doubted;
     [
         ("the model of what clients do", scores.ddos, true),
         ("the model of path and headers", scores.scanner, says_request),
@@ -137,6 +140,11 @@ fn scored(one: &Kept, scope: &Scope) -> Option<String> {
     })
 }
 
+/// Whether a block of an address, of its network with IPv6, holds for a client.
+pub(crate) fn is_of(blocked: IpAddr, client: IpAddr, ipv6_prefix: u8) -> bool {
+    client_network(blocked, ipv6_prefix) == client_network(client, ipv6_prefix)
+}
+
 /// What a client was stopped for beside what is excepted, if anything, or the block that holds for it.
 fn of_client(
     core: &Core,
@@ -146,7 +154,9 @@ fn of_client(
 ) -> Result<Option<(String, String)>, ReadError> {
     if let Ok(address) = client.parse::<IpAddr>() {
         let bans = core.shared.memory.bans.all(core.shared.now());
-        let holds = bans.iter().find(|ban| ban.address == address && ban.layer.as_str() != scope.layer);
+        let bits = snapshot.config.ddos.ipv6_prefix;
+        let holds =
+            bans.iter().find(|ban| is_of(ban.address, address, bits) && ban.layer.as_str() != scope.layer);
         if let Some(ban) = holds {
             let because = format!("its client is blocked by {}: {}", ban.layer, ban.reason);
             return Ok(Some((client.to_owned(), because)));

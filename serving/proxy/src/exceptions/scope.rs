@@ -95,7 +95,7 @@ impl Scope {
     /// A sentence with what to do instead.
     pub(crate) fn of(kept: &Kept, by: &Judges<'_>) -> Result<Self, String> {
         let record = &kept.record;
-        if !matches!(record.decision.as_str(), "block" | "observe") {
+        if !matches!(record.decision.as_str(), "block" | "challenge" | "observe") {
             return Err("it passed: there is nothing to allow".to_owned());
         }
         let scope = Self {

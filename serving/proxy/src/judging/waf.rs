@@ -216,11 +216,14 @@ fn problems(errors: &[RuleError], section: &WafSection) -> Vec<RuleProblem> {
     errors.iter().map(problem).collect()
 }
 
+/// What stands in a key's place for rules that came over the API.
+pub(crate) const ADDED_KEY: &str = "added rules";
+
 /// The key that a file of rules is read by.
 fn key_of(section: &WafSection, file: &str) -> &'static str {
     let is_in = |folder: &str| !folder.is_empty() && Path::new(file).starts_with(folder);
     if file.starts_with(PREFIX) {
-        "added rules"
+        ADDED_KEY
     } else if is_in(&section.rules_dir) {
         "waf.rules_dir"
     } else if section.ruleset == WafRuleset::Crs && is_in(&section.crs_path) {

@@ -99,7 +99,10 @@ impl Suspicion {
         if rules.len() >= 5 {
             weigh(-1, format!("{} rules matched", rules.len()));
         }
-        if let Some(scanner) = scores.scanner.filter(|score| score.0 >= DOUBT && kept.record.layer == "waf") {
+        // Where that of texts sees an attack, it told the model of path and headers.
+        let is_doubted = scores.payload.is_some_and(|score| score.0 >= DOUBT);
+        let is_told_apart = kept.record.layer == "waf" && !is_doubted;
+        if let Some(scanner) = scores.scanner.filter(|score| score.0 >= DOUBT && is_told_apart) {
             weigh(-1, format!("its path and headers are a scanner's as well ({:.3})", share(scanner.0)));
         }
         let others: HashSet<&str> = same_client

@@ -50,6 +50,13 @@ pub(super) const CAUSES: &[Cause] = &[
         neutral: |text| replaced(&NAMED, text, |found| named(&found[1]).to_vec()),
     },
     Cause {
+        name: "typographic quotes",
+        text: "It makes an apostrophe of `’` where a file of characters is named (`SecUnicodeMapFile`). Ours knows code \
+               page 20127 without one.",
+        stopped_by: StoppedBy::Us,
+        neutral: |text| replaced(&QUOTES, text, |_| b"'".to_vec()),
+    },
+    Cause {
         name: "names that begin with `on`",
         text: "The libinjection in it takes every attribute whose name begins with `on` for an event handler, also a \
                piece of an address (`/on-sale?a=`). Ours knows the handlers' names, which are of letters.",
@@ -71,6 +78,7 @@ static OVERLONG: LazyLock<Regex> = LazyLock::new(|| {
 });
 static ZERO: LazyLock<Regex> = LazyLock::new(|| regex(r"(?s-u)\\0([^0-7]|$)"));
 static NAMED: LazyLock<Regex> = LazyLock::new(|| regex(r"(?-u)&(lpar|rpar|colon|Tab|NewLine);"));
+static QUOTES: LazyLock<Regex> = LazyLock::new(|| regex(r"(?-u)\xE2\x80[\x98-\x9B]"));
 /// A name with a sign in it that no handler's has.
 static NO_HANDLER: LazyLock<Regex> =
     LazyLock::new(|| regex(r#"(?i-u)(^|[\s"'`/])on([a-z]*[^a-z\s"'`/>=][^\s"'`/>=]*\s*=)"#));
@@ -200,6 +208,8 @@ mod tests {
             ("`\\0` in script", "a%5C01b%00", None),
             ("names of characters", "alert%26lpar%3B1%26rpar%3B", Some("alert(1)")),
             ("names of characters", "%26lt%3Ba", None),
+            ("typographic quotes", "%E2%80%98a%E2%80%99", Some("'a'")),
+            ("typographic quotes", "%E2%80%9Ca%27", None),
             ("names that begin with `on`", "/on-sale%3Fa=1", Some("/xn-sale?a=1")),
             ("names that begin with `on`", "%252Fon-sale%253Fa%3D1", Some("/xn-sale?a=1")),
             ("names that begin with `on`", "%3Ca+onload=1", None),
