@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The program as its user meets it: arguments, files, signals, exit codes, what it prints.
 
+mod attack;
 mod commands;
 mod datasets;
 mod exceptions;

@@ -27,6 +27,7 @@ mod serve;
 mod status;
 mod sweep_cookie_weight;
 mod tail;
+mod test;
 mod top;
 mod train;
 mod unblock;
@@ -85,6 +86,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<allow::Allow>(),
     entry::<exceptions::Exceptions>(),
     entry::<explain::Explain>(),
+    entry::<test::Test>(),
     entry::<waf::Waf>(),
     entry::<replay::Replay>(),
     entry::<learn::Learn>(),
