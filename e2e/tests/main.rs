@@ -4,6 +4,7 @@
 mod api;
 mod auth;
 mod backends;
+mod block_page;
 mod browser;
 mod challenge;
 mod console;

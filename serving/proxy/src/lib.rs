@@ -7,6 +7,7 @@ mod admin;
 mod answer;
 mod audit_log;
 mod auth_request;
+mod block_page;
 mod body;
 mod challenge;
 mod config;
