@@ -3,6 +3,7 @@
 
 mod attack;
 mod commands;
+mod confirm;
 mod datasets;
 mod exceptions;
 mod judging;

@@ -26,6 +26,7 @@ mod reload;
 mod routing;
 mod sight;
 mod tls;
+mod unconfirmed;
 mod uploads;
 mod waf;
 mod waf_bodies;

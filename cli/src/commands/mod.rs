@@ -8,6 +8,7 @@ mod bots;
 mod cert;
 mod completions;
 mod config;
+mod confirm;
 mod doctor;
 mod download_datasets;
 mod exceptions;
@@ -70,6 +71,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<config::Config>(),
     entry::<reload::Reload>(),
     entry::<rollback::Rollback>(),
+    entry::<confirm::Confirm>(),
     entry::<status::Status>(),
     entry::<top::Top>(),
     entry::<tail::Tail>(),

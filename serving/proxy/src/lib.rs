@@ -41,6 +41,7 @@ mod shared;
 mod snapshot;
 mod state;
 mod telemetry;
+mod unconfirmed;
 mod upgrade;
 mod upstream;
 mod why;

@@ -51,7 +51,7 @@ struct Layers {
 struct LayerMode {
     layer: String,
     mode: String,
-    routes: Vec<LayerMode>,
+    routes: Vec<Self>,
 }
 
 /// The node's own listener, a host of its routes, and its pace.
