@@ -24,6 +24,7 @@ mod one_reading;
 mod passthrough;
 mod reload;
 mod routing;
+mod schemathesis;
 mod sight;
 mod tls;
 mod unconfirmed;
