@@ -188,8 +188,7 @@ fn exceptions_that_nobody_confirms_go_and_those_that_were_removed_come_back() {
     assert_eq!(stopped.status, 403);
     let allow = |within: Value, days: u64| {
         // The scanner finds the test's client odd: it sends no `User-Agent`.
-        let mut body =
-            json!({"from": id, "wider": true, "force": true, "duration_seconds": days * 86_400});
+        let mut body = json!({"from": id, "wider": true, "force": true, "duration_seconds": days * 86_400});
         body["confirm_within_secs"] = within;
         eventually("the decision is kept", || {
             Some(proxy.api("POST", "/api/v1/exceptions", &body.to_string()))
