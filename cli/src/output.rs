@@ -57,6 +57,11 @@ impl Printer {
         self.format != Format::Table
     }
 
+    /// How results are printed.
+    pub(crate) const fn format(self) -> Format {
+        self.format
+    }
+
     /// Colours the text where colour is used.
     pub(crate) fn paint(self, colour: Colour, text: &str) -> String {
         if !self.colour {

@@ -39,7 +39,10 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
             "[ddos]\nmin_events = 2000\n",
             "`ddos.min_events`: 2000 can never be reached: the window keeps 1000",
         ),
-        ("[detection]\nblock_page = \"x\"\n", "`detection.block_page`: not supported yet"),
+        (
+            "[detection]\nblock_page = \"/no/such.html\"\n",
+            "c.toml:2:1: `detection.block_page`: failed to read `/no/such.html`: No such file",
+        ),
         (
             "[ddos]\nmodel = \"/no/such.model\"\n",
             "`ddos.model`: `/no/such.model` cannot be used: No such file",

@@ -142,6 +142,7 @@ fn every_page_answers_as_the_description_says() {
     let asks = |path: &Path| format!("{{\"path\":{path:?},\"force\":true}}");
     let model = asks(&proxy.folder().write("ddos.model", windows_of_another_kind()));
     let no_model = asks(&proxy.folder().write("no.model", "hello"));
+    let waiting = "{\"layer\":\"ddos\",\"mode\":\"observe\",\"confirm_within_secs\":600}";
     let rules = "{\"name\":\"mine\",\"rules\":\"SecRule ARGS cat id:1000901,phase:2,deny\"}";
     let blocked = proxy.client().get("shop.example.test", "/?q=1'+UNION+SELECT+password+FROM+users--+-");
     let id = blocked.header("x-request-id").unwrap().to_owned();
@@ -155,7 +156,7 @@ fn every_page_answers_as_the_description_says() {
     let exception =
         proxy.api("POST", "/api/v1/exceptions", &looked).json()["id"].as_str().unwrap().to_owned();
     let exception = format!("/api/v1/exceptions/{exception}");
-    let calls: [(&str, &str, &str, u16); 104] = [
+    let calls: [(&str, &str, &str, u16); 110] = [
         ("GET", "/health", "", 200),
         ("GET", "/live", "", 200),
         ("GET", "/ready", "", 200),
@@ -186,6 +187,12 @@ fn every_page_answers_as_the_description_says() {
         ("POST", "/api/v1/config/confirm", "", 404),
         ("POST", "/api/v1/config/apply?confirm_within=600", &changed, 200),
         ("POST", "/api/v1/config/confirm", "", 200),
+        ("POST", "/api/v1/config/apply?confirm_within=600", &good, 200),
+        ("POST", "/api/v1/layers", waiting, 200),
+        ("POST", "/api/v1/layers", waiting, 409),
+        ("GET", "/api/v1/changes", "", 200),
+        ("POST", "/api/v1/changes/configuration/confirm", "", 200),
+        ("POST", "/api/v1/changes/configuration/confirm", "", 404),
         ("GET", "/api/v1/config/history", "", 200),
         ("GET", "/api/v1/status", "", 200),
         ("GET", "/api/v1/stats", "", 200),
@@ -281,7 +288,9 @@ fn every_page_answers_as_the_description_says() {
             let id = path.strip_prefix("/api/v1/decisions/")?;
             Some(format!("/api/v1/decisions/{{id}}{}", if id.ends_with("/label") { "/label" } else { "" }))
         };
-        let template = lists.into_iter().find_map(of_list).or_else(of_decision);
+        let of_change =
+            || path.strip_prefix("/api/v1/changes/").map(|_| "/api/v1/changes/{id}/confirm".to_owned());
+        let template = lists.into_iter().find_map(of_list).or_else(of_decision).or_else(of_change);
         let path = template.as_deref().unwrap_or(path);
         assert_described(&root, &method, path, &answer);
         asked.insert(format!("{method} {path}"));
@@ -477,7 +486,8 @@ fn an_unknown_page_is_404_as_json_and_a_misspelt_option_changes_nothing() {
     let text = whole(&proxy, &route("new", &backend.url()));
     for option in ["dryrun=true", "dry_run=perhaps", "dry-run=true"] {
         let answer = proxy.api("POST", &format!("/api/v1/config/apply?{option}"), &text);
-        assert_eq!(answer.status, 400, "{option}: {}", answer.text());
+        assert_eq!(answer.status, 422, "{option}: {}", answer.text());
+        assert!(answer.json()["error"].is_string(), "{option}");
     }
     assert_eq!((generation(&proxy), status_of(&proxy, "new.example.test")), (1, 421));
 }

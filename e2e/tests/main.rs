@@ -4,6 +4,7 @@
 mod api;
 mod auth;
 mod backends;
+mod block_page;
 mod browser;
 mod challenge;
 mod console;
@@ -23,8 +24,10 @@ mod one_reading;
 mod passthrough;
 mod reload;
 mod routing;
+mod schemathesis;
 mod sight;
 mod tls;
+mod unconfirmed;
 mod uploads;
 mod waf;
 mod waf_bodies;

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Run;
 use super::block::{lasting, print_change};
+use super::confirm::Confirming;
 use crate::api::{ExceptionMade, Replayed};
 use crate::cli::GlobalArgs;
 use crate::client::{Client, typed};
@@ -34,6 +35,8 @@ pub(crate) struct Allow {
     /// Make it also where the request looks like an attack, or others that would pass do
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    confirming: Confirming,
 }
 
 /// How long it holds; it always ends.
@@ -55,12 +58,13 @@ impl Run for Allow {
     const NAME: &'static str = "allow";
 
     fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
-        let answer = Client::connect(global)?.post_json("/api/v1/exceptions", &self.body())?;
-        let printer = global.printer();
+        let (client, printer) = (Client::connect(global)?, global.printer());
+        let answer = client.post_json("/api/v1/exceptions", &self.body())?;
         if printer.is_json() {
             return print_change(printer, &answer, self.dry_run);
         }
         print(printer, &typed(&answer)?, self.dry_run)?;
+        self.confirming.ask(&client, printer, &answer)?;
         Ok(ExitCode::Done)
     }
 }
@@ -72,6 +76,7 @@ impl Allow {
         if let Some(seconds) = self.duration_secs {
             body["duration_seconds"] = seconds.into();
         }
+        self.confirming.put_into(&mut body);
         body
     }
 }
@@ -146,6 +151,7 @@ mod tests {
             duration_secs: Some(60),
             dry_run: false,
             force: true,
+            confirming: Confirming::default(),
         };
         let mut want = json!({
             "from": "0b5c3d7e", "wider": true, "dry_run": false, "force": true, "duration_seconds": 60,

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use sunbeam_config::Cidr;
 
 use super::Run;
+use super::confirm::Confirming;
 use crate::api::BlocklistChange;
 use crate::cli::GlobalArgs;
 use crate::client::{Client, typed};
@@ -13,11 +14,13 @@ use crate::output::{Printer, escape};
 
 /// Block an address, or a range of addresses, on the running node
 ///
-/// Over SSH the node is told where you come from, and refuses to block that address.
+/// Over SSH the node is told where you come from, and refuses to block that address unless the block is to be confirmed.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Block {
     #[command(flatten)]
     listing: Listing,
+    #[command(flatten)]
+    confirming: Confirming,
 }
 
 /// What is listed, how long, and why.
@@ -40,7 +43,19 @@ impl Run for Block {
     const NAME: &'static str = "block";
 
     fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
-        self.listing.send(global, "/api/v1/blocklist")
+        let (client, printer) = (Client::connect(global)?, global.printer());
+        let answer = client.post_json("/api/v1/blocklist", &self.body())?;
+        let code = print_change(printer, &answer, self.listing.dry_run)?;
+        self.confirming.ask(&client, printer, &answer)?;
+        Ok(code)
+    }
+}
+
+impl Block {
+    fn body(&self) -> Value {
+        let mut body = self.listing.body();
+        self.confirming.put_into(&mut body);
+        body
     }
 }
 
@@ -180,12 +195,13 @@ mod tests {
 
     #[test]
     fn what_is_typed_becomes_the_body() {
-        let body = |arguments: &[&str]| parsed(arguments).unwrap().listing.body();
+        let body = |arguments: &[&str]| parsed(arguments).unwrap().body();
         assert_eq!(body(&["192.0.2.1"]), json!({"ip": "192.0.2.1/32", "reason": "", "dry_run": false}));
         assert_eq!(
             body(&["2001:db8::/32", "--for", "1h", "--why", "scrapes", "--dry-run"]),
             json!({"ip": "2001:db8::/32", "reason": "scrapes", "dry_run": true, "duration_seconds": 3_600})
         );
+        assert_eq!(body(&["192.0.2.1", "--confirm-within", "60s"])["confirm_within_secs"], 60);
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod bots;
 mod cert;
 mod completions;
 mod config;
+mod confirm;
 mod doctor;
 mod download_datasets;
 mod exceptions;
@@ -27,6 +28,7 @@ mod serve;
 mod status;
 mod sweep_cookie_weight;
 mod tail;
+mod test;
 mod top;
 mod train;
 mod unblock;
@@ -69,6 +71,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<config::Config>(),
     entry::<reload::Reload>(),
     entry::<rollback::Rollback>(),
+    entry::<confirm::Confirm>(),
     entry::<status::Status>(),
     entry::<top::Top>(),
     entry::<tail::Tail>(),
@@ -85,6 +88,7 @@ pub(crate) const COMMANDS: &[Entry] = &[
     entry::<allow::Allow>(),
     entry::<exceptions::Exceptions>(),
     entry::<explain::Explain>(),
+    entry::<test::Test>(),
     entry::<waf::Waf>(),
     entry::<replay::Replay>(),
     entry::<learn::Learn>(),

@@ -68,8 +68,10 @@ section! {
         /// The share of people (whom the site knows, or who solved a challenge) whom a layer's doubts may hurt: the upper
         /// 95 % bound must stay within it. 0.001 is proven by 2,995 of them without a hit.
         false_positive_budget: f64 = 0.001 => 0.000_01..=0.5,
+        /// An HTML file, 64 KiB at most, that browsers get where a layer stops them, read at start and reload. `{request_id}`
+        /// in it becomes the request's id, and must be there. JSON and text stay as they are; "" = the built-in page.
+        block_page: String = String::new(),
     }
-    later { block_page }
 }
 
 choice! {

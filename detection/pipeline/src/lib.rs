@@ -43,7 +43,7 @@ pub use mode::{Modes, Protection, Switch};
 pub use models::Models;
 pub use pipeline::{Answer, Decision, Judged, Opinion, Pipeline};
 pub use probation::{WorseOfWindows, first_let_go, worse_of_windows};
-pub use proof::{Count, DOUBTERS, KeptPerson, PEOPLE, Proof, Standing, Turn, Why};
+pub use proof::{Count, DOUBTERS, KeptPerson, PEOPLE, Proof, Standing, Turn, Whom, Why};
 pub use proxies::is_likely_proxy;
 pub use rules::{RouteRules, Rules, Sections};
 pub use sight::{Agreement, Challenger, Sight, Worse};

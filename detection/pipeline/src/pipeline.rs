@@ -15,7 +15,7 @@ use crate::exceptions::Used;
 use crate::memory::Memory;
 use crate::metrics::DetectionMetrics;
 use crate::models::Models;
-use crate::proof::{Layers, Seen};
+use crate::proof::{Layers, Seen, Whom};
 use crate::proxies::is_likely_proxy;
 use crate::rules::Rules;
 use crate::stage::Judgement;
@@ -370,10 +370,20 @@ impl Pipeline {
         thought: Thought,
         now: Moment,
     ) {
-        let memory = &self.memory;
-        let from = [identity.address, memory.network(client), memory.hash.bytes(KIND_LOOK, ja4.as_bytes())];
+        let Whom { key, from } = self.whom_of(identity, (client, ja4));
         let Thought { doubted, certain } = thought;
-        memory.proof.note(identity.key, &Seen { from, is_known, doubted, certain }, now);
+        self.memory.proof.note(key, &Seen { from, is_known, doubted, certain }, now);
+    }
+
+    /// Who asked, for whoever says later what it was.
+    pub fn whom(&self, judged: &Judged, ja4: &str) -> Whom {
+        self.whom_of(&judged.identity, (judged.client, ja4))
+    }
+
+    fn whom_of(&self, identity: &Identity, (client, ja4): (IpAddr, &str)) -> Whom {
+        let memory = &self.memory;
+        let look = memory.hash.bytes(KIND_LOOK, ja4.as_bytes());
+        Whom { key: identity.key, from: [identity.address, memory.network(client), look] }
     }
 
     fn undecided(&self, subject: &Subject<'_>, now: Moment) -> Judged {

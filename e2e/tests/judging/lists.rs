@@ -226,6 +226,10 @@ fn what_was_blocked_is_blocked_after_a_restart_and_what_was_unblocked_is_not() {
     assert_eq!(proxy.api("DELETE", "/api/v1/blocklist/192.0.2.4", "").status, 200);
     served(&from(&proxy, "203.0.113.7"), "/missing", 10);
     assert_eq!(status(&proxy, "203.0.113.7"), 429);
+    // One that a layer made, lifted.
+    served(&from(&proxy, "203.0.113.20"), "/missing", 10);
+    assert_eq!(status(&proxy, "203.0.113.20"), 429);
+    assert_eq!(proxy.api("DELETE", "/api/v1/blocklist/203.0.113.20", "").status, 200);
     eventually("the short one is over", || (status(&proxy, "192.0.2.3") == 200).then_some(()));
     proxy.drain();
     let proxy = again(&backend, &state, config);
@@ -242,6 +246,10 @@ fn what_was_blocked_is_blocked_after_a_restart_and_what_was_unblocked_is_not() {
     let grace = proxy.api("GET", "/api/v1/lists", "").json();
     let is_his = |entry: &Value| entry["list"] == "grace" && entry["cidr"] == "192.0.2.4/32";
     assert!(grace["entries"].as_array().unwrap().iter().any(is_his), "{grace}");
+    // Its day of grace has not ended with the process: whatever it does, no layer blocks it again.
+    served(&from(&proxy, "203.0.113.20"), "/missing", 30);
+    let graced = from(&proxy, "203.0.113.20").get(SHOP, "/");
+    assert_eq!((graced.status, layer(&record(&proxy, &graced)).2), (200, "grace"));
     // The time that is left, not the whole again.
     let blocks = proxy.api("GET", "/api/v1/blocklist", "").json();
     let of =

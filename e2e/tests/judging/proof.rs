@@ -119,6 +119,82 @@ fn a_layer_is_enforced_on_its_proof_falls_back_when_it_hurts_people_and_both_out
     });
 }
 
+/// The site knows none of them: an operator does.
+#[test]
+fn what_an_operator_says_of_a_request_counts_for_and_against_the_layer_that_doubted_it() {
+    let (backend, state_folder) = (shop(), TestFolder::new());
+    let mut proxy = start(&state_folder, &backend);
+    let counted = |proxy: &TestProxy| {
+        let known = &scanner(proxy)["proof"]["known"];
+        (known["people"].as_u64().unwrap(), known["hurt"].as_u64().unwrap())
+    };
+    // Two hosts of two networks, and a third that nobody speaks for.
+    let ids = [1, 2, 3].map(|number| {
+        let answer = browser(&proxy, number).get(SHOP, DOUBTED);
+        assert_eq!(answer.status, 200);
+        answer.header("x-request-id").unwrap().to_owned()
+    });
+    let label = |proxy: &TestProxy, id: &str, label: &str| {
+        let page = format!("/api/v1/decisions/{id}/label");
+        let body = json!({"label": label}).to_string();
+        let answer = eventually("it is kept", || {
+            Some(proxy.api("POST", &page, &body)).filter(|answer| answer.status == 200)
+        });
+        answer.json()["message"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(counted(&proxy), (0, 0));
+    let told = label(&proxy, &ids[0], "human");
+    assert!(told.contains("counts as a person whom `scanner` hurt"), "{told}");
+    assert_eq!(counted(&proxy), (1, 1));
+    let before = scanner(&proxy)["proof"]["rate"]["seen"].as_f64();
+    assert_eq!(before, Some(1.0));
+    assert_eq!(label(&proxy, &ids[0], "human"), told, "said twice is said once");
+    assert_eq!(counted(&proxy), (1, 1), "counted by identity");
+    // An attack that nobody stopped, called human, speaks for whoever sent it and for nobody else.
+    let other = |proxy: &TestProxy, layer: &str| {
+        let told = layers(proxy);
+        let all = told["layers"].as_array().unwrap().clone();
+        all.iter().find(|one| one["layer"] == layer).unwrap()["proof"]["known"].clone()
+    };
+    assert_eq!(other(&proxy, "ddos"), json!({"people": 1, "hurt": 0}));
+    // It is known of people over a restart.
+    proxy.drain();
+    proxy = start(&state_folder, &backend);
+    assert_eq!(counted(&proxy), (1, 1));
+    label(&proxy, &ids[0], "attack");
+    assert_eq!(counted(&proxy), (0, 0), "taken back");
+    // Whom the site knows stays known.
+    let client = person(&proxy, 4);
+    let hurt = client.get(SHOP, DOUBTED);
+    assert_eq!(counted(&proxy), (1, 1));
+    label(&proxy, hurt.header("x-request-id").unwrap(), "attack");
+    assert_eq!(counted(&proxy), (1, 1));
+    // Nobody is told by which hashes people are known.
+    let told = proxy.api("GET", &format!("/api/v1/decisions/{}", ids[0]), "").text();
+    assert!(told.contains("\"judged_by\"") && !told.contains("whom\""), "{told}");
+    let listed = proxy.api("GET", "/api/v1/decisions", "").text();
+    assert!(listed.contains(&ids[0]) && !listed.contains("whom\""), "{listed}");
+}
+
+/// With one fingerprint counts one who was hurt, whatever an operator says of how many.
+#[test]
+fn an_operators_words_are_capped_like_everybody_elses() {
+    let (backend, state_folder) = (shop(), TestFolder::new());
+    let proxy = start(&state_folder, &backend);
+    for number in 11..15 {
+        let answer = browser(&proxy, number).get(SHOP, DOUBTED);
+        let page = format!("/api/v1/decisions/{}/label", answer.header("x-request-id").unwrap());
+        let body = json!({"label": "human"}).to_string();
+        eventually("it is kept", || (proxy.api("POST", &page, &body).status == 200).then_some(()));
+    }
+    let known = &scanner(&proxy)["proof"]["known"];
+    assert_eq!(known, &json!({"people": 1, "hurt": 1}));
+    // To the layers that had nothing against them all of them are people.
+    let told = layers(&proxy);
+    let ddos = told["layers"].as_array().unwrap().iter().find(|one| one["layer"] == "ddos").unwrap();
+    assert_eq!(ddos["proof"]["known"], json!({"people": 4, "hurt": 0}));
+}
+
 #[test]
 fn operators_switch_a_layer_everywhere_or_on_a_route_and_it_stays_so() {
     let (backend, state_folder) = (shop(), TestFolder::new());

@@ -12,6 +12,7 @@ use sunbeam_rate_limit::RateLimitSection;
 use sunbeam_reputation::{BotsSection, ListsSection};
 use sunbeam_routing::{RouteSection, Scheme, Table};
 
+use crate::block_page::BlockPage;
 use crate::challenge::ChallengeSection;
 use crate::judging::{models, waf};
 use crate::snapshot::Snapshot;
@@ -358,6 +359,9 @@ impl Config {
         self.waf.check(reader);
         self.challenge.check(reader);
         waf::check(self, reader);
+        if let Err(why) = BlockPage::read(&self.detection.block_page) {
+            reader.error("detection.block_page", why);
+        }
         if let Err(problem) = models::check(self) {
             reader.error(problem.key, problem.message);
         }

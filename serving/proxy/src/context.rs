@@ -31,7 +31,7 @@ use crate::share::{OpenRequest, Share, Shares};
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::why::capture::Capture;
-use crate::why::decision::Ended;
+use crate::why::decision::{Ended, JudgedFacts};
 use crate::why::store::{Admitting, row};
 
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -589,7 +589,8 @@ impl Drop for RequestContext {
                 let mut line = Vec::with_capacity(LINE_BYTES);
                 record.write_line(&mut line);
                 let (class, stands_for) = (admitting.class, admitting.stands_for);
-                let facts = judged.into();
+                let whom = self.snapshot.pipeline.whom(judged, &self.connection.ja4);
+                let facts = JudgedFacts::of(judged, whom);
                 self.shared.decisions.keep(Ended { line, capture, findings, facts, class, row, stands_for });
             }
         }

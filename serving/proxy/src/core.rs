@@ -27,6 +27,7 @@ use crate::parts::Parts;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::state::{KeptConfiguration, State, StateError, write_private};
+use crate::unconfirmed::Unconfirmed;
 use crate::upstream::Checks;
 use crate::worker::Order;
 
@@ -126,6 +127,8 @@ pub(crate) struct Core {
     pub(crate) changing: Mutex<Changing>,
     /// Held while lists change in memory and on the disk: what one says, the other has to say too.
     pub(crate) listing: Mutex<()>,
+    /// Changes beside the configuration that are taken back unless somebody confirms them.
+    pub(crate) unconfirmed: Unconfirmed,
     /// The process that serves in this one's place.
     pub(crate) successor: watch::Sender<Option<i32>>,
 }
@@ -143,6 +146,8 @@ pub(crate) struct Changing {
     is_handing_over: bool,
     /// A change that is taken back unless somebody confirms it: its generation, and where to go back to.
     unconfirmed: Option<(u64, u64)>,
+    /// When, in Unix time.
+    unconfirmed_until: Timestamp,
     /// The newest change: its generation, where to go back to, and when it was.
     newest: Option<(u64, u64, Instant)>,
 }
@@ -230,6 +235,12 @@ impl Core {
     /// Keeps a change that would have been taken back. `false`: there is none.
     pub(crate) fn confirm(&self) -> bool {
         self.changing().unconfirmed.take().is_some()
+    }
+
+    /// When the configuration goes back to the one before, if nobody confirms it.
+    pub(crate) fn unconfirmed_configuration(&self) -> Option<Timestamp> {
+        let changing = self.changing();
+        changing.unconfirmed.map(|_| changing.unconfirmed_until)
     }
 
     /// Makes a configuration the running one: whole, or not at all.
@@ -463,6 +474,9 @@ impl Core {
         }
         changing.unconfirmed = way_back.unless_confirmed.map(|id| (generation, id));
         if let (Some(_), Some(within)) = (changing.unconfirmed, mode.confirm_within) {
+            let within_secs = i64::try_from(within.as_secs()).unwrap_or(i64::MAX);
+            let until = Timestamp::now().checked_add(jiff::SignedDuration::from_secs(within_secs));
+            changing.unconfirmed_until = until.unwrap_or(Timestamp::MAX);
             self.take_back_after(generation, within);
         }
     }
@@ -615,11 +629,9 @@ impl Giver for Core {
         if self.shared.is_draining() {
             return Err("it is stopping".to_owned());
         }
-        if changing.unconfirmed.is_some() {
-            return Err(
-                "a change waits to be confirmed: `sunbeam reload --confirm`, or wait until it is taken back"
-                    .to_owned(),
-            );
+        if changing.unconfirmed.is_some() || self.unconfirmed.len() > 0 {
+            return Err("a change waits to be confirmed: `sunbeam confirm`, or wait until it is taken back"
+                .to_owned());
         }
         let sockets = changing.parts.sockets().map_err(|error| error.to_string())?;
         changing.is_handing_over = true;

@@ -4,6 +4,7 @@
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use uuid::Uuid;
 
+use crate::block_page::BlockPage;
 use crate::body::{AnswerBody, full};
 
 /// A request that is not served: what the client gets, and what the audit record says.
@@ -16,11 +17,13 @@ pub(crate) struct Denial {
     pub(crate) header: Option<(HeaderName, HeaderValue)>,
     /// The connection cannot go on.
     pub(crate) close: bool,
+    /// A layer stopped it: browsers get the operator's own page, where there is one.
+    pub(crate) is_block: bool,
 }
 
 impl Denial {
     pub(crate) fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into(), header: None, close: false }
+        Self { status, why: why.into(), header: None, close: false, is_block: false }
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
@@ -33,9 +36,21 @@ impl Denial {
         self
     }
 
-    /// The page in the form that the client asked for.
-    pub(crate) fn page(self, id: Uuid, accept: Option<&str>) -> Response<AnswerBody> {
-        let (kind, body) = render(self.status, id, accept.unwrap_or_default());
+    /// By a layer.
+    pub(crate) fn blocking(mut self) -> Self {
+        self.is_block = true;
+        self
+    }
+
+    /// The page in the form that the client asked for; `own` in place of the built-in one for browsers.
+    pub(crate) fn page(
+        self,
+        id: Uuid,
+        accept: Option<&str>,
+        own: Option<&BlockPage>,
+    ) -> Response<AnswerBody> {
+        let own = own.filter(|_| self.is_block);
+        let (kind, body) = render(self.status, id, accept.unwrap_or_default(), own);
         let mut response = Response::new(full(body));
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
@@ -49,12 +64,15 @@ impl Denial {
     }
 }
 
-fn render(status: StatusCode, id: Uuid, accept: &str) -> (&'static str, String) {
+const HTML: &str = "text/html; charset=utf-8";
+
+fn render(status: StatusCode, id: Uuid, accept: &str, own: Option<&BlockPage>) -> (&'static str, String) {
     let title = status.canonical_reason().unwrap_or("Error");
     let code = status.as_u16();
-    match preferred(accept) {
-        Form::Html => (
-            "text/html; charset=utf-8",
+    match (preferred(accept), own) {
+        (Form::Html, Some(own)) => (HTML, own.of(id)),
+        (Form::Html, None) => (
+            HTML,
             format!(
                 "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
                  <meta name=\"viewport\" content=\"width=device-width\"><title>{code} {title}</title>\
@@ -67,11 +85,11 @@ fn render(status: StatusCode, id: Uuid, accept: &str) -> (&'static str, String) 
                 explanation(status)
             ),
         ),
-        Form::Json => (
+        (Form::Json, _) => (
             "application/json",
             format!("{{\"error\":\"{}\",\"request_id\":\"{id}\"}}", title.to_lowercase()),
         ),
-        Form::Text => ("text/plain; charset=utf-8", format!("{code} {title}\nrequest id: {id}\n")),
+        (Form::Text, _) => ("text/plain; charset=utf-8", format!("{code} {title}\nrequest id: {id}\n")),
     }
 }
 

@@ -285,13 +285,13 @@ impl Inspection {
     /// The page of a rule that has its own is a redirect, or none at all.
     fn denial(&self, reason: &str, status: u16) -> Denial {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
-        let denial = Denial::new(status, format!("waf: {reason}"));
+        let denial = Denial::new(status, format!("waf: {reason}")).blocking();
         match self.transaction.interruption().map(|interruption| &interruption.kind) {
             Some(InterruptionKind::Drop) => denial.closing(),
             Some(InterruptionKind::Redirect(_, to)) if status.is_redirection() => {
                 match HeaderValue::from_str(to) {
                     Ok(to) => denial.header(header::LOCATION, to),
-                    Err(_) => Denial::new(StatusCode::FORBIDDEN, format!("waf: {reason}")),
+                    Err(_) => Denial::new(StatusCode::FORBIDDEN, format!("waf: {reason}")).blocking(),
                 }
             }
             _ => denial,

@@ -54,6 +54,11 @@ declare_metrics! {
         exception_high_scores: Counter["sunbeam_exception_high_scores_total", layer],
         /// Exceptions whose time was over.
         exceptions_expired: Counter["sunbeam_exceptions_expired_total"],
+        /// Changes beside the configuration that are taken back unless somebody confirms them (`sunbeam confirm`).
+        unconfirmed_changes: Gauge["sunbeam_unconfirmed_changes"],
+        /// What became of them, by result: confirmed, taken_back, superseded (the same thing was changed again), failed (not
+        /// taken back yet; it is tried again), refused (too many waited).
+        changes_confirmed: Counter["sunbeam_changes_confirmed_total", result],
         /// Log-ins to the console, by result: ok, refused (no such link), elsewhere (a session that was used from another
         /// address, and ended).
         console_logins: Counter["sunbeam_console_logins_total", result],

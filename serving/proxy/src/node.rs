@@ -33,6 +33,7 @@ use crate::shared::{AddressHash, Events, Shared};
 use crate::snapshot::{CompileError, Judging, Snapshot};
 use crate::state::{State, StateError, folder_of};
 use crate::telemetry::{Telemetry, TelemetryError};
+use crate::unconfirmed::Unconfirmed;
 use crate::why::store::{Decisions, DecisionsError};
 use crate::worker::{Order, Worker};
 
@@ -175,6 +176,7 @@ impl Node {
             runtime: runtime.handle().clone(),
             changing: Mutex::new(Changing::default()),
             listing: Mutex::default(),
+            unconfirmed: Unconfirmed::default(),
             shared,
             state,
             files,

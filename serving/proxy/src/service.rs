@@ -123,7 +123,8 @@ impl Service {
             Ok(Ok(answer)) => answer,
             Ok(Err(denial)) => {
                 context.note_error(denial.why.clone());
-                denial.page(context.id, accept.as_deref()).into()
+                let own = context.snapshot.block_page.as_deref();
+                denial.page(context.id, accept.as_deref(), own).into()
             }
             Err(_) => {
                 self.shared.metrics.panics().inc();
@@ -132,7 +133,7 @@ impl Service {
                 context.inspection = None;
                 context.note_error("panic");
                 Denial::new(StatusCode::INTERNAL_SERVER_ERROR, "panic")
-                    .page(context.id, accept.as_deref())
+                    .page(context.id, accept.as_deref(), None)
                     .into()
             }
         };
@@ -395,7 +396,7 @@ fn blocked(judged: &Judged) -> Result<(), Denial> {
     }
     let status = StatusCode::from_u16(judged.status).unwrap_or(StatusCode::FORBIDDEN);
     let layer = judged.layer.map_or("", Layer::as_str);
-    let denial = Denial::new(status, format!("{layer}: {}", judged.reason));
+    let denial = Denial::new(status, format!("{layer}: {}", judged.reason)).blocking();
     Err(match judged.retry_after_secs {
         Some(secs) => denial.header(header::RETRY_AFTER, HeaderValue::from(secs)),
         None => denial,

@@ -19,6 +19,7 @@ use sunbeam_routing::{Backend, Group, Health, Http2Mode, Scheme, Table};
 use sunbeam_static_files::{OpenRootError, StaticRoot};
 use sunbeam_traffic::Redaction;
 
+use crate::block_page::BlockPage;
 use crate::challenge::{ChallengeRules, TICKET};
 use crate::config::{AuditSection, Config};
 use crate::exceptions::ExceptionsInUse;
@@ -49,6 +50,8 @@ pub(crate) struct Snapshot {
     pub(crate) loaded_at: Timestamp,
     /// What challenges are, on which routes.
     pub(crate) challenge: ChallengeRules,
+    /// What browsers see that a layer stops; nothing: the built-in page.
+    pub(crate) block_page: Option<Arc<BlockPage>>,
     /// By the route's index.
     static_roots: Vec<Option<StaticRoot>>,
     tls: HashMap<Arc<Backend>, Arc<ClientConfig>>,
@@ -109,6 +112,13 @@ fn rules_in_use(
         }
         CompileError { key: key.to_owned(), message }
     })
+}
+
+/// The operator's own page, as its file is now.
+fn block_page(config: &Config) -> Result<Option<Arc<BlockPage>>, CompileError> {
+    let read = BlockPage::read(&config.detection.block_page);
+    let page = read.map_err(|message| CompileError { key: "detection.block_page".to_owned(), message })?;
+    Ok(page.map(Arc::new))
 }
 
 /// What records hide: as configured, and where challenged clients wanted to go, which may hold any of it.
@@ -196,12 +206,20 @@ impl Snapshot {
             }
             _ => rules_in_use(&config, added, before)?,
         };
+        let block_page = match before {
+            // What is put beside a configuration reads none of its files.
+            Some(before) if before.generation == generation && before.config == config => {
+                before.block_page.clone()
+            }
+            _ => block_page(&config)?,
+        };
         let groups = table.groups().iter().map(|group| backend_group(group, &states)).collect();
         let (pipeline, exceptions) = judging.pipeline(&config, models.models(), (&table, waf.as_deref()));
         Ok(Self {
             groups,
             states,
             challenge: ChallengeRules::new(&config, before.map(|before| &before.challenge)),
+            block_page,
             trusted_proxies: config.listen.trusted_proxies.iter().map(|cidr| cidr.0).collect(),
             pipeline,
             exceptions,

@@ -9,6 +9,7 @@ use self::export::Format;
 use super::Run;
 use super::block::print_change;
 use super::blocks::{moment, print_json, until};
+use super::confirm::Confirming;
 use crate::api::{Exception, Exceptions as Answer};
 use crate::cli::GlobalArgs;
 use crate::client::{Client, typed};
@@ -40,6 +41,8 @@ enum Action {
         /// Show what would be done, and change nothing
         #[arg(long)]
         dry_run: bool,
+        #[command(flatten)]
+        confirming: Confirming,
     },
     /// Print all: as rules for a WAF that reads SecLang, or as TOML for people and repositories
     Export {
@@ -79,10 +82,16 @@ impl Run for Exceptions {
                     printer.pairs(&about(&typed(&answer)?, Timestamp::now()))?;
                 }
             }
-            Some(Action::Remove { id, dry_run }) => {
-                let query = if dry_run { "?dry_run=true" } else { "" };
-                let answer = client.delete(&format!("/api/v1/exceptions/{id}{query}"))?;
-                return print_change(printer, &answer, dry_run);
+            Some(Action::Remove { id, dry_run, confirming }) => {
+                let options =
+                    dry_run.then(|| "dry_run=true".to_owned()).into_iter().chain(confirming.query());
+                let query: Vec<String> = options.collect();
+                let mark = if query.is_empty() { "" } else { "?" };
+                let page = format!("/api/v1/exceptions/{id}{mark}{}", query.join("&"));
+                let answer = client.delete(&page)?;
+                let code = print_change(printer, &answer, dry_run)?;
+                confirming.ask(&client, printer, &answer)?;
+                return Ok(code);
             }
             Some(Action::Export { format }) => {
                 let answer: Answer = typed(&client.get("/api/v1/exceptions")?)?;

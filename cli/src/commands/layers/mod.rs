@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::Run;
 use super::block::print_change;
+use super::confirm::Confirming;
 use crate::cli::GlobalArgs;
 use crate::client::Client;
 use crate::exit::{CliError, ExitCode};
@@ -25,6 +26,8 @@ pub(crate) struct Enforce {
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    confirming: Confirming,
     /// Show for each layer what it doubted, what share of people that hurt, and the requests that look human
     #[arg(long, conflicts_with_all = ["layer", "dry_run"])]
     plan: bool,
@@ -52,6 +55,8 @@ struct Switch {
     /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    confirming: Confirming,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +86,9 @@ impl Run for Enforce {
 
     fn run(self, global: &GlobalArgs) -> Result<ExitCode, CliError> {
         match self.layer {
-            Some(layer) if !self.plan => Switch { layer, dry_run: self.dry_run }.send(global, Self::NAME),
+            Some(layer) if !self.plan => {
+                Switch { layer, dry_run: self.dry_run, confirming: self.confirming }.send(global, Self::NAME)
+            }
             // Nothing but the plan goes without a layer.
             _ => plan::show(global),
         }
@@ -111,8 +118,12 @@ impl Switch {
         if let Some(route) = &place.route {
             body["route"] = route.as_str().into();
         }
-        let answer = Client::connect(global)?.post_json("/api/v1/layers", &body)?;
-        print_change(global.printer(), &answer, self.dry_run)
+        self.confirming.put_into(&mut body);
+        let (client, printer) = (Client::connect(global)?, global.printer());
+        let answer = client.post_json("/api/v1/layers", &body)?;
+        let code = print_change(printer, &answer, self.dry_run)?;
+        self.confirming.ask(&client, printer, &answer)?;
+        Ok(code)
     }
 }
 

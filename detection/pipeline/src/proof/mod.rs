@@ -14,7 +14,7 @@ use sunbeam_tables::Moment;
 use sunbeam_traffic::Layer;
 
 pub(crate) use people::Seen;
-pub use people::{KeptPerson, PEOPLE};
+pub use people::{KeptPerson, PEOPLE, Whom};
 pub use standing::{Count, Standing, Why};
 
 use people::People;
@@ -115,6 +115,17 @@ impl Proof {
     /// Forgets who was not seen for long.
     pub fn sweep(&self, now: Moment) {
         self.people.sweep(now);
+    }
+
+    /// An operator says that somebody is a person, and that this layer, which stopped them or would have, was wrong. They
+    /// count as whom the site knows, by the same bounds.
+    pub fn say_human(&self, whom: &Whom, layer: Option<Layer>, now: Moment) {
+        self.people.say_human(whom, layer, now);
+    }
+
+    /// An operator says that somebody attacks: nothing that he said of them before counts any more.
+    pub fn say_attacker(&self, whom: &Whom) {
+        self.people.say_attacker(whom);
     }
 
     pub(crate) fn note(&self, key: u64, seen: &Seen, now: Moment) {

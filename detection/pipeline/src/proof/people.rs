@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use sunbeam_tables::{FixedTable, Moment};
+use sunbeam_traffic::Layer;
 
 use super::Layers;
 
@@ -25,6 +26,52 @@ pub(crate) struct Seen {
     pub(crate) certain: Layers,
 }
 
+/// Somebody whose request was kept, by hashes: for whoever says later what that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whom {
+    pub(crate) key: u64,
+    /// Keys of address, network and fingerprint.
+    pub(crate) from: [u64; 3],
+}
+
+impl Whom {
+    /// As it is written down; [`Whom::of_numbers`] reads it.
+    pub const fn to_numbers(self) -> [u64; 4] {
+        let [address, network, fingerprint] = self.from;
+        [self.key, address, network, fingerprint]
+    }
+
+    /// What was written down.
+    pub const fn of_numbers([key, address, network, fingerprint]: [u64; 4]) -> Self {
+        Self { key, from: [address, network, fingerprint] }
+    }
+}
+
+/// What an operator said of somebody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Said(u8);
+
+impl Said {
+    /// They are a person.
+    const HUMAN: u8 = 1 << 7;
+    /// Nobody else says so.
+    const ALONE: u8 = 1 << 6;
+    /// Whom these layers stopped, or would have.
+    const LAYERS: u8 = Self::ALONE - 1;
+
+    const fn is_human(self) -> bool {
+        self.0 & Self::HUMAN != 0
+    }
+
+    const fn is_alone(self) -> bool {
+        self.0 & Self::ALONE != 0
+    }
+
+    const fn layers(self) -> Layers {
+        Layers(self.0 & Self::LAYERS)
+    }
+}
+
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Person {
     pub(super) key: u64,
@@ -38,6 +85,7 @@ pub(super) struct Person {
     pub(super) is_known: bool,
     pub(super) doubted: Layers,
     pub(super) certain: Layers,
+    pub(super) said: Said,
 }
 
 /// One person as it is written down. Keys are hashes: nobody is named by them.
@@ -51,6 +99,9 @@ pub struct KeptPerson {
     known: bool,
     doubted: u8,
     certain: u8,
+    /// What an operator said of them.
+    #[serde(default)]
+    said: u8,
 }
 
 impl KeptPerson {
@@ -70,7 +121,15 @@ impl Person {
         let age = u64::from(secs(now).saturating_sub(self.doubted_secs));
         if self.doubted_secs != 0 && age >= PERSON_SECS {
             (self.doubted, self.certain, self.doubted_secs) = (Layers::default(), Layers::default(), 0);
+            self.said.0 &= !Said::LAYERS;
         }
+    }
+
+    /// With what an operator said of them: he knows them, and whom they were stopped by.
+    fn with_said(mut self) -> Self {
+        self.is_known |= self.said.is_human();
+        self.doubted = self.doubted.and(self.said.layers());
+        self
     }
 
     fn add(&mut self, doubted: Layers, certain: Layers, now: Moment) {
@@ -109,16 +168,57 @@ impl People {
                 [person.address, person.network, person.fingerprint] = seen.from;
             }
             person.is_known |= seen.is_known;
+            person.said.0 &= !Said::ALONE;
             person.add(seen.doubted, seen.certain, now);
         });
+    }
+
+    /// An operator says that they are a person, whom this layer stopped or would have.
+    pub(super) fn say_human(&self, whom: &Whom, layer: Option<Layer>, now: Moment) {
+        let now_secs = secs(now);
+        self.table.with(whom.key, now, |person| {
+            if person.last_secs == 0 || is_over(person, now) {
+                let [address, network, fingerprint] = whom.from;
+                let said = Said(Said::ALONE);
+                let new = Person { key: whom.key, since_secs: now_secs, ..Person::default() };
+                *person = Person { address, network, fingerprint, said, ..new };
+            }
+            person.last_secs = now_secs;
+            person.age(now);
+            person.said.0 |= Said::HUMAN;
+            if let Some(layer) = layer {
+                person.said.0 |= Layers::of(layer).0 & Said::LAYERS;
+                person.doubted_secs = if person.doubted_secs == 0 { now_secs } else { person.doubted_secs };
+            }
+        });
+    }
+
+    /// An operator says that they attack: whatever was said of them before is taken back. Whom the site knows it knows as
+    /// before.
+    pub(super) fn say_attacker(&self, whom: &Whom) {
+        let is_nobody = self.table.change(whom.key, |person| {
+            let is_alone = person.said.is_alone();
+            person.said = Said::default();
+            if person.doubted.is_empty() {
+                person.doubted_secs = 0;
+            }
+            is_alone
+        });
+        if is_nobody == Some(true) {
+            self.table.remove(whom.key);
+        }
     }
 
     pub(super) fn add(&self, key: u64, doubted: Layers, certain: Layers, now: Moment) {
         self.table.change(key, |person| person.add(doubted, certain, now));
     }
 
-    /// Everybody who counts, those first who were seen first.
+    /// Everybody who counts, with what an operator said of them; those first who were seen first.
     pub(super) fn all(&self, now: Moment) -> Vec<Person> {
+        self.as_seen(now).into_iter().map(Person::with_said).collect()
+    }
+
+    fn as_seen(&self, now: Moment) -> Vec<Person> {
         let mut all = Vec::new();
         self.table.each(|person| {
             if !is_over(person, now) {
@@ -134,6 +234,7 @@ impl People {
     pub(super) fn kept(&self, now: Moment) -> Vec<KeptPerson> {
         let age = |at: u32| u64::from(secs(now).saturating_sub(at));
         let kept = |person: Person| KeptPerson {
+            said: person.said.0,
             key: person.key,
             ages: [age(person.since_secs), age(person.last_secs)],
             doubted_age: (person.doubted_secs > 0).then(|| age(person.doubted_secs)),
@@ -142,7 +243,7 @@ impl People {
             doubted: person.doubted.0,
             certain: person.certain.0,
         };
-        self.all(now).into_iter().map(kept).collect()
+        self.as_seen(now).into_iter().map(kept).collect()
     }
 
     pub(super) fn restore(&self, people: &[KeptPerson], now: Moment) {
@@ -161,6 +262,7 @@ impl People {
                     is_known: kept.known,
                     doubted: Layers(kept.doubted),
                     certain: Layers(kept.certain),
+                    said: Said(kept.said),
                 };
             });
         }
@@ -225,5 +327,41 @@ mod tests {
         people.sweep(at(late + PERSON_SECS));
         people.note(7, &Seen { from: [1, 2, 3], ..Seen::default() }, at(late + PERSON_SECS + 1));
         assert!(!people.all(at(late + PERSON_SECS + 2))[0].is_known, "whoever comes back begins anew");
+    }
+    #[test]
+    fn an_operators_word_counts_lives_on_and_can_be_taken_back() {
+        let people = People::default();
+        let at = |secs| Moment::from_secs(secs);
+        let whom = |key| Whom { key, from: [key, 2, 3] };
+        // Nobody else speaks for the one; the site knows the other.
+        people.note(8, &Seen { from: [8, 2, 3], is_known: true, ..Seen::default() }, at(100));
+        for key in [7, 8] {
+            people.say_human(&whom(key), Some(Layer::Waf), at(100));
+            people.say_human(&whom(key), Some(Layer::Scanner), at(101));
+        }
+        let kept: Vec<KeptPerson> =
+            serde_json::from_str(&serde_json::to_string(&people.kept(at(102))).unwrap()).unwrap();
+        let again = People::default();
+        again.restore(&kept, at(1));
+        for (name, people, now) in [("at once", &people, at(102)), ("after a restart", &again, at(2))] {
+            let all = people.all(now);
+            assert_eq!(all.len(), 2, "{name}");
+            for person in &all {
+                assert!(person.is_known && person.doubted.has(Layer::Waf), "{name}: {person:?}");
+                assert!(person.doubted.has(Layer::Scanner) && !person.doubted.has(Layer::Ddos), "{name}");
+            }
+        }
+        again.say_attacker(&whom(7));
+        again.say_attacker(&whom(8));
+        again.say_attacker(&whom(9));
+        let all = again.all(at(3));
+        assert_eq!(all.iter().map(|person| person.key).collect::<Vec<_>>(), [8], "whom the site knows stays");
+        assert!(all[0].is_known && all[0].doubted.is_empty() && all[0].doubted_secs == 0);
+        // What they were stopped for is over after a month, as every doubt.
+        again.note(8, &Seen::default(), at(PERSON_SECS));
+        again.say_human(&whom(8), Some(Layer::Waf), at(PERSON_SECS));
+        again.note(8, &Seen::default(), at(2 * PERSON_SECS - 10));
+        assert!(again.all(at(2 * PERSON_SECS - 1))[0].doubted.has(Layer::Waf));
+        assert!(again.all(at(2 * PERSON_SECS))[0].doubted.is_empty());
     }
 }

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use sunbeam_config::{LoadError, Problem, Section as _, Severity, Source, Sources, load_sources, render};
 use sunbeam_pipeline::FloodReport;
 
+use super::changes;
 use super::decisions::{self, DecisionsQuery, LabelRequest};
 use super::exceptions::{self, ExceptionRequest};
 use super::layers::{self, LayerRequest};
@@ -63,6 +64,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/decisions/{id}", handler: || get(one_decision) },
     Endpoint { path: "/api/v1/decisions/{id}/label", handler: || post(label_decision) },
     Endpoint { path: "/api/v1/layers", handler: || get(all_layers).post(switch_layer) },
+    Endpoint { path: "/api/v1/changes", handler: || get(all_changes) },
+    Endpoint { path: "/api/v1/changes/{id}/confirm", handler: || post(confirm_change) },
     Endpoint { path: "/api/v1/layers/plan", handler: || get(layers_plan) },
     Endpoint { path: "/api/v1/exceptions", handler: || get(all_exceptions).post(make_exception) },
     Endpoint { path: "/api/v1/exceptions/{id}", handler: || get(one_exception).delete(remove_exception) },
@@ -195,6 +198,14 @@ fn read<T: DeserializeOwned>(body: &str) -> Result<T, Refused> {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct UnblockQuery {
     dry_run: bool,
+}
+
+/// See [`remove_exception`].
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct RemoveQuery {
+    dry_run: bool,
+    confirm_within_secs: Option<u64>,
 }
 
 async fn unblock(
@@ -349,9 +360,18 @@ async fn make_exception(State(core): State<Arc<Core>>, headers: HeaderMap, body:
 async fn remove_exception(
     State(core): State<Arc<Core>>,
     Path(id): Path<String>,
-    Query(query): Query<UnblockQuery>,
+    Query(query): Query<RemoveQuery>,
 ) -> Response {
-    told(blocking(move || exceptions::remove(&core, &id, query.dry_run)).await)
+    let RemoveQuery { dry_run, confirm_within_secs } = query;
+    told(blocking(move || exceptions::remove(&core, &id, dry_run, confirm_within_secs)).await)
+}
+
+async fn all_changes(State(core): State<Arc<Core>>) -> Json<Value> {
+    Json(changes::all(&core))
+}
+
+async fn confirm_change(State(core): State<Arc<Core>>, Path(id): Path<String>) -> Response {
+    told(blocking(move || changes::confirm(&core, &id)).await)
 }
 
 async fn added_rules(State(core): State<Arc<Core>>) -> Json<Value> {

@@ -13,6 +13,7 @@ use sunbeam_traffic::Layer;
 use super::exceptions;
 use super::lists::Refused;
 use crate::core::Core;
+use crate::judging::people;
 use crate::why::kept::Kept;
 use crate::why::labels::{self, Label};
 use crate::why::store::{decision_number, layer_number};
@@ -123,10 +124,11 @@ pub(super) fn label(core: &Core, id: &str, request: LabelRequest) -> Result<Valu
     let kept = find(core, id)?;
     let labels = labels::put(core.state.folder(), &kept, request.label)
         .map_err(|error| Refused::Failed(error.to_string()))?;
+    let counts = people::label(core, &kept, request.label);
     Ok(json!({
         "success": true,
         "message": format!(
-            "`{}` is labelled {}; {labels} labels are in `{}`, which `sunbeam learn --input` takes",
+            "`{}` is labelled {}; {counts}; {labels} labels are in `{}`, which `sunbeam learn --input` takes",
             kept.record.request_id,
             request.label.as_str(),
             labels::place(core.state.folder()).display()

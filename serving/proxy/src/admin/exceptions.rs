@@ -10,12 +10,14 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sunbeam_pipeline::EXCEPTIONS_MAX;
 
+use super::changes::{self, Within};
 use super::decisions::{find, reader, suspicion_of};
 use super::lists::Refused;
 use crate::core::Core;
 use crate::exceptions::{Judges, KeptException, Known, Replay, Scope, id_text, is_of, moment};
-use crate::judging::Additions;
+use crate::judging::{Additions, people};
 use crate::snapshot::Snapshot;
+use crate::unconfirmed::{Undo, Waiting, exception_subject};
 use crate::why::kept::Kept;
 use crate::why::labels::{self, Label};
 use crate::why::suspicion::{Looks, Suspicion};
@@ -44,6 +46,8 @@ pub(super) struct ExceptionRequest {
     /// Also where it lets pass what is scored as an attack elsewhere.
     #[serde(default)]
     force: bool,
+    /// Taken back after so long unless somebody confirms it.
+    confirm_within_secs: Option<u64>,
 }
 
 /// Those that hold.
@@ -111,6 +115,7 @@ pub(super) fn make(
     if !(1..=SECS_MAX).contains(&secs) {
         return Err(Refused::Wrong(format!("`duration_seconds` must be between 1 and {SECS_MAX}")));
     }
+    let within = Within::of(request.confirm_within_secs, request.dry_run)?;
     let kept = find(core, &request.from)?;
     let snapshot = core.shared.snapshot();
     let scope = Scope::of(&kept, &Judges { snapshot: &snapshot, wider: request.wider }).map_err(|why| {
@@ -150,7 +155,7 @@ pub(super) fn make(
         scope,
         ..KeptException::default()
     };
-    let (known, before) = hold(core, new, request.dry_run)?;
+    let Held { known, before, waiting } = hold(core, new, (request.dry_run, within))?;
     let ends = known.expires().max(until);
     let mut message = format!(
         "{} until {}: {}; {}",
@@ -173,11 +178,13 @@ pub(super) fn make(
         );
         // It holds whether the label is kept or not.
         message.push_str(&match labels::put(core.state.folder(), &kept, Label::Human) {
-            Ok(_) => "; the request is labelled human".to_owned(),
+            Ok(_) => {
+                format!("; the request is labelled human; {}", people::label(core, &kept, Label::Human))
+            }
             Err(error) => format!("; the label is not kept: {error}"),
         });
     }
-    Ok(json!({
+    let mut answer = json!({
         "success": true,
         "message": message,
         "id": id_text(known.id()),
@@ -188,13 +195,25 @@ pub(super) fn make(
         "replay": replay,
         "warnings": warnings,
         "undo": format!("sunbeam exceptions remove {}", id_text(known.id())),
-    }))
+    });
+    changes::tell(&mut answer, waiting.as_ref());
+    Ok(answer)
 }
 
-/// The exception, from the next request on, or the same one for longer; and when that one would have ended.
-fn hold(core: &Core, new: KeptException, dry_run: bool) -> Result<(Arc<Known>, Option<i64>), Refused> {
+/// An exception that holds.
+struct Held {
+    known: Arc<Known>,
+    /// When the same one would have ended.
+    before: Option<i64>,
+    /// Until it is confirmed.
+    waiting: Option<Waiting>,
+}
+
+/// The exception, from the next request on, or the same one for longer.
+fn hold(core: &Core, new: KeptException, (dry_run, within): (bool, Within)) -> Result<Held, Refused> {
     let (until, now) = (new.expires, new.created);
-    let held = OnceCell::new();
+    within.check(core, &exception_subject(new.id))?;
+    let (held, waiting) = (OnceCell::new(), OnceCell::new());
     let change = |running: &Snapshot, additions: &mut Additions| -> Result<(), Refused> {
         let before = running.exceptions.added().find(new.id).filter(|before| before.expires() > now);
         if let Some(before) = before {
@@ -219,18 +238,22 @@ fn hold(core: &Core, new: KeptException, dry_run: bool) -> Result<(Arc<Known>, O
         Ok(())
     };
     core.change_additions(dry_run, change, || {
-        let kept = held.get().map(|(known, _): &(Arc<Known>, _)| KeptException {
-            expires: known.expires().max(until),
-            ..known.kept()
-        });
-        core.state.keep_exceptions(kept.as_slice())
+        let Some((known, before)): Option<&(Arc<Known>, Option<i64>)> = held.get() else { return Ok(()) };
+        let expires = known.expires().max(until);
+        let undo = Undo::Allowed { id: known.id(), expires, before: *before };
+        let what = format!("exception {}: {}", id_text(known.id()), known.scope().sentence());
+        let waits = within.write(core, &what, undo)?;
+        let kept = core.state.keep_exceptions(&[KeptException { expires, ..known.kept() }]);
+        kept.inspect_err(|_| changes::not_made(core, waits.as_ref()))?;
+        drop(waiting.set(waits));
+        Ok(())
     })?;
     let (known, before) =
         held.into_inner().ok_or_else(|| Refused::Failed("the exception is not there".to_owned()))?;
     if !dry_run {
         known.extend(until);
     }
-    Ok((known, before))
+    Ok(Held { known, before, waiting: waiting.into_inner().flatten() })
 }
 
 /// What whoever makes it should read first.
@@ -266,42 +289,71 @@ fn warnings(core: &Core, kept: &Kept, replay: &Replay, wider: bool) -> Vec<Strin
 }
 
 /// Ends one.
-pub(super) fn remove(core: &Core, id: &str, dry_run: bool) -> Result<Value, Refused> {
+pub(super) fn remove(
+    core: &Core,
+    id: &str,
+    dry_run: bool,
+    confirm_within_secs: Option<u64>,
+) -> Result<Value, Refused> {
+    let within = Within::of(confirm_within_secs, dry_run)?;
     let known = known(&core.shared.snapshot(), id)?;
+    within.check(core, &exception_subject(known.id()))?;
+    let waiting = OnceCell::new();
     let change = |_: &Snapshot, additions: &mut Additions| -> Result<(), Refused> {
         additions.exceptions = additions.exceptions.without(&[known.id()]);
         Ok(())
     };
-    core.change_additions(dry_run, change, || core.state.forget_exceptions(&[known.id()]))?;
+    core.change_additions(dry_run, change, || {
+        let undo = Undo::Removed { exception: Box::new(known.kept()) };
+        let what = format!("removed exception {id}: {}", known.scope().sentence());
+        let waits = within.write(core, &what, undo)?;
+        let forgotten = core.state.forget_exceptions(&[known.id()]);
+        forgotten.inspect_err(|_| changes::not_made(core, waits.as_ref()))?;
+        drop(waiting.set(waits));
+        Ok(())
+    })?;
     let left = known.expires().saturating_sub(Timestamp::now().as_second()).max(1);
     let is_wider = known.scope().is_wider();
     let verb = if dry_run { "would be removed" } else { "removed" };
     let mut message = format!("exception {id} {verb}: {}", known.scope().sentence());
     if !dry_run {
         tracing::info!(id, what = known.scope().sentence(), "an exception is removed by an operator");
-        // What should not have been allowed is no person's word either, and must teach no model.
-        message.push_str(match labels::take_back(core.state.folder(), known.from(), Label::Human) {
-            Ok(true) => "; its request is no longer labelled human",
-            Ok(false) => "",
-            Err(error) => {
-                tracing::error!(%error, id, "the label of a removed exception stays");
-                "; the label `human` of its request could not be taken back"
-            }
-        });
+        message.push_str(&unlabel(core, &known));
     }
-    // With what was known when it was made: more may speak against it by now.
-    let needs_force = find(core, known.from())
-        .ok()
-        .and_then(|kept| suspicion_of(core, &kept).ok().map(|(_, said)| looks_like_an_attack(&kept, &said)))
-        .unwrap_or(false);
-    Ok(json!({
+    let needs_force = known.kept().high > 0 || is_to_be_forced(core, &known);
+    let mut answer = json!({
         "success": true,
         "message": message,
         "undo": format!(
             "sunbeam allow {}{}{} --for {left}s",
             known.from(),
             if is_wider { " --wider" } else { "" },
-            if needs_force || known.kept().high > 0 { " --force" } else { "" }
+            if needs_force { " --force" } else { "" }
         ),
-    }))
+    });
+    changes::tell(&mut answer, waiting.into_inner().flatten().as_ref());
+    Ok(answer)
+}
+
+/// Whoever makes it again has to insist: by what is known now, which may be more than when it was made.
+fn is_to_be_forced(core: &Core, known: &Known) -> bool {
+    let kept = find(core, known.from()).ok();
+    let suspected = kept.and_then(|kept| suspicion_of(core, &kept).ok().map(|(_, said)| (kept, said)));
+    suspected.is_some_and(|(kept, suspicion)| looks_like_an_attack(&kept, &suspicion))
+}
+
+/// What should not have been allowed is no person's word either, and must teach no model. What is to be said of that.
+fn unlabel(core: &Core, known: &Known) -> String {
+    match labels::take_back(core.state.folder(), known.from(), Label::Human) {
+        Ok(false) => String::new(),
+        Ok(true) => {
+            let kept = find(core, known.from()).ok();
+            let more = kept.map(|kept| format!(", {}", people::label(core, &kept, Label::Attack)));
+            format!("; its request is no longer labelled human{}", more.unwrap_or_default())
+        }
+        Err(error) => {
+            tracing::error!(%error, "the label of a removed exception stays");
+            format!("; the label `human` of its request could not be taken back: {error}")
+        }
+    }
 }

@@ -9,12 +9,14 @@ use sunbeam_decisions::Query;
 use sunbeam_pipeline::{Decision, Standing};
 use sunbeam_traffic::{Layer, LayerMode};
 
+use super::changes::{self, Within, not_made};
 use super::decisions::{kept_of, reader};
 use super::lists::Refused;
 use crate::core::Core;
 use crate::judging::Additions;
 use crate::judging::switches::{SWITCHES_MAX, Switches, layer_of, mode_of};
 use crate::snapshot::{Snapshot, rules};
+use crate::unconfirmed::{Undo, layer_subject};
 use crate::why::kept::Kept;
 use crate::why::store::{decision_number, layer_number};
 
@@ -36,6 +38,8 @@ pub(super) struct LayerRequest {
     mode: String,
     #[serde(default)]
     dry_run: bool,
+    /// Taken back after so long unless somebody confirms it.
+    confirm_within_secs: Option<u64>,
 }
 
 /// Every layer, everywhere and where a route differs.
@@ -130,7 +134,8 @@ fn doubted(core: &Core, layer: Layer) -> Result<Value, Refused> {
 
 /// A layer does something else from the next request on.
 pub(super) fn switch(core: &Core, request: &LayerRequest) -> Result<Value, Refused> {
-    let LayerRequest { layer, route, mode, dry_run } = request;
+    let LayerRequest { layer, route, mode, dry_run, confirm_within_secs } = request;
+    let within = Within::of(*confirm_within_secs, *dry_run)?;
     let (layer_name, mode_name) = (layer.escape_debug(), mode.escape_debug());
     let layer = layer_of(layer).ok_or_else(|| {
         Refused::Wrong(format!(
@@ -140,8 +145,11 @@ pub(super) fn switch(core: &Core, request: &LayerRequest) -> Result<Value, Refus
     let mode = mode_of(mode)
         .ok_or_else(|| Refused::Wrong(format!("`{mode_name}` is no mode: observe, auto, enforce")))?;
     let route = route.as_deref();
+    within.check(core, &layer_subject(layer.as_str(), route))?;
     let mut before = LayerMode::Off;
-    let wanted = RefCell::new(Switches::default());
+    // What is to be said, and what was said before.
+    let wanted = RefCell::new((Switches::default(), None));
+    let waiting = RefCell::new(None);
     let change = |running: &Snapshot, additions: &mut Additions| -> Result<(), Refused> {
         let index = match route {
             None => usize::MAX,
@@ -159,25 +167,40 @@ pub(super) fn switch(core: &Core, request: &LayerRequest) -> Result<Value, Refus
         let configured = rules(&running.config, running.models.models()).mode(index, layer);
         let is_needed =
             configured != mode || (route.is_some() && additions.switches.get(layer, None).is_some());
+        let said_before = additions.switches.get(layer, route);
         additions.switches = additions.switches.with(layer, route, is_needed.then_some(mode));
         if additions.switches.all().len() > SWITCHES_MAX {
             return Err(Refused::Conflict(format!("{SWITCHES_MAX} are switched already: undo one first")));
         }
-        *wanted.borrow_mut() = additions.switches.clone();
+        *wanted.borrow_mut() = (additions.switches.clone(), said_before);
         Ok(())
     };
-    core.change_additions(*dry_run, change, || wanted.borrow().keep(core.state.folder()))?;
     let at = route.map_or_else(|| "everywhere".to_owned(), |route| format!("on `{route}`"));
+    let write = || {
+        let (switches, said_before) = &*wanted.borrow();
+        let undo = Undo::Layer {
+            layer: layer.as_str().to_owned(),
+            route: route.map(str::to_owned),
+            made: switches.get(layer, route).map(|mode| mode.as_str().to_owned()),
+            before: said_before.map(|mode: LayerMode| mode.as_str().to_owned()),
+        };
+        let what = format!("`{layer}` in mode {} {at}", mode.as_str());
+        *waiting.borrow_mut() = within.write(core, &what, undo)?;
+        switches.keep(core.state.folder()).inspect_err(|_| not_made(core, waiting.borrow().as_ref()))
+    };
+    core.change_additions(*dry_run, change, write)?;
     let suffix = route.map(|route| format!("@{route}")).unwrap_or_default();
     let verb = if *dry_run { "would be" } else { "is" };
-    Ok(json!({
+    let mut answer = json!({
         "success": true,
         "message": format!(
             "`{layer}` {verb} in mode {} {at} from the next request on, also after a restart; it was in mode {}",
             mode.as_str(), before.as_str()
         ),
         "undo": format!("sunbeam {} {layer}{suffix}", before.as_str()),
-    }))
+    });
+    changes::tell(&mut answer, waiting.borrow().as_ref());
+    Ok(answer)
 }
 
 /// Routes by their configured names, in their order.

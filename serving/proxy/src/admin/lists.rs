@@ -13,9 +13,11 @@ use sunbeam_config::Cidr;
 use sunbeam_reputation::{Ban, Bot, Entry, Held, List, NewEntry, Origin};
 use sunbeam_traffic::IdentityKind;
 
+use super::changes::{self, Within};
 use crate::core::Core;
 use crate::judging::{KeptEntry, client_network};
 use crate::snapshot::Snapshot;
+use crate::unconfirmed::{Undo, block_subject};
 
 /// Ten years: longer is "until somebody removes it".
 const SECS_MAX: u64 = 315_360_000;
@@ -32,6 +34,8 @@ pub(super) struct BlockRequest {
     reason: String,
     #[serde(default)]
     dry_run: bool,
+    /// Of a block: taken back after so long unless somebody confirms it.
+    confirm_within_secs: Option<u64>,
 }
 
 /// Why a change of the lists is refused.
@@ -128,9 +132,14 @@ pub(super) fn lists(core: &Core) -> Value {
 /// Adds a block. On the disk before it is answered.
 pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr>) -> Result<Value, Refused> {
     let network = request.range()?;
-    if let Some(hurt) = operators(core, operator).find(|address| network.contains(address)) {
+    let within = Within::of(request.confirm_within_secs, request.dry_run)?;
+    // Only tried, it may be tried as it would be made.
+    let is_to_be_confirmed = request.confirm_within_secs.is_some();
+    let hurt = operators(core, operator).find(|address| network.contains(address));
+    if let Some(hurt) = hurt.filter(|_| !is_to_be_confirmed) {
         return Err(Refused::Conflict(format!(
-            "`{network}` holds {hurt}, where an operator works from: that would lock you out"
+            "`{network}` holds {hurt}, where an operator works from: that would lock you out; with \
+             `--confirm-within 60s` it is made, and taken back unless you confirm it"
         )));
     }
     let (what, how_long) = (noun(network), request.how_long("unblocked"));
@@ -147,7 +156,18 @@ pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr
     if request.dry_run {
         return Ok(answer);
     }
-    let (entry, before) = added(core, request, network, List::Block)?;
+    let lists = core.shared.memory.lists.all();
+    let is_before = |entry: &&Entry| {
+        let is_operators = (entry.list, entry.origin) == (List::Block, Origin::Operator);
+        is_operators && entry.network == network
+    };
+    let since = Timestamp::now().as_second();
+    let kept_before = lists.iter().find(is_before).map(|entry| Box::new(KeptEntry::from(entry)));
+    let undo = Undo::Blocked { network: network.to_string(), since, before: kept_before };
+    let waiting = within.write(core, &format!("{what} {network} blocked {how_long}"), undo)?;
+    let added = added(core, request, (network, List::Block), since);
+    let (entry, before) = added.inspect_err(|_| changes::not_made(core, waiting.as_ref()))?;
+    changes::tell(&mut answer, waiting.as_ref());
     if let (Some(before), Some(answer)) = (&before, answer.as_object_mut()) {
         let message = answer.get("message").and_then(Value::as_str).unwrap_or_default();
         let until = before
@@ -199,16 +219,11 @@ fn noun(network: IpNet) -> &'static str {
 fn added(
     core: &Core,
     request: &BlockRequest,
-    network: IpNet,
-    list: List,
+    (network, list): (IpNet, List),
+    since: i64,
 ) -> Result<(Entry, Option<Entry>), Refused> {
-    let new = NewEntry {
-        network,
-        list,
-        reason: request.reason.clone(),
-        since: Timestamp::now().as_second(),
-        secs: request.duration_seconds,
-    };
+    let new =
+        NewEntry { network, list, reason: request.reason.clone(), since, secs: request.duration_seconds };
     let lists = &core.shared.memory.lists;
     let _listing = core.listing();
     let (entry, before) =
@@ -224,12 +239,18 @@ fn added(
 /// Lets a range pass every layer. On the disk before it is answered.
 pub(super) fn allow(core: &Core, request: &BlockRequest) -> Result<Value, Refused> {
     let network = request.range()?;
+    if request.confirm_within_secs.is_some() {
+        return Err(Refused::Wrong(
+            "`confirm_within_secs` is for blocks: whoever is allowed is not shut out".to_owned(),
+        ));
+    }
     let verb = if request.dry_run { "would be allowed" } else { "allowed" };
     let message = format!("{} {verb} {}", noun(network), request.how_long("removed"));
     let id = if request.dry_run {
         None
     } else {
-        let (entry, _) = added(core, request, network, List::Allow)?;
+        let since = Timestamp::now().as_second();
+        let (entry, _) = added(core, request, (network, List::Allow), since)?;
         tracing::info!(%network, secs = request.duration_seconds, reason = request.reason, "allowed by an operator");
         Some(entry.id.to_string())
     };
@@ -367,6 +388,12 @@ pub(super) fn unblock(core: &Core, what: &str, is_dry_run: bool) -> Result<Value
     }
     if let Ok(network) = network {
         memory.lists.remove(network, List::Block);
+        // Nothing is left to be taken back.
+        if let Err(error) =
+            core.unconfirmed.supersede(core.state.folder(), &block_subject(&network.to_string()))
+        {
+            tracing::warn!(%error, "a block that is gone is still written down as waiting to be confirmed");
+        }
     }
     tracing::info!(what, banned, "unblocked by an operator");
     Ok(answer)

@@ -3,6 +3,7 @@
 
 mod api;
 mod backends;
+mod changes;
 mod console;
 mod decisions;
 mod exceptions;
@@ -160,11 +161,13 @@ pub(crate) fn management_router(core: &Arc<Core>) -> Router {
         // A range as people write it, its slash not encoded.
         .route("/api/v1/blocklist/{address}/{bits}", delete(api::unblock_range))
         .route("/api/v1/blacklist/{address}/{bits}", delete(api::unblock_range))
+        .layer(axum::middleware::map_response(refused_as_ours))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(core), guard::require_caller));
+    let console = console::router(core).layer(axum::middleware::map_response(refused_as_ours));
     probes()
         .route("/openapi.json", get(openapi))
         .merge(api)
-        .merge(console::router(core))
+        .merge(console)
         .fallback(async || api::failure(StatusCode::NOT_FOUND, "no such page"))
         .layer(axum::middleware::from_fn(guard::require_own_host))
         .layer(axum::middleware::map_response(own_only))
@@ -180,6 +183,25 @@ async fn own_only(mut answer: Response) -> Response {
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
     headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
     answer
+}
+
+/// What the library refuses before a page is asked (a query with an unknown name, a path or body that is no text, too large
+/// a body), told as pages tell what is wrong: as JSON, and with 422 for what makes no sense.
+async fn refused_as_ours(answer: Response) -> Response {
+    let is_text = answer
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !answer.status().is_client_error() || !is_text {
+        return answer;
+    }
+    let status = match answer.status() {
+        StatusCode::BAD_REQUEST => StatusCode::UNPROCESSABLE_ENTITY,
+        status => status,
+    };
+    // It names what a client sent, which has bounds of its own.
+    let why = axum::body::to_bytes(answer.into_body(), BODY_BYTES_MAX).await.unwrap_or_default();
+    api::failure(status, &String::from_utf8_lossy(&why))
 }
 
 fn probes() -> Router<Arc<Core>> {

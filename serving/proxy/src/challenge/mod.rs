@@ -168,7 +168,7 @@ pub(crate) fn ask(
     }
     if !is_asked {
         count(context, "refused", Some(level));
-        let denial = Denial::new(StatusCode::FORBIDDEN, format!("challenge: {}", level.as_str()));
+        let denial = Denial::new(StatusCode::FORBIDDEN, format!("challenge: {}", level.as_str())).blocking();
         return Err(denial.header(SUNBEAM_CHALLENGE, HeaderValue::from_static(level.as_str())));
     }
     count(context, "issued", Some(level));

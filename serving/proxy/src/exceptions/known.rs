@@ -108,6 +108,11 @@ impl Known {
         self.expires.fetch_max(until, Ordering::Relaxed);
     }
 
+    /// It ends then: the longer time is taken back.
+    pub(crate) fn end_at(&self, until: i64) {
+        self.expires.store(until, Ordering::Relaxed);
+    }
+
     /// As it is to be kept now.
     pub(crate) fn kept(&self) -> KeptException {
         let last_used = self.last_used.load(Ordering::Relaxed);

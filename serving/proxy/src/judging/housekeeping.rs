@@ -89,6 +89,7 @@ impl Core {
             self.keep_changed_bans(book);
         }
         self.tidy_exceptions(&mut book.exceptions, book.ticks);
+        self.take_back_unconfirmed();
         self.promote_challengers();
         let rules = shared.snapshot();
         if book.ticks.is_multiple_of(rules.pipeline.rules().eviction_interval_secs) {

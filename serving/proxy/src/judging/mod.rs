@@ -36,6 +36,7 @@ use crate::config::Config;
 use crate::core::Core;
 use crate::exceptions;
 use crate::state::StateError;
+use crate::unconfirmed;
 
 /// The memory of a node, and where its questions about crawlers come out.
 pub(crate) fn memory(config: &Config, dropped: IntCounter, hash: HashKey) -> (Arc<Memory>, Questions) {
@@ -83,7 +84,8 @@ pub(crate) fn restore(core: &Core) -> Result<(), StateError> {
     over.extend(memory.lists.restore(entries).iter().map(|dropped| dropped.id));
     people::restore(&core.shared, core.state.folder());
     core.state.forget_entries(&over)?;
-    exceptions::restore(core)
+    exceptions::restore(core)?;
+    unconfirmed::restore(core)
 }
 
 /// The range that one client is: an IPv4 address, an IPv6 prefix.

@@ -7,13 +7,18 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sunbeam_pipeline::KeptPerson;
+use sunbeam_pipeline::{DOUBTERS, Decision, KeptPerson};
 use sunbeam_tables::HashKey;
+use sunbeam_traffic::Layer;
 use tracing::warn;
 
+use super::housekeeping::keep_people;
 use super::models::put;
+use crate::core::Core;
 use crate::shared::Shared;
 use crate::state::StateError;
+use crate::why::kept::Kept;
+use crate::why::labels::Label;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Written {
@@ -54,6 +59,37 @@ pub(crate) fn restore(shared: &Shared, state_folder: &Path) {
     let passed = u64::try_from(Timestamp::now().as_second().saturating_sub(at)).unwrap_or(0);
     let people: Vec<KeptPerson> = people.into_iter().map(|person| person.older(passed)).collect();
     shared.memory.proof.restore(&people, shared.now());
+}
+
+/// An operator says what a request was: whoever sent it counts as a person from now on, whom the layer hurt that stopped it
+/// or would have; or no more. What is to be said of that.
+pub(crate) fn label(core: &Core, kept: &Kept, label: Label) -> String {
+    let Some(whom) = &kept.whom else {
+        return "it is not known whose it was: it does not count for or against a layer".to_owned();
+    };
+    let proof = &core.shared.memory.proof;
+    let told = match (label, doubter(kept)) {
+        (Label::Human, Some(layer)) => {
+            proof.say_human(whom, Some(layer), core.shared.now());
+            format!("who sent it counts as a person whom `{layer}` hurt")
+        }
+        (Label::Human, None) => {
+            proof.say_human(whom, None, core.shared.now());
+            "who sent it counts as a person".to_owned()
+        }
+        (Label::Attack, _) => {
+            proof.say_attacker(whom);
+            "who sent it counts as a person no more, unless the site knows them".to_owned()
+        }
+    };
+    keep_people(core);
+    told
+}
+
+/// The layer that stopped it, or would have, of those whose doubts people prove or disprove.
+fn doubter(kept: &Kept) -> Option<Layer> {
+    let is_pass = kept.record.decision == Decision::Passed.as_str();
+    DOUBTERS.into_iter().find(|layer| !is_pass && layer.as_str() == kept.record.layer)
 }
 
 /// Writes down who was seen.

@@ -4,10 +4,11 @@
 
 use serde_json::{Value, json};
 use sunbeam_decisions::{Class, Row, TEXT_BYTES_MAX};
-use sunbeam_pipeline::{Judged, Scratch, WorstUnit};
+use sunbeam_pipeline::{Judged, Scratch, Whom, WorstUnit};
 use sunbeam_traffic::Redaction;
 
 use super::capture::Capture;
+use super::kept::WHOM;
 use super::weighed::{models, weight};
 use crate::judging::Findings;
 use crate::judging::models::DETECTORS;
@@ -30,16 +31,18 @@ pub(crate) struct Ended {
 }
 
 /// What was decided, beside what the audit record says.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct JudgedFacts {
+    whom: Whom,
     is_authenticated: bool,
     retry_after_secs: Option<u64>,
     banned_secs: Option<u64>,
 }
 
-impl From<&Judged> for JudgedFacts {
-    fn from(judged: &Judged) -> Self {
+impl JudgedFacts {
+    pub(crate) fn of(judged: &Judged, whom: Whom) -> Self {
         Self {
+            whom,
             is_authenticated: judged.identity.is_authenticated(),
             retry_after_secs: judged.retry_after_secs,
             banned_secs: judged.banned_secs,
@@ -102,6 +105,7 @@ fn why(ended: &Ended, scratch: &mut Scratch) -> Value {
         "models": weighed.as_ref().map(|weighed| models(weighed, is_secret)),
         "window": weighed.as_ref().map(|weighed| weighed.window.iter().map(weight).collect::<Vec<_>>()),
         "judged_by": by,
+        WHOM: facts.whom.to_numbers().map(|number| format!("{number:016x}")),
     })
 }
 

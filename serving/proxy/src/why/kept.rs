@@ -3,13 +3,19 @@
 
 use serde::Deserialize;
 use serde_json::Value;
+use sunbeam_pipeline::Whom;
 use sunbeam_traffic::{AuditRecord, RuleMatch};
+
+/// Whose request it was, by hashes that mean something to this node alone: nobody is told them.
+pub(crate) const WHOM: &str = "whom";
 
 /// See the module.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
-    /// As it is kept.
+    /// As it is kept, without [`WHOM`].
     pub(crate) whole: Value,
+    /// Whose it was; nothing of one that an earlier version kept.
+    pub(crate) whom: Option<Whom>,
     /// As the audit log tells it.
     pub(crate) record: AuditRecord,
     pub(crate) why: Why,
@@ -36,13 +42,20 @@ impl Why {
 impl Kept {
     /// `None`: it is no decision that this program understands.
     pub(crate) fn of(text: &str) -> Option<Self> {
-        let whole: Value = serde_json::from_str(text).ok()?;
+        let mut whole: Value = serde_json::from_str(text).ok()?;
+        let whom = whole.get_mut("why").and_then(Value::as_object_mut).and_then(|why| why.remove(WHOM));
         let mut record = whole.clone();
         let why = record.as_object_mut()?.remove("why")?;
         let why = Why::deserialize(why).ok()?;
         let record = AuditRecord::deserialize(record).ok()?;
-        Some(Self { whole, record, why })
+        Some(Self { whole, whom: whom.as_ref().and_then(whom_of), record, why })
     }
+}
+
+fn whom_of(written: &Value) -> Option<Whom> {
+    let number = |text: &Value| u64::from_str_radix(text.as_str()?, 16).ok();
+    let numbers: Option<Vec<u64>> = written.as_array()?.iter().map(number).collect();
+    Some(Whom::of_numbers(numbers?.try_into().ok()?))
 }
 
 fn or_nothing<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<RuleMatch>, D::Error> {
