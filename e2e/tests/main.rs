@@ -7,6 +7,8 @@ mod backends;
 mod browser;
 mod challenge;
 mod console;
+mod console_changes;
+mod console_store;
 mod content;
 mod examples;
 mod exceptions;

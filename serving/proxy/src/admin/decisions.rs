@@ -86,7 +86,14 @@ pub(super) fn search(core: &Core, asked: &DecisionsQuery) -> Result<Value, Refus
     let page = reader.search(&query, after, limit)?;
     let next = page.next.map(|next| next.to_string());
     let kept: Vec<Value> = kept_of(&page).map(|kept| kept.whole).collect();
-    Ok(json!({"decisions": kept, "next": next, "is_cut_short": page.is_cut_short, "damaged": page.damaged}))
+    Ok(json!({
+        "decisions": kept,
+        "next": next,
+        "is_cut_short": page.is_cut_short,
+        "damaged": page.damaged,
+        "rows_examined": page.rows_examined,
+        "texts_read": page.texts_read,
+    }))
 }
 
 /// One, with what is like it and whether it looks like a mistake.
