@@ -72,7 +72,8 @@ fn a_customer_who_was_stopped_passes_after_three_clicks_and_the_attack_beside_do
     let id = stopped(&proxy, &customer, order);
 
     // What looks like an attack elsewhere is no click away: that is said, and the button is another.
-    let program = proxy.client().plain().header("x-forwarded-for", "192.0.2.99");
+    let program = from(99);
+    stopped(&proxy, &program, attacks[0]);
     let told = console(&proxy, &["allow", &stopped(&proxy, &program, "/search?q=a+walrus")]);
     says(&told, "preview", &["✗ 1 would pass that are scored as an attack elsewhere", "ATTENTION"]);
     assert!(told["offered"].as_array().unwrap().contains(&json!("Allow all the same")), "{told:#}");

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sunbeam_decisions::{Cursor, IdPrefix, Page, Query, ReadError, Reader, text_hash};
+use sunbeam_decisions::{Class, Cursor, IdPrefix, Page, Query, ReadError, Reader, text_hash};
 use sunbeam_pipeline::Decision;
 use sunbeam_traffic::Layer;
 
@@ -180,7 +180,9 @@ fn like_it(reader: &Reader, kept: &Kept) -> Result<LikeIt, Refused> {
                 && (record.rules.is_empty() || other.rules.iter().any(|rule| record.rules.contains(rule)))
         })
     };
-    let query = Query { layer: number_of(record), filter: Some(&filter), ..Query::default() };
+    // What passed has no layer: without its class, everything else would be read for it.
+    let class = record.layer.is_empty().then_some(Class::Passes);
+    let query = Query { layer: number_of(record), class, filter: Some(&filter), ..Query::default() };
     let page = reader.search(&query, None, LIKE_IT_MAX)?;
     let found: Vec<Kept> = kept_of(&page).collect();
     Ok(LikeIt::of(&found, page.next.is_some()))
