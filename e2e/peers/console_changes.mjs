@@ -71,6 +71,7 @@ async function budgets(page) {
   await press(`Do it: ${name} on shop to enforce`);
   await page.locator(`${section} td:text-is("shop")`).waitFor({ state: 'detached', timeout });
   await page.locator(`${section} [data-human] a`).first().click({ timeout });
+  await page.waitForSelector('[data-reason]', { timeout });
   told.event = await text(page, 'main');
 }
 

@@ -769,6 +769,9 @@ fn after_a_days_work_every_metric_of_the_dashboards_and_alerts_has_a_series() {
     eventually("all are counted", || {
         (total(&scrape(&proxy), "sunbeam_requests_total", &[]) > 5.5).then_some(())
     });
+    // The last that is told each second.
+    let is_round = |sample: &Sample| sample.name == "sunbeam_decisions_kept_total";
+    eventually("the node has looked round once", || scrape(&proxy).iter().any(is_round).then_some(()));
     let samples = scrape(&proxy);
     let there: BTreeSet<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
     let names: BTreeSet<String> = queries()
