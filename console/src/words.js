@@ -30,5 +30,15 @@ export function duration(seconds) {
   return parts.join(' ');
 }
 
-export const verdict = (decision) => ({ block: '✗ blocked', observe: '? would be blocked', pass: '✓ passed' }[decision] ?? decision);
+/** A share. Small ones keep their digits. */
+export const percent = (share) => (share === null || share === undefined ? '–' : `${few.format(share * 100)} %`);
+
+/** How long it is until then. */
+export function left(text) {
+  const seconds = (new Date(text).getTime() - Date.now()) / 1000;
+  return seconds > 0 ? `${duration(seconds)} left` : 'over';
+}
+
+export const tone = (decision) => ({ block: 'bad', observe: 'warn', challenge: 'warn' }[decision] ?? 'good');
+export const verdict = (decision) => ({ block: '✗ blocked', observe: '? would be blocked', challenge: '! challenged', pass: '✓ passed' }[decision] ?? decision);
 export const words = (name) => String(name).replaceAll('_', ' ');

@@ -1,6 +1,6 @@
 // An operator at the console: a real Chromium that logs in by a link, goes through every view, and is attacked meanwhile.
 //
-//     console.mjs ORIGIN LINK --request ID [--screenshots FOLDER]
+//     console.mjs ORIGIN LINK --request ID --site ORIGIN [--screenshots FOLDER]
 //
 // Prints what was seen, as JSON; the test judges it. Exit 0: it came to the end.
 import { readFileSync } from 'node:fs';
@@ -14,7 +14,7 @@ const { chromium } = load('playwright-core');
 const axe = readFileSync(createRequire(new URL('../../.dev/node/', import.meta.url)).resolve('axe-core/axe.min.js'), 'utf8');
 const { values: given, positionals: [origin, link] } = parseArgs({
   allowPositionals: true,
-  options: { request: { type: 'string' }, screenshots: { type: 'string' } },
+  options: { request: { type: 'string' }, site: { type: 'string' }, screenshots: { type: 'string' } },
 });
 const timeout = 15_000;
 const PHONE = { width: 390, height: 844 };
@@ -90,6 +90,63 @@ async function look(page, name, path) {
   told.views[name] = seen;
 }
 
+/** Somebody who visits the site, attacks it, and goes on: the statuses. */
+async function visits(browser) {
+  const page = await (await browser.newContext()).newPage();
+  const seen = [];
+  for (const path of ['/welcome', '/list?q=1%27+UNION+SELECT+password+FROM+users--+-', '/goodbye']) {
+    seen.push((await page.goto(`${given.site}${path}`)).status());
+  }
+  await page.close();
+  return seen;
+}
+
+/** Numbers as the page shows them, each beside what the node told the page of it: traffic goes on meanwhile. */
+async function figures(page) {
+  const number = (value) => new Intl.NumberFormat('en', { maximumFractionDigits: 2 }).format(value);
+  const few = (value) => new Intl.NumberFormat('en', { maximumSignificantDigits: 3 }).format(value);
+  const sum = (values) => values.reduce((all, one) => all + one, 0);
+  const pairs = {};
+  const open = async (view, ...paths) => {
+    await page.evaluate(() => { location.hash = '#/changes'; });
+    await page.waitForSelector('main[data-view=changes]', { timeout });
+    const answers = paths.map((path) => page.waitForResponse((answer) => answer.url().endsWith(path), { timeout }));
+    await page.evaluate((hash) => { location.hash = hash; }, `#/${view}`);
+    return Promise.all(answers.map(async (answer) => (await answer).json()));
+  };
+  // What stands there once it is what was told, and otherwise at the end of some seconds.
+  const shows = async (name, selector, want) => {
+    const at = page.locator(selector).first();
+    let shown = null;
+    for (let turn = 0; turn < 40 && shown !== want; turn += 1) {
+      shown = (await at.textContent({ timeout })).trim();
+      if (shown !== want) await page.waitForTimeout(25);
+    }
+    pairs[name] = [shown, want];
+  };
+  const tile = (name) => `.tiles div:has(dt:text-is("${name}")) dd`;
+  const row = (name, cell) => `tr:has(td:first-child:text-is("${name}")) td:nth-child(${cell})`;
+
+  const [stats] = await open('overview', '/stats');
+  await shows('requests', tile('Requests since the start'), number(stats.requests_total));
+  const [again] = await open('overview', '/stats');
+  await shows('added', tile('Added latency, median / 99 %'), `${few(again.added_latency_ms.p50)} ms / ${few(again.added_latency_ms.p99)} ms`);
+  const [third] = await open('overview', '/stats');
+  await shows('backend', tile('Backend latency, median / 99 %'), `${few(third.backend_latency_ms.p50)} ms / ${few(third.backend_latency_ms.p99)} ms`);
+  const [traffic, top] = await open('overview', '/traffic', '/top');
+  for (const layer of ['waf', 'scanner']) {
+    await shows(`blocked by ${layer}`, row(layer, 2), number(sum(traffic.blocked[layer])));
+  }
+  await shows('reason', row(top.reasons[0].name, 2), number(top.reasons[0].blocked));
+  await shows('network', row(top.networks[0].name, 2), number(top.networks[0].blocked));
+  const [layers] = await open('budgets', '/layers');
+  const proof = layers.layers.find(({ layer }) => layer === 'scanner').proof;
+  await shows('missing', '[data-layer=scanner] dt:text-is("Missing") + dd', `${number(proof.people_missing)} more people, none of them doubted, and it is proven`);
+  const [blocks] = await open('blocks', '/blocklist');
+  await shows('blocks', 'main p.dim', `${number(blocks.total)} of ${number(blocks.total)}`);
+  return pairs;
+}
+
 /** Another application on the same host: to a browser the same site, so that cookies are sent. */
 async function attack(context) {
   const server = createServer((_, answer) => answer.setHeader('Content-Type', 'text/html').end('<!doctype html><title>x</title>'));
@@ -116,7 +173,7 @@ async function attack(context) {
 }
 
 async function main() {
-  const browser = await chromium.launch({ executablePath: findBrowser(), headless: true, args: flags(), timeout });
+  const browser = await chromium.launch({ executablePath: findBrowser(), headless: true, args: [...flags(), `--host-resolver-rules=MAP ${new URL(given.site).hostname} 127.0.0.1`], timeout });
   try {
     const context = await browser.newContext({ viewport: DESK });
     const page = await context.newPage();
@@ -132,10 +189,12 @@ async function main() {
     told.cookies = (await context.cookies(`${origin}/api/`)).map(({ httpOnly, sameSite, path, name }) => ({ httpOnly, sameSite, path, name: name.replace(/\d+$/, 'PORT') }));
 
     for (const [name, path] of [
-      ['overview', '#/overview'], ['events', '#/events'], ['event', `#/events/${given.request}`], ['blocks', '#/blocks'],
+      ['overview', '#/overview'], ['events', '#/events'], ['event', `#/events/${given.request}`], ['budgets', '#/budgets'], ['blocks', '#/blocks'],
       ['exceptions', '#/exceptions'], ['models', '#/models'], ['rules', '#/rules'], ['node', '#/node'], ['changes', '#/changes'],
     ]) await look(page, name, path);
     await page.setViewportSize(DESK);
+    told.visits = await visits(browser);
+    told.figures = await figures(page);
 
     // From the list to the detail, by the keyboard, and a label.
     await page.evaluate(() => { location.hash = '#/events'; });

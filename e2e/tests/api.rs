@@ -156,7 +156,7 @@ fn every_page_answers_as_the_description_says() {
     let exception =
         proxy.api("POST", "/api/v1/exceptions", &looked).json()["id"].as_str().unwrap().to_owned();
     let exception = format!("/api/v1/exceptions/{exception}");
-    let calls: [(&str, &str, &str, u16); 110] = [
+    let calls: [(&str, &str, &str, u16); 111] = [
         ("GET", "/health", "", 200),
         ("GET", "/live", "", 200),
         ("GET", "/ready", "", 200),
@@ -165,6 +165,7 @@ fn every_page_answers_as_the_description_says() {
         ("GET", "/api/v1/stats", "", 200),
         ("GET", "/api/v1/traffic", "", 200),
         ("GET", "/api/v1/top", "", 200),
+        ("GET", "/api/v1/limits", "", 200),
         ("GET", "/api/v1/trail", "", 200),
         ("POST", "/api/v1/login-links", "", 200),
         ("GET", "/api/v1/session", "", 200),

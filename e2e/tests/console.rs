@@ -4,6 +4,8 @@
 
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -25,12 +27,12 @@ fn start(more: &str) -> (TestUpstream, TestProxy) {
     (backend, proxy)
 }
 
-fn address(proxy: &TestProxy) -> SocketAddr {
+pub(crate) fn address(proxy: &TestProxy) -> SocketAddr {
     proxy.node().management_address().unwrap()
 }
 
 /// The path of a fresh link.
-fn link(proxy: &TestProxy) -> String {
+pub(crate) fn link(proxy: &TestProxy) -> String {
     let answer = proxy.api("POST", "/api/v1/login-links", "");
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["path"].as_str().unwrap().to_owned()
@@ -281,7 +283,33 @@ fn the_last_hour_is_told_in_steps() {
     assert_eq!(sum(&told["requests"]), 2.0, "{told}");
     let blocked: f64 = told["blocked"].as_object().unwrap().values().map(sum).sum();
     assert_eq!(blocked, 1.0, "{told}");
-    assert!(sum(&told["whole_ms"]) > 0.0 && sum(&told["added_ms"]) > 0.0, "{told}");
+    for column in ["whole_ms", "added_ms", "backend_ms"] {
+        assert!(sum(&told[column]) > 0.0, "{column}: {told}");
+    }
+    assert_eq!(sum(&told["challenged"]), 0.0, "{told}");
+    // What was stopped asked no backend.
+    assert_eq!(proxy.node().registry().total("sunbeam_backend_latency_seconds").1, 1.0);
+}
+
+/// Runs something while visitors come and attackers try.
+fn under_load<T>(proxy: &TestProxy, run: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let (mut passed, mut stopped) = (0, 0);
+            while !is_over.load(Ordering::Relaxed) {
+                let client = proxy.client();
+                passed += u32::from(client.get(HOST, &format!("/page/{passed}")).status == 200);
+                stopped += u32::from(client.get(HOST, &format!("{ATTACK}&n={stopped}")).status == 403);
+            }
+            (passed, stopped)
+        });
+        let result = catch_unwind(AssertUnwindSafe(run));
+        is_over.store(true, Ordering::Relaxed);
+        let (passed, stopped) = load.join().unwrap();
+        assert!(passed > 20 && stopped > 20, "{passed} passed, {stopped} stopped");
+        result.unwrap_or_else(|panic| resume_unwind(panic))
+    })
 }
 
 #[test]
@@ -302,12 +330,19 @@ fn an_operator_goes_through_the_console_with_a_browser() {
     let origin = format!("http://{}", address(&proxy));
     let mut command = node();
     command.arg(peers_folder().join("console.mjs")).args([&origin, &format!("{origin}{}", link(&proxy))]);
-    command.args(["--request", &id]);
+    command.args(["--request", &id, "--site", &format!("http://{HOST}:{}", proxy.http().port())]);
     if let Ok(folder) = std::env::var("CONSOLE_SCREENSHOTS") {
         command.args(["--screenshots", &folder]);
     }
-    let (complete, told) = run_client(&mut command);
+    let (complete, told) = under_load(&proxy, || run_client(&mut command));
     assert!(complete, "{told:#}");
+    assert_eq!(told["visits"], json!([200, 403, 200]), "a browser visits the site, attacks it, and goes on");
+    // Each number as the page shows it, and as the node told it to the page.
+    let figures = told["figures"].as_object().unwrap();
+    assert_eq!(figures.len(), 9, "{figures:#?}");
+    for (name, pair) in figures {
+        assert!(pair[0].is_string() && pair[0] == pair[1], "{name}: {pair}");
+    }
     let text = |pointer: &str| told.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
 
     for outside in ["/without/text", "/again", "/out"] {
@@ -343,12 +378,9 @@ fn an_operator_goes_through_the_console_with_a_browser() {
     for nothing in ["/errors", "/csp", "/foreign", "/without/light"] {
         assert_eq!(told.pointer(nothing), Some(&json!([])), "{nothing}");
     }
-    // A node without exceptions says so, and the page with it.
-    let no_exceptions = told["refused"] == json!(["404 /api/v1/exceptions"])
-        && text("/views/exceptions/text").contains("Not available on this node");
-    assert!(no_exceptions || told["refused"] == json!([]), "{}", told["refused"]);
+    assert_eq!(told["refused"], json!([]));
     let views = told["views"].as_object().unwrap();
-    assert_eq!(views.len(), 9);
+    assert_eq!(views.len(), 10);
     for (name, seen) in views {
         for look in ["light", "dark", "phone"] {
             assert_eq!(seen[look], json!([]), "{name}, {look}");
@@ -365,8 +397,10 @@ fn an_operator_goes_through_the_console_with_a_browser() {
         ("overview", "Requests by verdict"),
         ("events", "/list"),
         ("event", "It looks like an attack"),
+        ("budgets", "more people, none of them doubted, and it is proven"),
         ("models", "Drift"),
-        ("node", "Connections"),
+        ("models", "in training"),
+        ("node", "limits.max_connections"),
         ("changes", "login-links"),
     ] {
         assert!(

@@ -8,6 +8,8 @@ mod block_page;
 mod browser;
 mod challenge;
 mod console;
+mod console_changes;
+mod console_store;
 mod content;
 mod examples;
 mod exceptions;

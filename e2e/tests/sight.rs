@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use sunbeam_listeners::ListenerMetrics;
 use sunbeam_metrics::{ALIASES, MetricDoc};
+use sunbeam_pipeline::DetectionMetrics;
 use sunbeam_proxy::ProxyMetrics;
 use sunbeam_testkit::{
     OtlpReceiver, TestFolder, TestProxy, TestUpstream, eventually, free_address, peers_folder, raw_exchange,
@@ -700,7 +701,7 @@ fn followed_by_by(after: &str) -> bool {
 }
 
 fn declared() -> Vec<&'static MetricDoc> {
-    ProxyMetrics::TABLE.iter().chain(ListenerMetrics::TABLE).collect()
+    ProxyMetrics::TABLE.iter().chain(ListenerMetrics::TABLE).chain(DetectionMetrics::TABLE).collect()
 }
 
 /// The row of a name in a query; a histogram has three names.
@@ -790,19 +791,34 @@ fn after_a_days_work_every_metric_of_the_dashboards_and_alerts_has_a_series() {
     assert_eq!(proxy.client().get("down.example.test", "/").status, 502);
     let door = proxy.node().passthrough_address().unwrap();
     assert!(raw_exchange(door, b"GET / HTTP/1.0\r\n\r\n").contains("200 OK"));
+    // An attack. Drift is told once a thousand requests were sampled: here it is not.
+    assert_eq!(proxy.client().get(HOST, "/?q=1%27+UNION+SELECT+password+FROM+users--+-").status, 403);
     proxy.reload(&text).unwrap();
     eventually("all are counted", || {
-        (total(&scrape(&proxy), "sunbeam_requests_total", &[]) > 4.5).then_some(())
+        (total(&scrape(&proxy), "sunbeam_requests_total", &[]) > 5.5).then_some(())
     });
+    // The last that is told each second.
+    let is_round = |sample: &Sample| sample.name == "sunbeam_decisions_kept_total";
+    eventually("the node has looked round once", || scrape(&proxy).iter().any(is_round).then_some(()));
     let samples = scrape(&proxy);
     let there: BTreeSet<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
     let names: BTreeSet<String> = queries()
         .iter()
         .flat_map(|query| asked(&query.expression).metrics)
         .map(|(name, _)| name)
-        .filter(|name| name.starts_with("sunbeam_"))
+        .filter(|name| name.starts_with("sunbeam_") && name != "sunbeam_drift_index")
         .collect();
-    assert!(names.len() > 15, "{names:?}");
+    for shown in [
+        "sunbeam_false_positive_rate",
+        "sunbeam_false_positive_budget",
+        "sunbeam_layer_fallbacks_total",
+        "sunbeam_challenges_total",
+        "sunbeam_exceptions",
+        "sunbeam_exception_high_scores_total",
+    ] {
+        assert!(names.contains(shown), "nobody shows `{shown}`");
+    }
+    assert!(names.len() > 25, "{names:?}");
     let missing: Vec<_> = names.iter().filter(|name| !there.contains(name.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

@@ -32,7 +32,7 @@ pub use mlp::{GROUPS, HIDDEN, INPUT_MAX, INPUTS, LANES, Mlp};
 pub use models::{BYTES_MAX, DdosModel, ScannerModel, ddos_inputs, probability, threshold_logit};
 pub use paths::{PATH_GRAMS, PathModel};
 pub use payload::{GRAMS, PayloadModel, Reading, SITE_TREES, TREES};
-pub use reference::{BINS, Reference, input_bin, score_bin};
+pub use reference::{BINS, Reference, input_bin, score_bin, score_bin_edges};
 pub use schema::fingerprint;
 pub use stored::Stored;
 pub use tree::{DEPTH as TREE_DEPTH, Outcome, Tree};

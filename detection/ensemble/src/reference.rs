@@ -24,9 +24,33 @@ pub const fn input_bin(input: u8) -> usize {
     if bin < BINS { bin } else { BINS - 1 }
 }
 
-/// The bin of a score, in 1/256 of a logit: from -9 to 9.
+/// Where the bins of scores begin, in 1/256 of a logit, and how wide each is: from -9 to 9.
+const LEAST: i32 = -9 * 256;
+const WIDTH: i32 = 18 * 256 / 10;
+
+/// The bin of a score, in 1/256 of a logit.
 pub fn score_bin(logit: i32) -> usize {
-    const LEAST: i32 = -9 * 256;
-    const WIDTH: i32 = 18 * 256 / 10;
     usize::try_from(logit.saturating_sub(LEAST) / WIDTH).unwrap_or(0).min(BINS - 1)
+}
+
+/// The least score of each bin but the first, which has all below; the last has all above.
+pub fn score_bin_edges() -> [i32; BINS - 1] {
+    let mut edge = LEAST;
+    [(); BINS - 1].map(|()| {
+        edge += WIDTH;
+        edge
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bin_begins_at_its_edge() {
+        for (index, edge) in score_bin_edges().into_iter().enumerate() {
+            assert_eq!((score_bin(edge - 1), score_bin(edge)), (index, index + 1), "{edge}");
+        }
+        assert_eq!((score_bin(i32::MIN), score_bin(i32::MAX)), (0, BINS - 1));
+    }
 }

@@ -39,8 +39,10 @@ declare_metrics! {
         /// Time that rules and model took over one request, waiting for its body excluded; result is the decision.
         waf_seconds: Histogram["sunbeam_waf_inspection_duration_seconds", result, category; LOOK_SECONDS],
         /// Of people whom the site knows or who solved a challenge, the share that a layer's doubts would hurt, by layer (ddos,
-        /// scanner, waf) and bound (lower, seen, upper; 95 %). `detection.false_positive_budget` is what upper may be.
+        /// scanner, waf) and bound (lower, seen, upper; 95 %). `sunbeam_false_positive_budget` is what upper may be.
         false_positive_rate: FloatGauge["sunbeam_false_positive_rate", layer, bound],
+        /// `detection.false_positive_budget`.
+        false_positive_budget: FloatGauge["sunbeam_false_positive_budget"],
         /// People that this was learned from, by layer and whether it doubted them (hurt) or not (unhurt).
         people: Gauge["sunbeam_people", layer, result],
         /// 1: what the layer doubts is acted on in mode auto, for it has proven itself.

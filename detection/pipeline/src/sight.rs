@@ -62,6 +62,11 @@ impl Sight {
         }
     }
 
+    /// How scores are spread since the last time; leaves them there.
+    pub fn scores(&self) -> [u64; BINS] {
+        self.scores.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
     /// Logits of the requests of those whom the site knows, since the model is in use.
     ///
     /// They are benign as far as visitors with an account are: one of them can ask for anything, so this is told and
@@ -241,6 +246,7 @@ mod tests {
         for input in [0, 0, 127] {
             sight.note(&[input; INPUTS], said(EnsemblePath::MlpAllow, -300));
         }
+        assert_eq!(sight.scores().iter().sum::<u64>(), 3);
         let taken = sight.take();
         assert_eq!((taken.rows(), taken.inputs[0][0], taken.inputs[INPUTS - 1][BINS - 1]), (3, 2, 1));
         assert_eq!(sight.take(), Histograms::default());

@@ -81,8 +81,7 @@ pub(crate) fn complete(
     context.status = response.status().as_u16();
     let elapsed = u64::try_from(context.started.elapsed().as_micros()).unwrap_or(u64::MAX);
     context.added_us = elapsed.saturating_sub(context.upstream_us);
-    #[expect(clippy::cast_precision_loss, reason = "microseconds of a request are far below 2^53")]
-    context.shared.metrics.added_seconds().observe(context.added_us as f64 / 1e6);
+    note_latency(&context);
     context.note_answer(matches!(answer.finish, Finish::Tunnel(_)));
     let context = match answer.finish {
         Finish::WithBody => Some(Box::new(context)),
@@ -93,6 +92,15 @@ pub(crate) fn complete(
     };
     let length = text(response.headers(), &header::CONTENT_LENGTH).and_then(|text| text.parse().ok());
     response.map(|inner| AuditedBody { inner, length, context, burst: 0 })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds of a request are far below 2^53")]
+fn note_latency(context: &RequestContext) {
+    let metrics = &context.shared.metrics;
+    metrics.added_seconds().observe(context.added_us as f64 / 1e6);
+    if context.upstream_us > 0 {
+        metrics.backend_seconds().observe(context.upstream_us as f64 / 1e6);
+    }
 }
 
 /// How much of its limit a client has left (draft-ietf-httpapi-ratelimit-headers): told to who has used more than

@@ -15,6 +15,8 @@ declare_metrics! {
         request_seconds: Histogram["sunbeam_request_duration_seconds"; REQUEST_SECONDS],
         /// Our own time until the answer's head, the backend's excluded.
         added_seconds: Histogram["sunbeam_added_latency_seconds"; OWN_SECONDS],
+        /// The other part of that time, of requests that waited for a backend (or for who is asked by `auth_request`).
+        backend_seconds: Histogram["sunbeam_backend_latency_seconds"; REQUEST_SECONDS],
         /// Requests sent to a backend, retries included.
         upstream_requests: Counter["sunbeam_upstream_requests_total", backend],
         /// Failed requests to a backend, by kind: connect, dns, tls, timeout, reset, protocol.

@@ -40,6 +40,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     Endpoint { path: "/api/v1/stats", handler: || get(statistics) },
     Endpoint { path: "/api/v1/traffic", handler: || get(traffic) },
     Endpoint { path: "/api/v1/top", handler: || get(top) },
+    Endpoint { path: "/api/v1/limits", handler: || get(limits) },
     Endpoint { path: "/api/v1/trail", handler: || get(trail) },
     Endpoint { path: "/api/v1/login-links", handler: || post(super::console::link) },
     Endpoint { path: "/api/v1/backends", handler: || get(backends) },
@@ -147,6 +148,10 @@ async fn traffic(State(core): State<Arc<Core>>) -> Json<Value> {
 
 async fn top(State(core): State<Arc<Core>>) -> Response {
     told(blocking(move || super::top::top(&core)).await)
+}
+
+async fn limits(State(core): State<Arc<Core>>) -> Response {
+    told(blocking(move || super::limits::limits(&core)).await.map(Ok))
 }
 
 async fn trail(State(core): State<Arc<Core>>) -> Response {

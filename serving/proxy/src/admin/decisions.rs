@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sunbeam_decisions::{Cursor, IdPrefix, Page, Query, ReadError, Reader, text_hash};
+use sunbeam_decisions::{Class, Cursor, IdPrefix, Page, Query, ReadError, Reader, text_hash};
 use sunbeam_pipeline::Decision;
 use sunbeam_traffic::Layer;
 
@@ -87,7 +87,14 @@ pub(super) fn search(core: &Core, asked: &DecisionsQuery) -> Result<Value, Refus
     let page = reader.search(&query, after, limit)?;
     let next = page.next.map(|next| next.to_string());
     let kept: Vec<Value> = kept_of(&page).map(|kept| kept.whole).collect();
-    Ok(json!({"decisions": kept, "next": next, "is_cut_short": page.is_cut_short, "damaged": page.damaged}))
+    Ok(json!({
+        "decisions": kept,
+        "next": next,
+        "is_cut_short": page.is_cut_short,
+        "damaged": page.damaged,
+        "rows_examined": page.rows_examined,
+        "texts_read": page.texts_read,
+    }))
 }
 
 /// One, with what is like it and whether it looks like a mistake.
@@ -181,7 +188,9 @@ fn like_it(reader: &Reader, kept: &Kept) -> Result<LikeIt, Refused> {
                 && (record.rules.is_empty() || other.rules.iter().any(|rule| record.rules.contains(rule)))
         })
     };
-    let query = Query { layer: number_of(record), filter: Some(&filter), ..Query::default() };
+    // What passed has no layer: without its class, everything else would be read for it.
+    let class = record.layer.is_empty().then_some(Class::Passes);
+    let query = Query { layer: number_of(record), class, filter: Some(&filter), ..Query::default() };
     let page = reader.search(&query, None, LIKE_IT_MAX)?;
     let found: Vec<Kept> = kept_of(&page).collect();
     Ok(LikeIt::of(&found, page.next.is_some()))

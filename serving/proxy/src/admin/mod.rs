@@ -9,6 +9,7 @@ mod decisions;
 mod exceptions;
 mod guard;
 mod layers;
+mod limits;
 mod lists;
 mod model_changes;
 mod models;

@@ -3,7 +3,8 @@
 
 use serde_json::{Map, Value, json};
 use sunbeam_ensemble::{
-    Calibration, Detector, Drift, EnsemblePath, NoSuggestion, fingerprint, probability, threshold_logit,
+    Calibration, Detector, Drift, EnsemblePath, NoSuggestion, fingerprint, probability, score_bin_edges,
+    threshold_logit,
 };
 use sunbeam_pipeline::{Agreement, DetectionMetrics};
 
@@ -31,7 +32,7 @@ fn detector_told(shared: &Shared, snapshot: &Snapshot, detector: Detector) -> Va
     let more = json!({
         "zones": zones(chosen, threshold),
         "paths": paths(&shared.detection, detector),
-        "drift": drift(shared, chosen),
+        "drift": drift(shared, snapshot, chosen),
         "calibration": snapshot.models.benign(detector).map(|benign| calibration(&benign)),
         "challenger": snapshot.models.challenger(detector).map(|(tried, agreement)| {
             let mut told = model(tried);
@@ -112,7 +113,7 @@ fn paths(metrics: &DetectionMetrics, detector: Detector) -> Value {
     EnsemblePath::ALL.into_iter().map(|path| (path.as_str().to_owned(), Value::from(count(path)))).collect()
 }
 
-fn drift(shared: &Shared, chosen: &Chosen) -> Value {
+fn drift(shared: &Shared, snapshot: &Snapshot, chosen: &Chosen) -> Value {
     let watch = shared.drift();
     let (indices, samples) = watch.told(chosen);
     let feature = |(name, index): &(&'static str, f64)| json!({"feature": name, "index": rounded(*index), "verdict": Drift::of(*index).as_str()});
@@ -124,6 +125,11 @@ fn drift(shared: &Shared, chosen: &Chosen) -> Value {
         "samples": samples,
         "verdict": worst.map(|index| Drift::of(index).as_str()),
         "features": indices.iter().map(feature).collect::<Vec<_>>(),
+        "scores": {
+            "from": std::iter::once(0.0).chain(score_bin_edges().map(|edge| rounded(probability(edge)))).collect::<Vec<_>>(),
+            "live": watch.scores(&snapshot.models, chosen.detector()),
+            "training": chosen.reference().scores.map(|of_all| f64::from(of_all) / 65_535.0),
+        },
     })
 }
 

@@ -44,6 +44,7 @@ pub(super) fn stats(shared: &Shared) -> Value {
         }).collect::<Vec<_>>(),
         "latency_ms": quantiles(shared, "sunbeam_request_duration_seconds"),
         "added_latency_ms": quantiles(shared, "sunbeam_added_latency_seconds"),
+        "backend_latency_ms": quantiles(shared, "sunbeam_backend_latency_seconds"),
     })
 }
 

@@ -34,11 +34,13 @@ struct Inner {
 struct Totals {
     requests: f64,
     failed: f64,
+    challenged: f64,
     blocked: [f64; LAYERS],
     observed: [f64; LAYERS],
-    /// Seconds and how many requests, of the whole and of our own part.
+    /// Seconds and how many requests, of the whole, of our own part, of backends until they answered.
     whole: (f64, f64),
     added: (f64, f64),
+    backend: (f64, f64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -81,10 +83,12 @@ impl Traffic {
             "at": column(&|step| json!(step.at)),
             "requests": column(&|step| json!(step.totals.requests)),
             "failed": column(&|step| json!(step.totals.failed)),
+            "challenged": column(&|step| json!(step.totals.challenged)),
             "blocked": by_layer(&|totals| &totals.blocked),
             "observed": by_layer(&|totals| &totals.observed),
             "whole_ms": column(&|step| mean_ms(step.totals.whole)),
             "added_ms": column(&|step| mean_ms(step.totals.added)),
+            "backend_ms": column(&|step| mean_ms(step.totals.backend)),
         })
     }
 }
@@ -111,6 +115,8 @@ impl Totals {
         }
         totals.whole = registry.total("sunbeam_request_duration_seconds");
         totals.added = registry.total("sunbeam_added_latency_seconds");
+        totals.backend = registry.total("sunbeam_backend_latency_seconds");
+        totals.challenged = registry.sum("sunbeam_challenges_total", &[("result", "issued")]);
         totals
     }
 
@@ -128,10 +134,12 @@ impl Totals {
         Self {
             requests: less(self.requests, before.requests),
             failed: less(self.failed, before.failed),
+            challenged: less(self.challenged, before.challenged),
             blocked: layers(&self.blocked, &before.blocked),
             observed: layers(&self.observed, &before.observed),
             whole: pair(self.whole, before.whole),
             added: pair(self.added, before.added),
+            backend: pair(self.backend, before.backend),
         }
     }
 }

@@ -36,7 +36,7 @@ use crate::config::Config;
 use crate::context::{RequestContext, text};
 use crate::error_page::Denial;
 use books::Books;
-use level::Level;
+pub(crate) use level::Level;
 use page::{SUNBEAM_CHALLENGE, Says, page, worker};
 use seal::{Age, Holder, Pass, Seal, Ticket};
 use words::{Words, words};

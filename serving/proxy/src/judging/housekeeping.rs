@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sunbeam_pipeline::{FloodReport, Why};
+use sunbeam_pipeline::{DOUBTERS, FloodReport, Why};
 use sunbeam_reputation::Origin;
 use sunbeam_traffic::Layer;
 use tokio::time::interval;
@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use super::kept::KeptBan;
 use super::people;
 use crate::admin::STEP_SECS;
+use crate::challenge::Level;
 use crate::core::Core;
 use crate::exceptions::ExceptionBook;
 use crate::shared::Shared;
@@ -49,7 +50,11 @@ struct Book {
     exceptions: ExceptionBook,
 }
 
+/// Challenges that a dashboard shows.
+const CHALLENGED: [&str; 3] = ["issued", "solved", "failed"];
+
 pub(super) async fn keep(core: Arc<Core>) {
+    begin(&core.shared);
     let mut book = Book::default();
     let mut ticks = interval(Duration::from_secs(1));
     loop {
@@ -61,6 +66,17 @@ pub(super) async fn keep(core: Arc<Core>) {
         });
         // A panic in there was logged by the hook; what it knew begins anew.
         book = worked.await.unwrap_or_default();
+    }
+}
+
+/// What is rare and looked at by alerts is told as 0: nobody sees a rise from nothing to one.
+fn begin(shared: &Shared) {
+    for layer in DOUBTERS.map(Layer::as_str) {
+        drop(shared.detection.layers.layer_fallbacks(layer));
+        drop((shared.metrics.exception_hits(layer), shared.metrics.exception_high_scores(layer)));
+    }
+    for (result, level) in CHALLENGED.iter().flat_map(|result| Level::ALL.map(|level| (result, level))) {
+        drop(shared.metrics.challenges(result, level.as_str()));
     }
 }
 
@@ -188,6 +204,7 @@ fn prove(shared: &Shared) {
     let budget = shared.snapshot().pipeline.rules().false_positive_budget;
     let (standings, turned) = shared.memory.proof.look(budget, shared.now());
     let layers = &shared.detection.layers;
+    layers.false_positive_budget().set(budget);
     for standing in standings {
         let name = standing.layer.as_str();
         for (bound, rate) in ["lower", "seen", "upper"].into_iter().zip(standing.rate) {

@@ -24,7 +24,7 @@ pub(crate) const SESSION_LIVES: Duration = Duration::from_secs(12 * 3600);
 const LINKS_MAX: usize = 16;
 
 /// People at one node at a time. The oldest session goes.
-const SESSIONS_MAX: usize = 64;
+pub(crate) const SESSIONS_MAX: usize = 64;
 
 /// An IPv6 host changes its address inside its own network by itself (RFC 8981).
 const IPV6_NETWORK_BITS: u8 = 64;
@@ -144,6 +144,11 @@ impl Sessions {
             return Err(NoSession::Elsewhere);
         }
         Ok(Holder { name: session.name.clone(), left: session.until.saturating_duration_since(now) })
+    }
+
+    /// Those that hold.
+    pub(crate) fn count(&self, now: Instant) -> usize {
+        self.inner(now).sessions.len()
     }
 
     /// Ends a session.

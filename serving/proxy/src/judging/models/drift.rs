@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use sunbeam_ensemble::{DRIFT_ROWS_MIN, Detector, Histograms, feature_names};
+use sunbeam_ensemble::{BINS, DRIFT_ROWS_MIN, Detector, Histograms, feature_names};
 use sunbeam_pipeline::DetectionMetrics;
 
 use super::{Chosen, DETECTORS, ModelsInUse, PerDetector};
@@ -36,6 +36,18 @@ impl DriftWatch {
     pub(crate) fn told(&self, chosen: &Chosen) -> (&[(&'static str, f64)], u64) {
         let course = self.0.of(chosen.detector());
         if course.of == Some(chosen.hash) { (&course.indices, course.rows()) } else { (&[], 0) }
+    }
+
+    /// How the scores of that model are spread, in this period, the one before it, and since the last look.
+    pub(crate) fn scores(&self, in_use: &ModelsInUse, detector: Detector) -> [u64; BINS] {
+        let course = self.0.of(detector);
+        let mut all = in_use.sight(detector).scores();
+        if course.of == Some(in_use.chosen(detector).hash) {
+            for seen in [&course.before, &course.now] {
+                all.iter_mut().zip(seen.scores).for_each(|(sum, more)| *sum = sum.saturating_add(more));
+            }
+        }
+        all
     }
 }
 
@@ -113,13 +125,16 @@ mod tests {
             offline.pipeline().judge(&facts, Moment::from_micros(second * 1_000_000), &mut scratch);
         }
         let in_use = &offline.snapshot.models;
+        let seen = |watch: &DriftWatch| watch.scores(in_use, Detector::Scanner).iter().sum::<u64>();
+        assert_eq!(seen(&watch), DRIFT_ROWS_MIN, "before anybody looks");
         watch.look(in_use, &metrics);
+        assert_eq!(seen(&watch), DRIFT_ROWS_MIN, "each once");
         assert_eq!(series().len(), feature_names(Detector::Scanner).count() + 1);
         assert!(series().iter().all(|series| series.label("detector") == Some("scanner")));
         let (indices, rows) = watch.told(in_use.chosen(Detector::Scanner));
         assert_eq!((indices.len(), rows), (series().len(), DRIFT_ROWS_MIN));
         watch.0.scanner.of = Some([0; 32]);
-        assert_eq!(watch.told(in_use.chosen(Detector::Scanner)).1, 0);
+        assert_eq!((watch.told(in_use.chosen(Detector::Scanner)).1, seen(&watch)), (0, 0));
         watch.look(in_use, &metrics);
         assert!(series().is_empty());
     }
