@@ -2,13 +2,13 @@
 //! A week of a site, in virtual time, through the very pipeline that a node judges by and with its calls: a layer earns
 //! that its doubts are acted on, a bad model is installed, it falls back, and hardly anybody was hurt by all that.
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
+#![expect(clippy::print_stdout, reason = "the numbers of the week are what a reader wants")]
 
+mod log;
 mod street;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
-use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use sunbeam_config::{ConfigFiles, Loaded, load};
@@ -20,6 +20,7 @@ use sunbeam_tables::Moment;
 use sunbeam_testkit::TestFolder;
 use sunbeam_traffic::Layer;
 
+use log::Log;
 use street::{
     ATTACKS_A_DAY, Client, DAY, DOUBTED, Errand, HOST, HOUR, PEOPLE, STRANGERS_A_DAY, Street, attack, page,
 };
@@ -217,33 +218,6 @@ fn try_configuration(folder: &TestFolder, more: &str) -> Result<Loaded<Config>, 
     load(&ConfigFiles { path, profile: None }, Config::check).map_err(|error| error.to_string())
 }
 
-/// The log, line by line.
-#[derive(Clone, Debug, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    /// Lines of this level that say this.
-    fn lines(&self, level: &str, message: &str) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let says = |line: &Value| {
-            line["level"] == level && line["fields"]["message"].as_str().unwrap_or("").contains(message)
-        };
-        lines.filter(says).collect()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 fn between(seen: &[(u64, Decision)], from: u64, until: u64) -> Vec<Decision> {
     seen.iter().filter(|(at, _)| (from..until).contains(at)).map(|(_, decision)| *decision).collect()
 }
@@ -269,7 +243,7 @@ fn the_week(mut week: Week) {
     week.run(DAY);
     let standing = week.standing();
     assert_eq!((standing.why, standing.known.hurt), (Why::TooFew, 0), "{standing:?}");
-    assert_eq!(standing.known.people as usize, week.seen.known.len(), "each is counted once");
+    assert_eq!(standing.known.people, week.seen.known.len() as u64, "each is counted once");
     let strangers = between(&week.seen.strangers, 0, DAY);
     assert_eq!(strangers, vec![Decision::Observed; STRANGERS_A_DAY as usize]);
     assert_eq!(between(&week.seen.attacks, 0, DAY), vec![Decision::Blocked; ATTACKS_A_DAY as usize]);
@@ -365,7 +339,7 @@ fn the_week(mut week: Week) {
     assert_eq!((week.seen.doubted.len(), week.seen.turns.len()), (doubted, 2));
 
     // All the time every attack was stopped, and the share of people who were hurt stayed within the budget.
-    assert_eq!(week.seen.attacks.len() as u64, 7 * ATTACKS_A_DAY);
+    assert_eq!(week.seen.attacks.len(), 7 * ATTACKS_A_DAY as usize);
     assert!(week.seen.attacks.iter().all(|(_, decision)| *decision == Decision::Blocked));
     let hurt = week.seen.stopped.len() as f64 / week.seen.known.len() as f64;
     println!(

@@ -28,8 +28,8 @@ const LAST_NEWCOMER_DAY: u64 = 5;
 pub(super) const DOUBTED: (&str, &str) = ("/list", "q=x+--+y");
 
 /// Doubted strangers, and attacks that are certain, of a day.
-pub(super) const STRANGERS_A_DAY: u64 = 24;
-pub(super) const ATTACKS_A_DAY: u64 = 48;
+pub(super) const STRANGERS_A_DAY: u32 = 24;
+pub(super) const ATTACKS_A_DAY: u32 = 48;
 
 const ATTACKS: [(&str, &str); 6] = [
     ("/.env", ""),
@@ -69,16 +69,17 @@ impl Street {
     pub(super) fn new() -> Self {
         let mut street = Self::default();
         street.comings.extend((0..PEOPLE).flat_map(visits));
-        for day in 0..7 {
-            let over_the_day = |count: u64, number: u64| day * DAY + (number * 2 + 1) * DAY / (2 * count);
+        for day in 0..7_u32 {
+            let at = |count: u32, number: u32| {
+                u64::from(day) * DAY + u64::from(number * 2 + 1) * DAY / u64::from(2 * count)
+            };
             street.comings.extend((0..STRANGERS_A_DAY).map(|number| {
-                let who = u32::try_from(day * STRANGERS_A_DAY + number).unwrap();
-                (over_the_day(STRANGERS_A_DAY, number), Errand::Stranger(who))
+                (at(STRANGERS_A_DAY, number), Errand::Stranger(day * STRANGERS_A_DAY + number))
             }));
-            street.comings.extend((0..ATTACKS_A_DAY).map(|number| {
-                let who = u32::try_from(day * ATTACKS_A_DAY + number).unwrap();
-                (over_the_day(ATTACKS_A_DAY, number), Errand::Attack(who))
-            }));
+            street.comings.extend(
+                (0..ATTACKS_A_DAY)
+                    .map(|number| (at(ATTACKS_A_DAY, number), Errand::Attack(day * ATTACKS_A_DAY + number))),
+            );
         }
         street.logs();
         street.comings.sort_unstable();
