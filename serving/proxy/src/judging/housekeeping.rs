@@ -307,7 +307,9 @@ mod tests {
         come(0..100);
         show_evictions(&memory, &metrics, &mut before);
         assert!(counted() < 0.5);
-        come(100..PEOPLE + 10_000);
+        // No more at once than there are places for.
+        come(100..PEOPLE);
+        come(PEOPLE..PEOPLE + 10_000);
         show_evictions(&memory, &metrics, &mut before);
         let kept = memory.proof.people(now).len();
         assert!(kept <= PEOPLE && kept > PEOPLE * 9 / 10, "{kept}");
