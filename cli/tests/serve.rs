@@ -217,3 +217,37 @@ fn the_documented_local_certificate_is_trusted() {
         String::from_utf8_lossy(&answer.stderr)
     );
 }
+
+/// Where it cannot be kept who was seen (a full disk, a folder in the way), that is said, and nothing else is lost by it.
+#[test]
+fn people_that_cannot_be_kept_cost_nothing_but_their_proof() {
+    let backend = TestUpstream::with(|_| {
+        let mut response = http::Response::new("welcome".into());
+        let cookie = "session=real; Path=/; HttpOnly".parse().unwrap();
+        response.headers_mut().insert(http::header::SET_COOKIE, cookie);
+        response
+    });
+    let folder = TestFolder::new();
+    write_config(&folder, &route(&backend.url()));
+    folder.write("state/people.json/in-the-way", "");
+    let mut node = Serving::start_in(folder, &[]);
+    assert!(node.log().contains("layers are proven anew"), "{}", node.log());
+    let with_session =
+        "GET /account HTTP/1.1\r\nHost: localhost\r\nCookie: session=real\r\nConnection: close\r\n\r\n";
+    for _ in 0..2 {
+        let answer = sunbeam_testkit::raw_exchange(node.http, with_session.as_bytes());
+        assert!(answer.ends_with("welcome"), "{answer}");
+    }
+    assert_eq!(node.ask(&["block", "192.0.2.7"]).0, 0);
+    node.signal("TERM");
+    assert_eq!(node.wait(), 0, "{}", node.log());
+    assert!(node.log().contains("what layers were proven by is not kept over a restart"), "{}", node.log());
+    let folder = std::mem::replace(&mut node.folder, TestFolder::new());
+    drop(node);
+    fs::remove_dir_all(folder.join("state/people.json")).unwrap();
+    let mut node = Serving::start_in(folder, &[]);
+    assert!(!node.log().contains("proven anew"), "{}", node.log());
+    assert!(node.ask(&["blocks"]).1.contains("192.0.2.7"), "the rest of the state was kept");
+    node.signal("TERM");
+    assert_eq!(node.wait(), 0);
+}

@@ -443,3 +443,60 @@ fn a_tunnel_stays_with_the_old_process_until_the_drain_is_over() {
     assert_eq!(read_rest(&mut socket), "", "closed at the drain's end, not reset");
     assert_eq!(node.node.wait(), 0);
 }
+
+/// Who logged in at the old process proves layers at the new one.
+#[test]
+fn people_are_handed_over() {
+    const PEOPLE: u64 = 30;
+    // Without these it would be no person's request, and the scanner would doubt it.
+    const BROWSER: &str = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0\r\n\
+        Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r\nAccept-Language: de,en;q=0.5\r\n";
+    let backend = TestUpstream::with(|seen| {
+        let mut response = http::Response::new("welcome".into());
+        if let Some((_, who)) = seen.target.split_once("/login?") {
+            let cookie = format!("session=real-{who}; Path=/; HttpOnly").parse().unwrap();
+            response.headers_mut().insert(http::header::SET_COOKIE, cookie);
+        }
+        response
+    });
+    let mut node = Upgrading::start(&route(&backend.url()));
+    let config = node.config().replacen("[listen]\n", "[listen]\ntrusted_proxies = [\"127.0.0.1/32\"]\n", 1);
+    let config = config.replacen("[audit]", "[detection]\nfalse_positive_budget = 0.1\n[audit]", 1);
+    fs::write(node.folder().join("config.toml"), config).unwrap();
+    assert_eq!(node.node.ask(&["reload"]).0, 0);
+    let log_in = |node: &Upgrading, number: u64| {
+        for (target, cookie) in [
+            (format!("/login?{number}"), String::new()),
+            ("/account".to_owned(), format!("Cookie: session=real-{number}\r\n")),
+        ] {
+            let request = format!(
+                "GET {target} HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 198.18.{number}.7\r\n{BROWSER}{cookie}\
+                 Connection: close\r\n\r\n"
+            );
+            let answer = sunbeam_testkit::raw_exchange(node.node.http, request.as_bytes());
+            assert!(answer.ends_with("welcome"), "{answer}");
+        }
+    };
+    (0..PEOPLE).for_each(|number| log_in(&node, number));
+    let scanner = |node: &Upgrading| {
+        let (code, out, err) = node.node.ask(&["-o", "json", "enforce", "--plan"]);
+        assert_eq!(code, 0, "{out}{err}");
+        let told: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+        let layers = told["layers"].as_array().or_else(|| told.as_array()).expect("layers");
+        layers.iter().find(|layer| layer["layer"] == "scanner").expect("the scanner").clone()
+    };
+    let is_proven = |node: &Upgrading| {
+        eventually("the scanner is proven", || (scanner(node)["acts_on_doubt"] == true).then_some(()));
+        assert_eq!(scanner(node)["proof"]["known"]["people"], PEOPLE);
+    };
+    is_proven(&node);
+    node.upgrade();
+    assert_eq!(node.node.wait(), 0, "{}", node.log(0));
+    is_proven(&node);
+    // Who comes again is who came before, and not one more: hashes have the same key.
+    log_in(&node, 3);
+    assert_eq!(scanner(&node)["proof"]["known"]["people"], PEOPLE);
+    log_in(&node, PEOPLE);
+    assert_eq!(scanner(&node)["proof"]["known"]["people"], PEOPLE + 1);
+    assert_eq!(file_mode(&node.folder().join("state/people.json")), 0o600);
+}

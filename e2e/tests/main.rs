@@ -35,4 +35,5 @@ mod waf;
 mod waf_bodies;
 mod waf_phases;
 mod websocket;
+mod week;
 mod why;

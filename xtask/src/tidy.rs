@@ -115,6 +115,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "sunbeam-cli",
             "sunbeam-config",
             "sunbeam-datasets",
+            "sunbeam-decisions",
             "sunbeam-listeners",
             "sunbeam-metrics",
             "sunbeam-pipeline",

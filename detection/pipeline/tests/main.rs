@@ -5,5 +5,6 @@
 mod allocations;
 mod models;
 mod office;
+mod proof;
 mod records;
 mod world;

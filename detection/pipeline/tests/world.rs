@@ -39,6 +39,15 @@ impl World {
     }
 
     pub(crate) fn with(ddos: &DdosSection, rate_limit: &RateLimitSection) -> Self {
+        Self::of(&DetectionSection::default(), ddos, rate_limit)
+    }
+
+    /// With another section that all layers have in common.
+    pub(crate) fn detecting(detection: &DetectionSection) -> Self {
+        Self::of(detection, &DdosSection::default(), &RateLimitSection::default())
+    }
+
+    fn of(detection: &DetectionSection, ddos: &DdosSection, rate_limit: &RateLimitSection) -> Self {
         let memory = Memory::new(MemoryOptions {
             window_bytes: 4 << 20,
             identities: 16_384,
@@ -48,7 +57,7 @@ impl World {
         let protect = ProtectSection::default();
         let routes = [RouteRules { name: "shop", protect: &protect, rate_limits: &[] }];
         let sections = Sections {
-            detection: &DetectionSection::default(),
+            detection,
             ddos,
             scanner: &ScannerSection::default(),
             rate_limit,

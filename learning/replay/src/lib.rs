@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use sunbeam_datasets::Record;
 use sunbeam_features::{Finished, is_ours};
 use sunbeam_pipeline::{Answer, Pipeline, Scratch};
-use sunbeam_tables::HashKey;
+use sunbeam_tables::{HashKey, Moment};
 use sunbeam_traffic::RequestFacts;
 
 pub use changes::{Changes, Example, Kind};
@@ -56,6 +56,12 @@ impl<'a> Replay<'a> {
     /// client is one of its own, so that those of a corpus are not held against each other. Allocates nothing.
     pub fn play(&mut self, record: &Record) -> Replayed {
         let now = self.clock.at(record.at_micros, !record.client.is_empty());
+        self.play_at(record, now)
+    }
+
+    /// The same at a moment that the caller knows: never one before the last. What the record tells of time does not
+    /// count.
+    pub fn play_at(&mut self, record: &Record, now: Moment) -> Replayed {
         let client = self.client(&record.client);
         let cookies: [&[u8]; 1] = [if record.cookies.is_empty() { b"_" } else { record.cookies.as_bytes() }];
         let facts = facts(record, client, &cookies, (self.route_of)(&record.host));

@@ -67,7 +67,7 @@ struct Limits {
 }
 
 /// What this thread has worked: rules are not to be cut short because the machine had something else to do.
-fn cpu_time() -> u64 {
+pub(crate) fn cpu_time() -> u64 {
     let spent = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let [seconds, nanoseconds] = [spent.tv_sec, spent.tv_nsec].map(|part| u64::try_from(part).unwrap_or(0));
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)

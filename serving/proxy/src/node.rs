@@ -412,7 +412,7 @@ impl Inherit {
     }
 }
 
-fn make_shared(
+pub(crate) fn make_shared(
     config: Config,
     sources: Sources,
     certificate: Option<Arc<CertifiedKey>>,

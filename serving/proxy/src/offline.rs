@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use sunbeam_config::Loaded;
 use sunbeam_metrics::Registry;
-use sunbeam_pipeline::{Models, Pipeline};
+use sunbeam_pipeline::{DetectionMetrics, Models, Pipeline};
 use sunbeam_routing::host_of;
+use sunbeam_tables::Moment;
 
 use crate::config::Config;
 use crate::judging::Additions;
@@ -18,6 +19,8 @@ use crate::snapshot::{Judging, Snapshot};
 #[derive(Debug)]
 pub struct Offline {
     pub(crate) snapshot: Snapshot,
+    registry: Registry,
+    detection: DetectionMetrics,
 }
 
 impl Offline {
@@ -40,22 +43,51 @@ impl Offline {
     }
 
     fn of(config: Config, loaded: &Loaded<Config>) -> Result<Self, String> {
-        let (memory, detection) = crate::judging::for_measuring(&config);
+        let registry = Registry::new();
+        let (memory, detection) = crate::judging::for_measuring(&config, &registry);
         let metrics = ProxyMetrics::register(&Registry::new());
         let judging = Judging { memory: &memory, metrics: &detection, additions: Additions::default() };
-        Snapshot::compile(config, loaded.sources.clone(), 1, &metrics, &judging, None)
-            .map(|snapshot| Self { snapshot })
-            .map_err(|error| error.to_string())
+        let snapshot = Snapshot::compile(config, loaded.sources.clone(), 1, &metrics, &judging, None)
+            .map_err(|error| error.to_string())?;
+        Ok(Self { snapshot, registry, detection })
+    }
+
+    /// Judges by another configuration from now on, as a node does after a reload: what was seen stays known.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration; the one before stays.
+    pub fn reload(&mut self, loaded: &Loaded<Config>) -> Result<(), String> {
+        let mut config = loaded.config.clone();
+        config.waf.enabled &= self.snapshot.config.waf.enabled;
+        let metrics = ProxyMetrics::register(&Registry::new());
+        let memory = self.snapshot.pipeline.memory();
+        let judging = Judging { memory, metrics: &self.detection, additions: Additions::default() };
+        let (sources, generation) = (loaded.sources.clone(), self.snapshot.generation + 1);
+        self.snapshot =
+            Snapshot::compile(config, sources, generation, &metrics, &judging, Some(&self.snapshot))
+                .map_err(|error| error.to_string())?;
+        Ok(())
+    }
+
+    /// Works out whether layers may act on what they doubt, as a node does every ten seconds; says in the log and in
+    /// the metrics what turned.
+    pub fn prove(&self, now: Moment) {
+        crate::judging::prove(self.pipeline(), &self.detection, now);
+    }
+
+    /// The metrics of its judging.
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
     }
 
     /// With other models of either detector than the configuration names.
     #[must_use]
     pub fn with_models(self, change: impl FnOnce(&mut Models)) -> Self {
-        let mut snapshot = self.snapshot;
+        let Self { mut snapshot, registry, detection } = self;
         let mut models = snapshot.pipeline.rules().models().clone();
         change(&mut models);
         snapshot.pipeline = snapshot.pipeline.with_models(models);
-        Self { snapshot }
+        Self { snapshot, registry, detection }
     }
 
     /// What judges.

@@ -330,7 +330,7 @@ impl Service {
 const STATIC: &str = "static";
 
 /// The verdict on a request: a block is answered here, and goes no further.
-fn judge(
+pub(crate) fn judge(
     context: &mut RequestContext,
     route: &Route,
     headers: &HeaderMap,

@@ -490,7 +490,7 @@ impl ServerCertVerifier for Unverified {
 pub fn time_config_reads(reads: u32) -> std::time::Duration {
     let metrics = ProxyMetrics::register(&sunbeam_metrics::Registry::new());
     let config = Config::default();
-    let (memory, detection) = crate::judging::for_measuring(&config);
+    let (memory, detection) = crate::judging::for_measuring(&config, &sunbeam_metrics::Registry::new());
     let judging = Judging { memory: &memory, metrics: &detection, additions: Additions::default() };
     let Ok(snapshot) = Snapshot::compile(config, Sources::default(), 1, &metrics, &judging, None) else {
         return std::time::Duration::MAX;

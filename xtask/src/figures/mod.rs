@@ -7,6 +7,7 @@ mod learn;
 mod node;
 mod solid;
 mod waf;
+mod why;
 
 use std::cell::RefCell;
 use std::fs;
@@ -33,6 +34,11 @@ const AREAS: &[Area] = &[
         "waf",
         "The WAF: the Core Rule Set's own tests, and what a request costs beside ModSecurity",
         waf::measure,
+    ),
+    (
+        "why",
+        "Why: what keeping decisions costs, what good clients notice of an attack that judging stops, how quick the console's pages are",
+        why::measure,
     ),
     ("instructions", "Instructions of the node for one request", instructions::measure),
 ];

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sunbeam_pipeline::{DOUBTERS, FloodReport, Why};
+use sunbeam_pipeline::{DOUBTERS, DetectionMetrics, FloodReport, Memory, Pipeline, Why};
 use sunbeam_reputation::Origin;
+use sunbeam_tables::Moment;
 use sunbeam_traffic::Layer;
 use tokio::time::interval;
 use tracing::{error, info, warn};
@@ -42,7 +43,7 @@ const PROVE_EVERY_SECS: u64 = 10;
 struct Book {
     ticks: u64,
     kept: Vec<KeptBan>,
-    evicted: [u64; 5],
+    evicted: [u64; TABLES.len()],
     decisions: DecisionCounts,
     proxy_requests: u64,
     proxy_said_at: Option<u64>,
@@ -118,7 +119,7 @@ impl Core {
             shared.drift().look(&rules.models, &shared.detection);
         }
         if book.ticks.is_multiple_of(PROVE_EVERY_SECS) {
-            prove(shared);
+            prove(&rules.pipeline, &shared.detection, now);
         }
         if book.ticks % KEEP_PEOPLE_EVERY_SECS == KEEP_PEOPLE_EVERY_SECS - 1 {
             keep_people(self);
@@ -194,16 +195,16 @@ pub(super) fn keep_people(core: &Core) {
     if core.state.is_lent() {
         return;
     }
-    if let Err(error) = people::keep(&core.shared, core.state.folder()) {
+    if let Err(error) = people::keep(&core.shared.memory.proof, core.shared.now(), core.state.folder()) {
         warn!(%error, "what layers were proven by is not kept over a restart");
     }
 }
 
 /// Layers act on what they doubt as long as people prove them right.
-fn prove(shared: &Shared) {
-    let budget = shared.snapshot().pipeline.rules().false_positive_budget;
-    let (standings, turned) = shared.memory.proof.look(budget, shared.now());
-    let layers = &shared.detection.layers;
+pub(crate) fn prove(pipeline: &Pipeline, metrics: &DetectionMetrics, now: Moment) {
+    let budget = pipeline.rules().false_positive_budget;
+    let (standings, turned) = pipeline.memory().proof.look(budget, now);
+    let layers = &metrics.layers;
     layers.false_positive_budget().set(budget);
     for standing in standings {
         let name = standing.layer.as_str();
@@ -268,6 +269,16 @@ fn show(shared: &Shared, book: &mut Book) {
         layers.blocks_active(origin.as_str()).set(blocked);
     }
     layers.floods_active().set(i64::try_from(memory.floods.all(now).len()).unwrap_or(i64::MAX));
+    show_evictions(memory, &shared.detection, &mut book.evicted);
+    let (counts, before) = (shared.decisions.counts(), std::mem::take(&mut book.decisions));
+    for ((result, now), (_, before)) in counts.by_result().into_iter().zip(before.by_result()) {
+        shared.metrics.decisions_kept(result).inc_by(now.saturating_sub(before));
+    }
+    book.decisions = counts;
+}
+
+/// Counts who lost their place in a table since the last look.
+fn show_evictions(memory: &Memory, metrics: &DetectionMetrics, before: &mut [u64; TABLES.len()]) {
     let evicted = [
         memory.windows().1,
         memory.limiter.evicted(),
@@ -275,13 +286,53 @@ fn show(shared: &Shared, book: &mut Book) {
         memory.bans.evicted(),
         memory.proof.forgotten(),
     ];
-    for ((table, now), before) in TABLES.iter().zip(evicted).zip(&mut book.evicted) {
-        layers.evictions(table).inc_by(now.saturating_sub(*before));
+    for ((table, now), before) in TABLES.iter().zip(evicted).zip(before) {
+        metrics.layers.evictions(table).inc_by(now.saturating_sub(*before));
         *before = now;
     }
-    let (counts, before) = (shared.decisions.counts(), std::mem::take(&mut book.decisions));
-    for ((result, now), (_, before)) in counts.by_result().into_iter().zip(before.by_result()) {
-        shared.metrics.decisions_kept(result).inc_by(now.saturating_sub(before));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use sunbeam_metrics::Registry;
+    use sunbeam_pipeline::{KeptPerson, PEOPLE};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::judging::for_measuring;
+
+    #[test]
+    fn the_table_of_people_is_bounded_and_who_loses_a_place_is_counted_once() {
+        let registry = Registry::new();
+        let (memory, metrics) = for_measuring(&Config::default(), &registry);
+        let counted = || registry.sum("sunbeam_state_evictions_total", &[("table", "people")]);
+        let mut before = [0; TABLES.len()];
+        let now = Moment::from_secs(100);
+        let come = |numbers: std::ops::Range<usize>| {
+            let person = |number: usize| {
+                // A hash: the table finds places by its upper bits.
+                let key = (number as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                json!({
+                    "key": key, "ages": [10, 5], "doubted_age": null, "from": [key, key, 1], "known": true,
+                    "doubted": 0, "certain": 0,
+                })
+            };
+            let people: Vec<KeptPerson> =
+                serde_json::from_value(Value::from_iter(numbers.map(person))).unwrap();
+            memory.proof.restore(&people, now);
+        };
+        come(0..100);
+        show_evictions(&memory, &metrics, &mut before);
+        assert!(counted() < 0.5);
+        // No more at once than there are places for.
+        come(100..PEOPLE);
+        come(PEOPLE..PEOPLE + 10_000);
+        show_evictions(&memory, &metrics, &mut before);
+        let kept = memory.proof.people(now).len();
+        assert!(kept <= PEOPLE && kept > PEOPLE * 9 / 10, "{kept}");
+        assert!((counted() - (PEOPLE + 10_000 - kept) as f64).abs() < 0.5, "{} {kept}", counted());
+        show_evictions(&memory, &metrics, &mut before);
+        assert!((counted() - (PEOPLE + 10_000 - kept) as f64).abs() < 0.5, "each is counted once");
     }
-    book.decisions = counts;
 }

@@ -19,6 +19,7 @@ pub(crate) use additions::Additions;
 pub(crate) use answers::note_whom_the_site_knows;
 pub(crate) use crawlers::Questions;
 pub(crate) use findings::Findings;
+pub(crate) use housekeeping::prove;
 pub(crate) use kept::{KeptBan, KeptEntry};
 
 use std::net::IpAddr;
@@ -52,8 +53,8 @@ pub(crate) fn memory(config: &Config, dropped: IntCounter, hash: HashKey) -> (Ar
 }
 
 /// A memory that nobody asks the world for: for `explain` without a node, and for benchmarks.
-pub(crate) fn for_measuring(config: &Config) -> (Arc<Memory>, DetectionMetrics) {
-    let metrics = DetectionMetrics::register(&Registry::new());
+pub(crate) fn for_measuring(config: &Config, registry: &Registry) -> (Arc<Memory>, DetectionMetrics) {
+    let metrics = DetectionMetrics::register(registry);
     // Fixed, so that a replay says the same twice.
     (memory(config, metrics.layers.crawler_proofs("dropped"), HashKey::fixed(1)).0, metrics)
 }
@@ -82,7 +83,7 @@ pub(crate) fn restore(core: &Core) -> Result<(), StateError> {
         info!(entries = entries.len(), blocked, "lists and blocks of before are back");
     }
     over.extend(memory.lists.restore(entries).iter().map(|dropped| dropped.id));
-    people::restore(&core.shared, core.state.folder());
+    people::restore(&memory.proof, moment, core.state.folder());
     core.state.forget_entries(&over)?;
     exceptions::restore(core)?;
     unconfirmed::restore(core)

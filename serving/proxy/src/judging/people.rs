@@ -7,15 +7,14 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sunbeam_pipeline::{DOUBTERS, Decision, KeptPerson};
-use sunbeam_tables::HashKey;
+use sunbeam_pipeline::{DOUBTERS, Decision, KeptPerson, Proof};
+use sunbeam_tables::{HashKey, Moment};
 use sunbeam_traffic::Layer;
 use tracing::warn;
 
 use super::housekeeping::keep_people;
 use super::models::put;
 use crate::core::Core;
-use crate::shared::Shared;
 use crate::state::StateError;
 use crate::why::kept::Kept;
 use crate::why::labels::Label;
@@ -45,7 +44,7 @@ pub(crate) fn key(state_folder: &Path) -> Result<HashKey, StateError> {
 }
 
 /// Remembers who was seen before. What cannot be read is said: layers are proven anew.
-pub(crate) fn restore(shared: &Shared, state_folder: &Path) {
+pub(crate) fn restore(proof: &Proof, now: Moment, state_folder: &Path) {
     let path = place(state_folder);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -58,7 +57,7 @@ pub(crate) fn restore(shared: &Shared, state_folder: &Path) {
     };
     let passed = u64::try_from(Timestamp::now().as_second().saturating_sub(at)).unwrap_or(0);
     let people: Vec<KeptPerson> = people.into_iter().map(|person| person.older(passed)).collect();
-    shared.memory.proof.restore(&people, shared.now());
+    proof.restore(&people, now);
 }
 
 /// An operator says what a request was: whoever sent it counts as a person from now on, whom the layer hurt that stopped it
@@ -93,8 +92,8 @@ fn doubter(kept: &Kept) -> Option<Layer> {
 }
 
 /// Writes down who was seen.
-pub(crate) fn keep(shared: &Shared, state_folder: &Path) -> Result<(), StateError> {
-    let people = shared.memory.proof.people(shared.now());
+pub(crate) fn keep(proof: &Proof, now: Moment, state_folder: &Path) -> Result<(), StateError> {
+    let people = proof.people(now);
     if people.is_empty() && !place(state_folder).exists() {
         return Ok(());
     }
@@ -105,4 +104,93 @@ pub(crate) fn keep(shared: &Shared, state_folder: &Path) -> Result<(), StateErro
 
 fn place(state_folder: &Path) -> PathBuf {
     state_folder.join("people.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const FOLDER: &str = "SUNBEAM_TEST_FULL_PEOPLE";
+
+    /// Blocks of 512 bytes that a file may have: room for a few people.
+    const BLOCKS: &str = "32";
+
+    fn crowd(people: u64) -> Proof {
+        let person = |number: u64| {
+            json!({
+                "key": number, "ages": [10, 5], "doubted_age": null, "from": [number, number, 1], "known": true,
+                "doubted": 0, "certain": 0,
+            })
+        };
+        // Keys are hashes: the table finds their places by the upper bits.
+        let of = |number: u64| person((number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let people: Vec<KeptPerson> = serde_json::from_value(Value::from_iter((0..people).map(of))).unwrap();
+        let proof = Proof::default();
+        proof.restore(&people, Moment::from_secs(100));
+        proof
+    }
+
+    fn kept(folder: &Path) -> usize {
+        let proof = Proof::default();
+        restore(&proof, Moment::from_secs(200), folder);
+        proof.people(Moment::from_secs(200)).len()
+    }
+
+    #[test]
+    fn on_a_full_disk_those_who_were_kept_before_stay_and_the_error_says_so() {
+        let folder = std::env::temp_dir().join(format!("sunbeam-people-full-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        // A shell can have the signal ignored that comes with this error, and hands that on.
+        let output = Command::new("/bin/sh")
+            .args(["-c", r#"trap "" XFSZ; ulimit -S -f "$1"; shift; exec "$@""#, "sh", BLOCKS])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "judging::people::tests::keeps_until_full", "--ignored", "--nocapture"])
+            .env(FOLDER, &folder)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(
+            output.status.success() && said.contains("1 passed"),
+            "{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        // The few of before; and whole again as soon as there is room.
+        assert_eq!(kept(&folder), 20);
+        keep(&crowd(2_000), Moment::from_secs(100), &folder).unwrap();
+        assert_eq!(kept(&folder), 2_000);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    #[ignore = "the process that `on_a_full_disk_those_who_were_kept_before_stay_and_the_error_says_so` bounds"]
+    fn keeps_until_full() {
+        let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
+        let now = Moment::from_secs(100);
+        keep(&crowd(20), now, &folder).unwrap();
+        for _ in 0..2 {
+            let error = keep(&crowd(2_000), now, &folder).unwrap_err();
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            assert!(error.to_string().contains("people.json"), "{error}");
+            assert!(format!("{error}{source}").contains("File too large"), "{error}: {source}");
+            assert_eq!(kept(&folder), 20);
+            assert!(!folder.join("people.new").exists(), "half of it helps nobody");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_passed_over() {
+        let folder = std::env::temp_dir().join(format!("sunbeam-people-damaged-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        keep(&crowd(20), Moment::from_secs(100), &folder).unwrap();
+        let whole = fs::read(place(&folder)).unwrap();
+        fs::write(place(&folder), &whole[..whole.len() / 2]).unwrap();
+        assert_eq!(kept(&folder), 0);
+        fs::write(place(&folder), &whole).unwrap();
+        assert_eq!(kept(&folder), 20);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }

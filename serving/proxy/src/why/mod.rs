@@ -2,6 +2,7 @@
 //! Why a request was answered as it was: decisions are kept, weighed and told.
 
 pub(crate) mod capture;
+pub(crate) mod cost;
 pub(crate) mod decision;
 pub(crate) mod kept;
 pub(crate) mod labels;

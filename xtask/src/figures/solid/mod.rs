@@ -10,8 +10,8 @@ mod latency;
 mod load;
 mod lossless;
 mod peers;
-mod rig;
-mod server;
+pub(super) mod rig;
+pub(super) mod server;
 mod soak;
 
 use std::path::{Path, PathBuf};
@@ -52,7 +52,7 @@ pub(super) fn profile(root: &Path, part: &str) -> Result<()> {
 pub(super) use peers::{with_and_without_judging, with_and_without_rules};
 
 /// The binary that is measured: `$SUNBEAM_BENCH_BINARY`, else what a package would hold, built now.
-fn binary(root: &Path) -> Result<PathBuf> {
+pub(super) fn binary(root: &Path) -> Result<PathBuf> {
     binary_of(root, "dist")
 }
 

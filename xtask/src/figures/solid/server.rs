@@ -14,12 +14,12 @@ use regex::Regex;
 use super::super::text_of;
 
 /// The proxy under test has this one alone.
-pub(super) const PROXY_CORE: u32 = 0;
+pub(in crate::figures) const PROXY_CORE: u32 = 0;
 /// Backend and load generator share this one.
-pub(super) const LOAD_CORE: u32 = 1;
+pub(in crate::figures) const LOAD_CORE: u32 = 1;
 
 /// A command that may only use one core.
-pub(super) fn pinned(core: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub(in crate::figures) fn pinned(core: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new("taskset");
     command.args(["--cpu-list", &core.to_string()]).arg(program);
     command
@@ -304,24 +304,24 @@ impl Server {
 
 /// A child that ends with its owner.
 #[derive(Debug)]
-pub(super) struct Process {
+pub(in crate::figures) struct Process {
     child: Child,
     output: PathBuf,
 }
 
 impl Process {
-    pub(super) fn id(&self) -> u32 {
+    pub(in crate::figures) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    pub(super) fn start(mut command: Command, output: &Path) -> Result<Self> {
+    pub(in crate::figures) fn start(mut command: Command, output: &Path) -> Result<Self> {
         let file = File::options().create(true).append(true).open(output)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("{command:?}"))?;
         Ok(Self { child, output: output.to_owned() })
     }
 
-    pub(super) fn wait_for(&mut self, port: u16) -> Result<()> {
+    pub(in crate::figures) fn wait_for(&mut self, port: u16) -> Result<()> {
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if self.child.try_wait()?.is_some() || begun.elapsed() > Duration::from_secs(20) {
@@ -390,6 +390,6 @@ fn filled(text: &str, values: &[(&str, String)]) -> String {
     values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("@{name}@"), value))
 }
 
-pub(super) fn free_port() -> Result<u16> {
+pub(in crate::figures) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
