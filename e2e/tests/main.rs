@@ -31,3 +31,5 @@ mod waf_bodies;
 mod waf_phases;
 mod websocket;
 mod why;
+mod why_kept;
+mod why_secrets;

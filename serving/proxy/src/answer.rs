@@ -80,7 +80,7 @@ pub(crate) fn complete(
     tell_limit(&context, headers);
     context.status = response.status().as_u16();
     let elapsed = u64::try_from(context.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    context.added_us = elapsed.saturating_sub(context.upstream_us);
+    context.added_us = elapsed.saturating_sub(context.upstream_us).saturating_sub(context.client_us);
     #[expect(clippy::cast_precision_loss, reason = "microseconds of a request are far below 2^53")]
     context.shared.metrics.added_seconds().observe(context.added_us as f64 / 1e6);
     context.note_answer(matches!(answer.finish, Finish::Tunnel(_)));

@@ -64,4 +64,3 @@ pub use offline::Offline;
 pub use snapshot::{CompileError, time_config_reads};
 pub use state::{KeptConfiguration, StateError};
 pub use telemetry::TelemetryError;
-pub use why::store::DecisionsError;

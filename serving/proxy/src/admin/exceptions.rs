@@ -13,7 +13,7 @@ use sunbeam_pipeline::EXCEPTIONS_MAX;
 use super::decisions::{find, reader};
 use super::lists::Refused;
 use crate::core::Core;
-use crate::exceptions::{Judges, KeptException, Known, Replay, Scope, id_text, moment};
+use crate::exceptions::{Judges, KeptException, Known, Replay, Scope, has_address, id_text, moment};
 use crate::judging::Additions;
 use crate::snapshot::Snapshot;
 use crate::why::kept::Kept;
@@ -85,7 +85,7 @@ pub(super) fn remedy(core: &Core, kept: &Kept) -> (Option<String>, String) {
     let snapshot = core.shared.snapshot();
     match Scope::of(kept, &Judges { snapshot: &snapshot, wider: false }) {
         Ok(scope) => (Some(format!("sunbeam allow {}", record.request_id)), scope.sentence()),
-        Err(why) if matches!(record.layer.as_str(), "lists" | "ddos") => {
+        Err(why) if matches!(record.layer.as_str(), "lists" | "ddos") && has_address(record, &snapshot) => {
             (Some(format!("sunbeam unblock {}", record.client_ip)), why)
         }
         Err(why) => (None, why),

@@ -4,10 +4,10 @@
 
 use serde_json::{Value, json};
 use sunbeam_decisions::{Class, Row, TEXT_BYTES_MAX};
-use sunbeam_pipeline::{Judged, Scratch, WorstUnit};
-use sunbeam_traffic::Redaction;
+use sunbeam_pipeline::{Judged, Scratch};
 
 use super::capture::Capture;
+use super::told::Told;
 use super::weighed::{models, weight};
 use crate::judging::Findings;
 use crate::judging::models::DETECTORS;
@@ -77,12 +77,7 @@ pub(crate) fn text(ended: &Ended, scratch: &mut Scratch) -> Option<String> {
 
 fn why(ended: &Ended, scratch: &mut Scratch) -> Value {
     let Ended { capture, findings, facts, stands_for, .. } = ended;
-    let cookies = capture.as_ref().map(|capture| capture.snapshot().pipeline.rules().session_cookies());
     let weighed = capture.as_ref().map(|capture| capture.weigh(scratch));
-    let redaction = capture.as_ref().map(|capture| &capture.snapshot().redaction);
-    let is_secret = |unit: &WorstUnit| {
-        redaction.zip(cookies).is_none_or(|(redaction, cookies)| is_secret(unit, redaction, cookies))
-    };
     let by = capture.as_ref().map(|capture| {
         let snapshot = capture.snapshot();
         let named = DETECTORS.map(|detector| {
@@ -99,25 +94,8 @@ fn why(ended: &Ended, scratch: &mut Scratch) -> Value {
         "banned_secs": facts.banned_secs,
         "category": findings.as_ref().map(|findings| findings.category.as_str()),
         "rules": findings.as_ref().map(|findings| &findings.matches),
-        "models": weighed.as_ref().map(|weighed| models(weighed, is_secret)),
+        "models": capture.as_ref().zip(weighed.as_ref()).map(|(capture, weighed)| models(weighed, &Told(capture))),
         "window": weighed.as_ref().map(|weighed| weighed.window.iter().map(weight).collect::<Vec<_>>()),
         "judged_by": by,
     })
-}
-
-/// As in the audit log: by the names that texts stand under. A whole body has none.
-fn is_secret(unit: &WorstUnit, redaction: &Redaction, session_cookies: &[String]) -> bool {
-    use sunbeam_features::canonical::UnitKind;
-    let name = String::from_utf8_lossy(&unit.name);
-    match unit.kind {
-        UnitKind::Path | UnitKind::ParameterName | UnitKind::CookieName => false,
-        UnitKind::Parameter | UnitKind::JsonLeaf => redaction.hides(&name),
-        UnitKind::Cookie => {
-            redaction.hides(&name) || session_cookies.iter().any(|known| known.eq_ignore_ascii_case(&name))
-        }
-        UnitKind::Body => {
-            let value = String::from_utf8_lossy(&unit.value);
-            redaction.query(&value) != value
-        }
-    }
 }

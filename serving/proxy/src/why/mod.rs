@@ -5,6 +5,8 @@ pub(crate) mod capture;
 pub(crate) mod decision;
 pub(crate) mod kept;
 pub(crate) mod labels;
+pub(crate) mod refused;
 pub(crate) mod store;
 pub(crate) mod suspicion;
+mod told;
 pub(crate) mod weighed;
