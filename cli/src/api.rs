@@ -29,6 +29,8 @@ pub(crate) struct Status {
     pub(crate) routes: u64,
     pub(crate) backends: BackendsStatus,
     pub(crate) certificates: u64,
+    /// Why no decisions are kept although they should be.
+    pub(crate) decisions_error: Option<String>,
     pub(crate) pid: i32,
 }
 
@@ -431,6 +433,7 @@ pub(crate) struct Decision {
     pub(crate) decision: String,
     pub(crate) layer: String,
     pub(crate) reason: String,
+    pub(crate) error: Option<String>,
     pub(crate) rules: Vec<u64>,
     pub(crate) why: DecisionWhy,
 }

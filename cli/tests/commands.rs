@@ -43,6 +43,23 @@ fn a_running_node_answers_every_question_as_table_and_as_json() {
 }
 
 #[test]
+fn a_node_that_keeps_no_decisions_says_so() {
+    let backend = TestUpstream::echo();
+    let node = Serving::start(&format!(
+        "[decisions]\npath = \"/dev/null\"\n[[routes]]\nhost = \"localhost\"\nbackend = \"{}\"\n\
+         disable_secure_redirection = true\n",
+        backend.url()
+    ));
+    assert!(get(node.http, "/x").contains("200"), "it serves");
+    let (code, status, _) = node.ask(&["status"]);
+    assert!(code == 0 && status.contains("NONE are kept"), "{status}");
+    let (code, doctor, _) = node.ask(&["doctor"]);
+    assert!(code == 1 && doctor.contains("the node keeps none"), "{doctor}");
+    let (code, _, err) = node.ask(&["why", "00000000"]);
+    assert!(code != 0 && err.contains("could not be opened"), "{err}");
+}
+
+#[test]
 fn tail_shows_requests_as_they_happen_and_escapes_what_clients_send() {
     let backend = TestUpstream::echo();
     let node = node(&backend);

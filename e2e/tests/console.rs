@@ -98,6 +98,10 @@ fn a_link_logs_in_once_and_only_the_token_makes_links() {
     );
     assert_eq!(proxy.metric("sunbeam_console_logins_total", &[("result", "ok")]), 1.0);
     assert_eq!(proxy.metric("sunbeam_console_logins_total", &[("result", "refused")]), 1.0);
+    // Another application on this host has set a cookie of the same name, and the browser sends it first.
+    let name = session.cookie.split('=').next().unwrap();
+    let both = format!("{name}=x; {}", session.cookie);
+    assert_eq!(call(&proxy, &session, "GET", "/api/v1/status", &[("cookie", &both)]).status, 200);
     // Logged out, both halves are worth nothing.
     assert_eq!(call(&proxy, &session, "DELETE", "/api/v1/session", &[]).status, 200);
     assert_eq!(call(&proxy, &session, "GET", "/api/v1/status", &[]).status, 401);

@@ -37,3 +37,5 @@ mod waf_phases;
 mod websocket;
 mod week;
 mod why;
+mod why_kept;
+mod why_secrets;

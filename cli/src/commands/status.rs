@@ -61,6 +61,10 @@ fn lines(status: &api::Status, url: &str, printer: Printer) -> Vec<(&'static str
         let text = format!("FAILED, the earlier configuration runs on: {error}");
         lines.push(("last reload", printer.paint(Colour::Red, &text)));
     }
+    if let Some(error) = &status.decisions_error {
+        let text = format!("NONE are kept, `sunbeam why` knows nothing: {}", escape_lines(error));
+        lines.push(("decisions", printer.paint(Colour::Red, &text)));
+    }
     lines
 }
 

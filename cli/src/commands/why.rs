@@ -162,6 +162,10 @@ fn about(printer: Printer, decision: &Decision) -> Vec<(&'static str, String)> {
         ("route", escape(&decision.route)),
         ("decision", verdict(printer, decision)),
     ];
+    let is_judged = !matches!(decision.layer.as_str(), "protocol" | "limits" | "challenge");
+    if let Some(error) = decision.error.as_ref().filter(|_| !is_judged) {
+        pairs.push(("because", escape(error)));
+    }
     if decision.why.stands_for > 1 {
         pairs.push((
             "stands for",

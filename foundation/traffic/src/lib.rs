@@ -10,5 +10,5 @@ mod verdict;
 pub use audit::{AuditRecord, AuditScores, AuditTarget, RULES_MAX, ReadAuditError, RuleMatch, Thousandths};
 pub use client::client_address;
 pub use facts::RequestFacts;
-pub use redact::{Redaction, truncated_address};
+pub use redact::{MASK, Redaction, truncated_address};
 pub use verdict::{IdentityKind, Layer, LayerMode, Verdict};

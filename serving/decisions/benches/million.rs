@@ -98,7 +98,13 @@ fn admission() {
         let begin = Instant::now();
         for call in 0..CALLS {
             let key = (call % keys).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            std::hint::black_box(admission.admit(Class::Content, key, false, Duration::from_micros(call)));
+            std::hint::black_box(admission.admit(
+                Class::Content,
+                key,
+                Some(key),
+                false,
+                Duration::from_micros(call),
+            ));
         }
         println!("admit_{name}_ns {:.1}", begin.elapsed().as_secs_f64() * 1e9 / CALLS as f64);
     }

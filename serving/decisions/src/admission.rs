@@ -32,16 +32,19 @@ pub enum Admitted {
     },
     /// It is not: others of its key stand for it.
     Sampled,
+    /// Nor is this one, which would have been the first of its client: too many clients had one in this minute.
+    LeftOut,
 }
 
 /// Decides on the request path which decisions are kept. Of each key, in each minute: the first four, then the
-/// eighth, the sixteenth and so on; of each class: what lets its ring hold a day at 1 KiB an entry, in bursts of an
+/// eighth, the sixteenth and so on, and the first one of each client, for 4,096 clients; of each class: what lets its ring hold a day at 1 KiB an entry, in bursts of an
 /// eighth of the ring, of which the last quarter is for decisions about identities that the site knows.
 ///
-/// Bounded whatever clients send. Takes one lock that few share, some 30 ns; allocates nothing.
+/// Bounded whatever clients send. Takes two locks that few share; allocates nothing.
 #[derive(Debug)]
 pub struct Admission {
     sets: Box<[Mutex<[Slot; WAYS]>]>,
+    firsts: Box<[Mutex<[First; WAYS]>]>,
     buckets: [Bucket; 3],
     pushed_out: AtomicU64,
 }
@@ -55,20 +58,37 @@ struct Slot {
     since_kept: u32,
 }
 
+/// A client of which something was kept.
+#[derive(Clone, Copy, Debug, Default)]
+struct First {
+    client: u64,
+    /// In this minute, from 1.
+    minute: u64,
+}
+
 impl Admission {
     /// For a store of these bounds.
     pub fn new(bounds: Bounds) -> Self {
         Self {
             sets: (0..SETS).map(|_| Mutex::default()).collect(),
+            firsts: (0..SETS).map(|_| Mutex::default()).collect(),
             buckets: Class::ALL.map(|class| Bucket::new(class.ring_bytes(bounds.max_bytes))),
             pushed_out: AtomicU64::new(0),
         }
     }
 
     /// Decides about a decision. `key` is a hash of what makes decisions alike (layer, reason, the client's network)
-    /// with a key that strangers do not know; `is_known` says that the identity is known to the site; `now` is
-    /// the time since any moment before, the same for all calls.
-    pub fn admit(&self, class: Class, key: u64, is_known: bool, now: Duration) -> Admitted {
+    /// with a key that strangers do not know, `client` one of the same and the client itself, whose first one of a minute
+    /// is kept although its network has used up its share (`None`: there is no such client); `is_known` says that the
+    /// identity is known to the site; `now` is the time since any moment before, the same for all calls.
+    pub fn admit(
+        &self,
+        class: Class,
+        key: u64,
+        client: Option<u64>,
+        is_known: bool,
+        now: Duration,
+    ) -> Admitted {
         let set = usize::try_from(key % SETS as u64).unwrap_or(0);
         let (Some(set), Some(bucket)) = (self.sets.get(set), self.buckets.get(usize::from(class.number())))
         else {
@@ -84,10 +104,44 @@ impl Admission {
         slot.seen = slot.seen.saturating_add(1);
         slot.since_kept = slot.since_kept.saturating_add(1);
         let is_due = slot.seen <= WHOLE_PER_MINUTE || slot.seen.is_power_of_two();
-        if !is_due || !bucket.take(is_known, now) {
-            return Admitted::Sampled;
+        let take = || bucket.take(is_known, now);
+        let admitted = match client {
+            Some(client) => self.admit_client(client, minute, is_due, take),
+            None if is_due && take() => Ok(()),
+            None => Err(Admitted::Sampled),
+        };
+        match admitted {
+            Ok(()) => Admitted::Kept { stands_for: std::mem::take(&mut slot.since_kept) },
+            Err(not) => not,
         }
-        Admitted::Kept { stands_for: std::mem::take(&mut slot.since_kept) }
+    }
+
+    /// Notes a client of which something is kept: because it is due, or because nothing was in this minute.
+    fn admit_client(
+        &self,
+        client: u64,
+        minute: u64,
+        is_due: bool,
+        take: impl FnOnce() -> bool,
+    ) -> Result<(), Admitted> {
+        let minute = minute.saturating_add(1);
+        let set = usize::try_from(client % SETS as u64).unwrap_or(0);
+        let Some(set) = self.firsts.get(set) else { return Err(Admitted::Sampled) };
+        let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_noted = set.iter().any(|first| first.minute == minute && first.client == client);
+        let free = set.iter_mut().find(|first| first.minute != minute);
+        match (is_due, is_noted, &free) {
+            (false, true, _) => return Err(Admitted::Sampled),
+            (false, false, None) => return Err(Admitted::LeftOut),
+            _ => {}
+        }
+        if !take() {
+            return Err(Admitted::Sampled);
+        }
+        if let Some(first) = free.filter(|_| !is_noted) {
+            *first = First { client, minute };
+        }
+        Ok(())
     }
 
     /// Keys that were forgotten because too many others came: what had been sampled of them is told of by no entry.
@@ -163,11 +217,12 @@ mod tests {
         let kept = |number: u32, minute: u64| match admission.admit(
             Class::Content,
             7,
+            Some(1),
             false,
             Duration::from_secs(minute * 60),
         ) {
             Admitted::Kept { stands_for } => Some((number, stands_for)),
-            Admitted::Sampled => None,
+            Admitted::Sampled | Admitted::LeftOut => None,
         };
         let first: Vec<_> = (1..=40).filter_map(|number| kept(number, 0)).collect();
         assert_eq!(first, [(1, 1), (2, 1), (3, 1), (4, 1), (8, 4), (16, 8), (32, 16)]);
@@ -177,12 +232,50 @@ mod tests {
     }
 
     #[test]
+    fn of_each_client_one_is_kept_in_a_minute_whatever_its_network_has_used_up() {
+        let admission = Admission::new(BOUNDS);
+        let kept = |client: u64, seconds: u64| {
+            let now = Duration::from_secs(seconds);
+            match admission.admit(Class::Limits, 7, Some(client), false, now) {
+                Admitted::Kept { stands_for } => stands_for,
+                Admitted::Sampled | Admitted::LeftOut => 0,
+            }
+        };
+        let first: Vec<u32> = (0..4).map(|_| kept(0, 0)).collect();
+        assert_eq!(first, [1; 4], "the share of its network is used up by one of it");
+        for client in 1..100 {
+            assert!(kept(client, 0) >= 1, "{client}");
+        }
+        let again: Vec<u64> = (0..100).filter(|client| kept(*client, 0) > 0).collect();
+        assert_eq!(again, [24], "the 128th of its network, not of its client");
+        assert_eq!((kept(5, 60), kept(5, 60)), (76, 1), "in the next minute again");
+    }
+
+    #[test]
+    fn clients_of_which_one_is_kept_are_bounded_by_the_minute() {
+        let admission = Admission::new(BOUNDS);
+        let (mut kept, mut left_out) = (0, 0);
+        for client in 0..100_000_u64 {
+            let client = client.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            match admission.admit(Class::Limits, 7, Some(client), false, Duration::ZERO) {
+                Admitted::Kept { .. } => kept += 1,
+                Admitted::LeftOut => left_out += 1,
+                Admitted::Sampled => {}
+            }
+        }
+        assert!((3_000..=4_096 + 20).contains(&kept), "{kept}");
+        assert!(left_out > 90_000, "{left_out}");
+    }
+
+    #[test]
     fn everything_is_stood_for() {
         let admission = Admission::new(BOUNDS);
         let mut told = 0;
         for number in 0..100_000_u64 {
             let now = Duration::from_millis(number * 3);
-            if let Admitted::Kept { stands_for } = admission.admit(Class::Limits, number % 5, false, now) {
+            if let Admitted::Kept { stands_for } =
+                admission.admit(Class::Limits, number % 5, None, false, now)
+            {
                 told += stands_for;
             }
         }
@@ -196,7 +289,7 @@ mod tests {
         for second in seconds {
             for number in 0..2_000_u64 {
                 let key = (second * 2_000 + number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-                let admitted = admission.admit(class, key, is_known, Duration::from_secs(second));
+                let admitted = admission.admit(class, key, None, is_known, Duration::from_secs(second));
                 kept += u64::from(matches!(admitted, Admitted::Kept { .. }));
             }
         }
@@ -216,7 +309,7 @@ mod tests {
         assert!(admission.keys_pushed_out() > 200_000);
         // Another class has a bucket of its own.
         assert_eq!(
-            admission.admit(Class::Content, 1, false, Duration::from_secs(120)),
+            admission.admit(Class::Content, 1, None, false, Duration::from_secs(120)),
             Admitted::Kept { stands_for: 1 }
         );
     }
@@ -238,7 +331,7 @@ mod tests {
     #[test]
     fn a_clock_that_goes_back_breaks_nothing() {
         let admission = Admission::new(BOUNDS);
-        let admit = |seconds| admission.admit(Class::Passes, 3, false, Duration::from_secs(seconds));
+        let admit = |seconds| admission.admit(Class::Passes, 3, None, false, Duration::from_secs(seconds));
         for seconds in [1000, 10, 0, u64::MAX] {
             assert_eq!(admit(seconds), Admitted::Kept { stands_for: 1 }, "{seconds}");
         }

@@ -80,7 +80,7 @@ pub(crate) fn complete(
     tell_limit(&context, headers);
     context.status = response.status().as_u16();
     let elapsed = u64::try_from(context.started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    context.added_us = elapsed.saturating_sub(context.upstream_us);
+    context.added_us = elapsed.saturating_sub(context.upstream_us).saturating_sub(context.client_us);
     note_latency(&context);
     context.note_answer(matches!(answer.finish, Finish::Tunnel(_)));
     let context = match answer.finish {

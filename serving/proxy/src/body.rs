@@ -109,6 +109,8 @@ pub(crate) struct BodyWatch {
     /// When a byte last moved: an upload that goes on is not a backend that hangs.
     progress: Cell<Option<Instant>>,
     ended: Cell<bool>,
+    /// For how long somebody who looked ahead waited for the client.
+    waited: Cell<Duration>,
 }
 
 impl BodyWatch {
@@ -129,6 +131,11 @@ impl BodyWatch {
 
     pub(crate) fn ended(&self) -> bool {
         self.ended.get()
+    }
+
+    /// Microseconds for which who looked ahead waited for the client.
+    pub(crate) fn waited_us(&self) -> u64 {
+        u64::try_from(self.waited.get().as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -233,6 +240,7 @@ impl RequestBody {
             fault: Cell::new(BodyFault::None),
             progress: Cell::new(None),
             ended: Cell::new(inner.is_none()),
+            waited: Cell::default(),
         });
         let told = Rc::clone(&watch);
         (Self { inner, unread: Bytes::new(), trailers: None, left, watch, shared, arrival }, told)
@@ -251,7 +259,10 @@ impl RequestBody {
     pub(crate) async fn look_ahead(&mut self, max: usize) -> Result<bool, BoxError> {
         let (mut joined, mut is_whole) = (BytesMut::new(), false);
         while self.unread.len().max(joined.len()) <= max {
-            let Some(frame) = poll_fn(|cx| self.poll_client(cx)).await else {
+            let asked = Instant::now();
+            let frame = poll_fn(|cx| self.poll_client(cx)).await;
+            self.watch.waited.set(self.watch.waited.get() + asked.elapsed());
+            let Some(frame) = frame else {
                 is_whole = true;
                 break;
             };

@@ -32,7 +32,8 @@ use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::why::capture::Capture;
 use crate::why::decision::{Ended, JudgedFacts};
-use crate::why::store::{Admitting, row};
+use crate::why::refused::Refused;
+use crate::why::store::{Admitting, decision_number, layer_number, row};
 
 pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -118,6 +119,8 @@ pub(crate) struct RequestContext {
     pub(crate) backend: String,
     /// When the backend was asked, and how long it took to answer.
     pub(crate) upstream_us: u64,
+    /// How long its body was waited for before anybody was asked.
+    pub(crate) client_us: u64,
     pub(crate) error: Option<String>,
     /// What judging said; `None` until it was asked.
     pub(crate) judged: Option<Judged>,
@@ -128,6 +131,8 @@ pub(crate) struct RequestContext {
     /// The decision that was last asked about whether it is kept, and whether it is.
     asked: Option<(Decision, &'static str)>,
     kept: Option<Admitting>,
+    /// Who refused it without a layer.
+    refused: Option<Refused>,
     /// What it looked like, where it is kept and no plain pass.
     capture: Option<Box<Capture>>,
     /// Judging was told of its end already.
@@ -245,12 +250,14 @@ impl RequestContext {
             route: None,
             backend: String::new(),
             upstream_us: 0,
+            client_us: 0,
             error: None,
             judged: None,
             inspection: None,
             findings: None,
             asked: None,
             kept: None,
+            refused: None,
             capture: None,
             is_observed: false,
             is_challenge: false,
@@ -470,13 +477,30 @@ impl RequestContext {
         }
     }
 
+    /// It is refused, and no layer had a word in it.
+    pub(crate) fn note_refused(&mut self, refused: Option<Refused>) {
+        let is_plain = self.judged.as_ref().is_none_or(|judged| judged.decision == Decision::Passed);
+        if is_plain && self.kept.is_none() {
+            self.refused = refused;
+        }
+    }
+
     /// By what the decision about it is found, where it is kept.
     fn admitted(&mut self) -> Option<(Admitting, Row)> {
-        self.admit();
-        let (admitting, judged) = (self.kept?, self.judged.as_ref()?);
+        let numbers = if let Some(refused) = self.refused {
+            let is_known = self.judged.as_ref().is_some_and(|judged| judged.identity.is_authenticated());
+            let now = self.shared.now();
+            self.kept = self.shared.decisions.admit_refused(refused, self.client, is_known, now);
+            (refused.number(), decision_number(Decision::Blocked))
+        } else {
+            self.admit();
+            let judged = self.judged.as_ref()?;
+            (judged.layer.map_or(0, layer_number), decision_number(judged.decision))
+        };
+        let admitting = self.kept?;
         let micros = u64::try_from(self.head.timestamp.as_microsecond()).unwrap_or(0);
         let names = (&*self.client_text(), self.host.as_str(), self.path());
-        Some((admitting, row(self.id.as_u128(), micros, names, judged)))
+        Some((admitting, row(self.id.as_u128(), micros, names, numbers)))
     }
 
     /// Tells judging what became of the request.
@@ -588,17 +612,25 @@ impl Drop for RequestContext {
         let kept = self.admitted();
         if kept.is_some() || self.snapshot.config.audit.enabled || self.shared.events.is_watched() {
             let (capture, findings) = (self.capture.take(), self.findings.take());
-            let record = self.record(took, findings.as_deref());
+            let mut record = self.record(took, findings.as_deref());
             self.shared.events.publish(&record);
             if self.snapshot.config.audit.enabled {
                 self.shared.audit.write(&record);
             }
-            if let (Some((admitting, row)), Some(judged)) = (kept, &self.judged) {
+            if let Some((admitting, row)) = kept {
+                // The audit log has what layers decided, and nothing else.
+                if let Some(refused) = self.refused {
+                    record.decision = Decision::Blocked.as_str().into();
+                    (record.layer, record.reason) = (refused.layer().into(), refused.reason.into());
+                }
                 let mut line = Vec::with_capacity(LINE_BYTES);
                 record.write_line(&mut line);
                 let (class, stands_for) = (admitting.class, admitting.stands_for);
-                let whom = self.snapshot.pipeline.whom(judged, &self.connection.ja4);
-                let facts = JudgedFacts::of(judged, whom);
+                let facts = self.judged.as_ref().map(|judged| {
+                    let whom = self.snapshot.pipeline.whom(judged, &self.connection.ja4);
+                    JudgedFacts::of(judged, whom)
+                });
+                let facts = facts.unwrap_or_default();
                 self.shared.decisions.keep(Ended { line, capture, findings, facts, class, row, stands_for });
             }
         }

@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::inspect::{self, Head, MadeUp};
 use crate::offline::Offline;
 use crate::snapshot::Snapshot;
-use crate::why::weighed::{models, weight};
+use crate::why::weighed::{TellsAll, models, weight};
 
 /// A request that somebody made up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,7 +170,7 @@ fn told(snapshot: &Snapshot, facts: &RequestFacts<'_>, head: &Head<'_>, route: &
             "retry_after_secs": judged.retry_after_secs.filter(|_| is_blocked),
         },
         "features": weighed.window.iter().map(weight).collect::<Vec<_>>(),
-        "models": models(&weighed, |_| false),
+        "models": models(&weighed, &TellsAll),
         "waf": inspected.as_ref().map(rules),
         "microseconds": microseconds(snapshot, facts, head, now),
     })

@@ -52,6 +52,8 @@ pub(crate) struct Inspection {
     /// `None`: it did not come to any.
     decision: Option<Decision>,
     category: Category,
+    /// What it saw of the request's body.
+    body: Bytes,
     /// Findings that the request's record has already.
     told: usize,
     limits: Limits,
@@ -128,6 +130,7 @@ impl Inspection {
             spare: Rc::clone(spare),
             decision: None,
             category: Category::None,
+            body: Bytes::new(),
             told: 0,
             limits: Limits::default(),
             took: Duration::ZERO,
@@ -164,6 +167,7 @@ impl Inspection {
         looked: &Looked,
         scratch: &mut Scratch,
     ) -> Result<(), Denial> {
+        self.body = looked.bytes();
         self.run(|transaction| transaction.request_body(&looked.bytes, looked.is_cut).is_some());
         self.decide(context, facts, looked, false, scratch)
     }
@@ -274,7 +278,7 @@ impl Inspection {
         self.told = found;
         let snapshot = &context.snapshot;
         let cookies = snapshot.pipeline.rules().session_cookies();
-        context.findings = Findings::of(&self.transaction, &snapshot.redaction, cookies);
+        context.findings = Findings::of(&self.transaction, &snapshot.redaction, cookies, &self.body);
     }
 
     fn note(&mut self, context: &RequestContext, decision: Decision) {
@@ -409,7 +413,8 @@ pub(crate) fn made_up(
     };
     transaction.end();
     let cookies = snapshot.pipeline.rules().session_cookies();
-    let findings = Findings::of(&transaction, &snapshot.redaction, cookies).unwrap_or_default();
+    let findings =
+        Findings::of(&transaction, &snapshot.redaction, cookies, &looked.bytes).unwrap_or_default();
     Some(MadeUp { found, findings, judgement })
 }
 
@@ -418,24 +423,23 @@ pub(crate) fn made_up(
 /// # Errors
 /// 400, 408, 413: the body's own faults.
 pub(crate) async fn look_at_body(
-    context: &RequestContext,
+    context: &mut RequestContext,
     headers: &HeaderMap,
     pending: &mut PendingBody,
     bounds: (u64, u64),
 ) -> Result<Looked, Denial> {
-    let section = &context.snapshot.config.waf;
     if pending.is_end_stream() {
         return Ok(Looked::default());
     }
+    let section = &context.snapshot.config.waf;
     if !is_inspected(section, headers) {
         return Ok(Looked::unread(headers));
     }
     let max = section.max_inspected_body_bytes;
     let (mut body, watch) = pending.take().into_body(bounds.0, bounds.1, context);
-    let is_whole = match body.look_ahead(max).await {
-        Ok(is_whole) => is_whole,
-        Err(error) => return Err(broke_off(&watch, &error)),
-    };
+    let looked = body.look_ahead(max).await;
+    context.client_us = context.client_us.saturating_add(watch.waited_us());
+    let is_whole = looked.map_err(|error| broke_off(&watch, &error))?;
     let looked = looked_at(headers, body.seen().clone(), is_whole, max);
     *pending = PendingBody::Begun(body, watch);
     Ok(looked)

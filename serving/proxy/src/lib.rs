@@ -67,4 +67,3 @@ pub use snapshot::{CompileError, time_config_reads};
 pub use state::{KeptConfiguration, StateError};
 pub use telemetry::TelemetryError;
 pub use why::cost::RequestCosts;
-pub use why::store::DecisionsError;

@@ -13,7 +13,7 @@ declare_metrics! {
         requests_received: Counter["sunbeam_requests_received_total", scheme],
         /// Time from a request's head to its answer's last byte.
         request_seconds: Histogram["sunbeam_request_duration_seconds"; REQUEST_SECONDS],
-        /// Our own time until the answer's head, the backend's excluded.
+        /// Our own time until the answer's head; the backend's is not in it, nor what the client's body was waited for.
         added_seconds: Histogram["sunbeam_added_latency_seconds"; OWN_SECONDS],
         /// The other part of that time, of requests that waited for a backend (or for who is asked by `auth_request`).
         backend_seconds: Histogram["sunbeam_backend_latency_seconds"; REQUEST_SECONDS],
@@ -45,6 +45,8 @@ declare_metrics! {
         /// Decisions for `why`, by result: written, sampled (others like it stand for it), dropped (queue full), failed
         /// (disk).
         decisions_kept: Counter["sunbeam_decisions_kept_total", result],
+        /// 1 while no decisions are kept because their store could not be opened.
+        decision_store_failed: Gauge["sunbeam_decision_store_failed"],
         /// Challenges, by result: issued, solved, failed, expired, replayed, capped, passed (a doubt was cleared by a pass of
         /// before), refused (a client that is no browser was told); and by level: cookie, wait, work, none.
         challenges: Counter["sunbeam_challenges_total", result, level],

@@ -34,7 +34,7 @@ use crate::snapshot::{CompileError, Judging, Snapshot};
 use crate::state::{State, StateError, folder_of};
 use crate::telemetry::{Telemetry, TelemetryError};
 use crate::unconfirmed::Unconfirmed;
-use crate::why::store::{Decisions, DecisionsError};
+use crate::why::store::Decisions;
 use crate::worker::{Order, Worker};
 
 /// How often configuration and certificate files are looked at. Polling sees what notification misses:
@@ -102,9 +102,6 @@ pub enum StartError {
     /// A model that was installed.
     #[error(transparent)]
     Addition(#[from] AdditionError),
-    /// What `why` reads.
-    #[error(transparent)]
-    Decisions(#[from] DecisionsError),
     /// Traces.
     #[error(transparent)]
     Telemetry(#[from] TelemetryError),
@@ -435,7 +432,8 @@ pub(crate) fn make_shared(
     let detection = DetectionMetrics::register(&registry);
     let key = judging::people::key(folder_of(&config.state.path))?;
     let (memory, questions) = judging::memory(&config, detection.layers.crawler_proofs("dropped"), key);
-    let decisions = Decisions::open(&config, listener_metrics.clone())?;
+    let decisions = Decisions::open(&config, listener_metrics.clone());
+    metrics.decision_store_failed().set(i64::from(decisions.error().is_some()));
     let additions = Additions::open(folder_of(&config.state.path))?;
     let of_judging = Judging { memory: &memory, metrics: &detection, additions: additions.clone() };
     let snapshot = Snapshot::compile(config.clone(), sources, 1, &metrics, &of_judging, None)?;

@@ -41,6 +41,7 @@ use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use crate::upgrade::{Upgrade, WebSocket, tunnel};
 use crate::upstream::{self, Attempts, BackendGroup, Pool, UpstreamError, UpstreamHead};
+use crate::why::refused::Refused;
 
 /// What a thread's requests share.
 #[derive(Debug)]
@@ -123,6 +124,7 @@ impl Service {
             Ok(Ok(answer)) => answer,
             Ok(Err(denial)) => {
                 context.note_error(denial.why.clone());
+                context.note_refused(Refused::by_status(denial.status));
                 let own = context.snapshot.block_page.as_deref();
                 denial.page(context.id, accept.as_deref(), own).into()
             }

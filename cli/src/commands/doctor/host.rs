@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use rustix::fs::{Access, access, statvfs};
 
 use super::{Finding, Patient, existing};
+use crate::output::escape_lines;
 
 /// 2026-01-01: no clock that is right is before this version was written.
 const EARLIEST: i64 = 1_767_225_600;
@@ -80,6 +81,26 @@ pub(super) fn state_directory(patient: &Patient) -> Vec<Finding> {
     let directory =
         path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     vec![writable("state", directory, "or set `state.path` to a place that it can write")]
+}
+
+/// Whether decisions are kept, or can be.
+pub(super) fn decision_store(patient: &Patient) -> Vec<Finding> {
+    let section = &patient.config.decisions;
+    if section.max_bytes == 0 {
+        return vec![Finding::ok("decisions", "are not to be kept (`decisions.max_bytes` is 0)")];
+    }
+    if let Some(error) = patient.node.as_ref().and_then(|node| node.decisions_error.as_ref()) {
+        let text = format!("the node keeps none, `sunbeam why` knows nothing: {}", escape_lines(error));
+        return vec![Finding::failed("decisions", text, "mend its folder, then restart the node")];
+    }
+    let beside_state = Path::new(&patient.config.state.path).with_file_name("decisions");
+    let folder =
+        if section.path.is_empty() { beside_state.as_path() } else { Path::new(section.path.as_str()) };
+    if fs::symlink_metadata(folder).is_ok() && !folder.is_dir() {
+        let text = format!("{} is no folder: none will be kept from the next start on", folder.display());
+        return vec![Finding::failed("decisions", text, "move it away, or set `decisions.path`")];
+    }
+    vec![writable("decisions", folder, "or set `decisions.path` to a place that it can write")]
 }
 
 /// Whether the audit log can be written, and for how long.

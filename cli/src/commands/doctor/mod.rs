@@ -60,6 +60,7 @@ const CHECKS: &[Check] = &[
     ports::privilege,
     host::file_limit,
     host::state_directory,
+    host::decision_store,
     host::audit_disk,
     backends::trusted_proxies,
 ];

@@ -92,6 +92,11 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// The names that the leaf which was read last stands under, outermost first.
+    fn names(&self) -> impl Iterator<Item = &'a [u8]> {
+        self.levels.iter().take(self.depth.saturating_add(1)).map(|level| level.name)
+    }
+
     fn open(&mut self, kind: LevelKind, expected: Expected) -> Result<(), MalformedJson> {
         let name = self.level().name;
         self.depth += 1;
@@ -176,6 +181,28 @@ impl<'a> Scanner<'a> {
         let (taken, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, &[]));
         self.rest = rest;
         taken
+    }
+}
+
+/// A leaf of JSON, and all that it stands under.
+#[derive(Clone, Copy, Debug)]
+pub struct JsonLeaf<'a> {
+    /// Names as they were written, outermost first; one may come twice.
+    pub names: &'a [&'a [u8]],
+    /// Its text in canonical form.
+    pub value: &'a [u8],
+}
+
+/// Hands out the leaves of a body as they are units, up to where it is no JSON.
+pub fn each_json_leaf(body: &[u8], visit: &mut dyn FnMut(JsonLeaf<'_>)) {
+    let (mut scanner, mut value, mut names) = (Scanner::new(body), Vec::new(), Vec::new());
+    while let Ok(Some(token)) = scanner.advance(&mut value) {
+        if let Token::Leaf(_) = token {
+            names.clear();
+            names.extend(scanner.names());
+            visit(JsonLeaf { names: &names, value: &value });
+        }
+        value.clear();
     }
 }
 
@@ -298,6 +325,18 @@ mod tests {
         ] {
             assert_eq!(tokens(body.as_bytes()), want, "{name}");
         }
+    }
+
+    #[test]
+    fn a_leaf_knows_all_names_above_it() {
+        let mut seen = Vec::new();
+        let body = br#"{"a":{"b":[1,{"c":2}]},"d":3,"e":[4,{"#;
+        each_json_leaf(body, &mut |JsonLeaf { names, value }| {
+            let names: Vec<_> = names.iter().filter(|name| !name.is_empty()).collect();
+            let names: Vec<_> = names.into_iter().map(|name| String::from_utf8_lossy(name)).collect();
+            seen.push(format!("{}:{}", names.join("."), String::from_utf8_lossy(value)));
+        });
+        assert_eq!(seen, ["a.b.b:1", "a.b.b.c:2", "d:3", "e.e:4"]);
     }
 
     #[test]

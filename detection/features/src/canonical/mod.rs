@@ -11,6 +11,6 @@ mod path;
 mod units;
 
 pub use decode::{Form, canonical_text};
-pub use json::JSON_DEPTH_MAX;
+pub use json::{JSON_DEPTH_MAX, JsonLeaf, each_json_leaf};
 pub use path::{PathNotes, canonical_path};
 pub use units::{BodyKind, UNITS_MAX, Unit, UnitKind, UnitSource, Units, each_unit, each_unit_but};

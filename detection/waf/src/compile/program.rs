@@ -141,6 +141,11 @@ pub(crate) struct Link {
 }
 
 impl Rule {
+    /// Whether it has several conditions.
+    pub const fn is_chain(&self) -> bool {
+        self.links.len() > 1
+    }
+
     /// Whether nothing that is done asks what was matched.
     pub(crate) fn is_plain(&self) -> bool {
         let asks = |pieces: &Pieces| pieces.iter().any(|piece| !matches!(piece, PieceOf::Text(_)));

@@ -142,12 +142,13 @@ impl State {
     }
 
     fn tell(&mut self, rules: &RuleSet, number: u32, rule: &Rule) {
-        let (target, value) = match self.last_matched {
+        let (target, value, is_cut) = match self.last_matched {
             Some(item) => {
                 let value = self.texts.get(item.value);
-                (self.target(item), value.get(..TOLD_BYTES_MAX).unwrap_or(value).to_vec())
+                let told = value.get(..TOLD_BYTES_MAX).unwrap_or(value).to_vec();
+                (self.target(item), told, value.len() > TOLD_BYTES_MAX)
             }
-            None => (String::new(), Vec::new()),
+            None => (String::new(), Vec::new(), false),
         };
         let message = text_of(self.filled(rules, &rule.msg_pieces));
         let mut data = self.filled(rules, &rule.logdata);
@@ -162,7 +163,7 @@ impl State {
         let is_chain = rule.links.len() > 1 && self.matched_of == number;
         let seen = if is_chain { self.matched.as_slice() } else { self.last_matched.as_slice() };
         let is_outside_texts = seen.iter().any(|item| self.is_outside_texts(*item));
-        self.find(Finding { rule: number, target, value, message, data, is_outside_texts });
+        self.find(Finding { rule: number, target, value, is_cut, message, data, is_outside_texts });
     }
 
     fn link(&mut self, run: Run<'_>, number: u32, rule: &Rule, link: &Link) -> bool {

@@ -132,6 +132,32 @@ impl Transaction {
         &self.state.findings
     }
 
+    /// What request and answer consist of: arguments, cookies, fields, files, bodies, each by its variable and name.
+    pub fn values(&self) -> impl Iterator<Item = (Variable, &[u8], &[u8])> {
+        use Variable::{
+            Args, ArgsGet, ArgsPost, FilesTmpContent, MultipartPartHeaders, RequestBody, RequestCookies,
+            RequestHeaders, ResponseBody, ResponseHeaders, Xml,
+        };
+        const ALL: [Variable; 11] = [
+            Args,
+            ArgsGet,
+            ArgsPost,
+            FilesTmpContent,
+            MultipartPartHeaders,
+            RequestBody,
+            RequestCookies,
+            RequestHeaders,
+            ResponseBody,
+            ResponseHeaders,
+            Xml,
+        ];
+        let texts = &self.state.texts;
+        ALL.into_iter().flat_map(move |variable| {
+            let entries = self.state.of(variable).iter();
+            entries.map(move |entry| (variable, texts.get(entry.name), texts.get(entry.value)))
+        })
+    }
+
     /// Whether anything was found in what the request says: its path, arguments, cookies, body and files' names. What is
     /// odd in how it is sent is none of that.
     pub fn finds_in_texts(&self) -> bool {

@@ -57,6 +57,8 @@ pub struct Finding {
     pub target: String,
     /// What stood there, cut.
     pub value: Vec<u8>,
+    /// Whether there was more of it.
+    pub is_cut: bool,
     /// `msg`, its variables filled in.
     pub message: String,
     /// `logdata`, its variables filled in.

@@ -2,6 +2,7 @@
 //! Decisions: what the API's pages about them answer.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,6 +17,7 @@ use crate::core::Core;
 use crate::judging::people;
 use crate::why::kept::Kept;
 use crate::why::labels::{self, Label};
+use crate::why::refused;
 use crate::why::store::{decision_number, layer_number};
 use crate::why::suspicion::{LikeIt, Suspicion};
 
@@ -28,6 +30,10 @@ const LIKE_IT_MAX: usize = 2_000;
 
 /// Other decisions about a client that are looked at.
 const SAME_CLIENT_MAX: usize = 200;
+
+/// A decision is written some 50 ms after its answer's last byte.
+const LOOK_EVERY: Duration = Duration::from_millis(60);
+const LOOKS_AGAIN: u32 = 5;
 
 /// Digits of an id that name it.
 const DIGITS_MIN: usize = 8;
@@ -77,7 +83,7 @@ pub(super) fn search(core: &Core, asked: &DecisionsQuery) -> Result<Value, Refus
         host: asked.host.as_deref().map(text_hash),
         path: asked.path.as_deref().filter(|_| prefix.is_none()).map(text_hash),
         path_prefix: prefix,
-        layer: asked.layer.as_deref().map(layer).transpose()?.map(layer_number),
+        layer: asked.layer.as_deref().map(layer).transpose()?,
         decision: asked.decision.as_deref().map(decision).transpose()?.map(decision_number),
         class: None,
         from_micros: moment("since", asked.since.as_deref())?,
@@ -152,7 +158,16 @@ pub(super) fn find(core: &Core, id: &str) -> Result<Kept, Refused> {
         return Err(Refused::Wrong(format!("an id is named by {DIGITS_MIN} digits at least")));
     }
     let query = Query { id: Some(prefix), ..Query::default() };
-    let page = reader(core)?.search(&query, None, 2)?;
+    let reader = reader(core)?;
+    let mut page = reader.search(&query, None, 2)?;
+    // It may be on its way: whoever asks from a page's number asks at once.
+    for _ in 0..LOOKS_AGAIN {
+        if !page.entries.is_empty() {
+            break;
+        }
+        std::thread::sleep(LOOK_EVERY);
+        page = reader.search(&query, None, 2)?;
+    }
     let mut found = kept_of(&page);
     let (first, second) = (found.next(), found.next());
     match (first, second) {
@@ -167,15 +182,34 @@ pub(super) fn find(core: &Core, id: &str) -> Result<Kept, Refused> {
     }
 }
 
+/// What may have become of it: only what can be, by what was counted since the start.
 fn missing(core: &Core, id: &str) -> String {
     let section = &core.shared.snapshot().config.decisions;
-    format!(
-        "nothing is kept about `{}`: it passed without anybody objecting (of those {} % are kept), is older than {} \
-         days, was one of many that are alike, or was not answered by this node",
-        id.escape_debug(),
-        section.sample_passes * 100.0,
-        section.max_age_days
-    )
+    let counts = core.shared.decisions.counts();
+    let mut causes = vec![format!(
+        "it passed without anybody objecting (of those {} % are kept)",
+        section.sample_passes * 100.0
+    )];
+    if counts.sampled > 0 {
+        causes.push(format!(
+            "it was one of {} since the start of which others like it are kept, as in a flood or after an automatic block: \
+             `sunbeam why ADDRESS` shows what is kept about its client",
+            counts.sampled
+        ));
+    }
+    if counts.failed > 0 {
+        causes.push(format!(
+            "it was one of {} that could not be written: is the disk full? The log says why",
+            counts.failed
+        ));
+    }
+    if counts.dropped > 0 {
+        causes.push(format!("it was one of {} for which the disk was too slow", counts.dropped));
+    }
+    causes.push("its answer is not over yet: ask again then".to_owned());
+    causes.push(format!("it is older than {} days", section.max_age_days));
+    causes.push("the application or another node answered it".to_owned());
+    format!("nothing is kept about `{}`. Either {}", id.escape_debug(), causes.join("; or "))
 }
 
 /// The same layer for the same reason on the same route.
@@ -205,7 +239,12 @@ fn same_client(reader: &Reader, kept: &Kept) -> Result<Vec<Kept>, Refused> {
 }
 
 fn number_of(record: &sunbeam_traffic::AuditRecord) -> Option<u8> {
-    Layer::ALL.into_iter().find(|layer| layer.as_str() == record.layer).map(layer_number)
+    number_of_layer(&record.layer)
+}
+
+fn number_of_layer(name: &str) -> Option<u8> {
+    let layer = Layer::ALL.into_iter().find(|layer| layer.as_str() == name).map(layer_number);
+    layer.or_else(|| refused::number_of(name))
 }
 
 /// What can be read of a page.
@@ -233,8 +272,13 @@ fn fits(asked: &DecisionsQuery, client: Option<&str>, text: &str) -> bool {
 
 /// What is kept.
 pub(super) fn reader(core: &Core) -> Result<&Reader, Refused> {
-    let none = || Refused::Conflict("no decisions are kept: `decisions.max_bytes` is 0".to_owned());
-    core.shared.decisions.reader().ok_or_else(none)
+    let decisions = &core.shared.decisions;
+    decisions.reader().ok_or_else(|| match decisions.error() {
+        Some(error) => Refused::Conflict(format!(
+            "no decisions are kept: their store could not be opened at the start: {error}; mend that, and restart the node"
+        )),
+        None => Refused::Conflict("no decisions are kept: `decisions.max_bytes` is 0".to_owned()),
+    })
 }
 
 /// An address as records have it, by `audit.client_ip`.
@@ -244,9 +288,8 @@ fn as_kept(core: &Core, text: &str) -> Result<String, Refused> {
     Ok(core.shared.address_text(address, &core.shared.snapshot().config.audit, Timestamp::now()))
 }
 
-fn layer(text: &str) -> Result<Layer, Refused> {
-    let known = Layer::ALL.into_iter().find(|layer| layer.as_str() == text);
-    known.ok_or_else(|| Refused::Wrong(format!("`{}` is no layer", text.escape_debug())))
+fn layer(text: &str) -> Result<u8, Refused> {
+    number_of_layer(text).ok_or_else(|| Refused::Wrong(format!("`{}` is no layer", text.escape_debug())))
 }
 
 fn decision(text: &str) -> Result<Decision, Refused> {

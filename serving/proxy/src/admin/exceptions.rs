@@ -14,7 +14,9 @@ use super::changes::{self, Within};
 use super::decisions::{find, reader, suspicion_of};
 use super::lists::Refused;
 use crate::core::Core;
-use crate::exceptions::{Judges, KeptException, Known, Replay, Scope, id_text, is_of, moment};
+use crate::exceptions::{
+    Judges, KeptException, Known, Replay, Scope, has_address, id_text, is_of, moment,
+};
 use crate::judging::{Additions, people};
 use crate::snapshot::Snapshot;
 use crate::unconfirmed::{Undo, Waiting, exception_subject};
@@ -93,7 +95,7 @@ pub(super) fn remedy(core: &Core, kept: &Kept, suspicion: &Suspicion) -> (Option
             let force = if looks_like_an_attack(kept, suspicion) { " --force" } else { "" };
             (Some(format!("sunbeam allow {}{force}", record.request_id)), scope.sentence())
         }
-        Err(why) if matches!(record.layer.as_str(), "lists" | "ddos") => {
+        Err(why) if matches!(record.layer.as_str(), "lists" | "ddos") && has_address(record, &snapshot) => {
             (Some(format!("sunbeam unblock {}", record.client_ip)), why)
         }
         Err(why) => (None, why),

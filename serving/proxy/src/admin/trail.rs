@@ -104,9 +104,22 @@ fn append(folder: &Path, note: &Value, at: &str) -> io::Result<()> {
     if let (Some(line), Some(note)) = (line.as_object_mut(), note.as_object()) {
         line.extend(note.clone());
     }
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(place)?;
-    file.write_all(format!("{line}\n").as_bytes())?;
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(place)?;
+    // The disk may have been full in the middle of the last one.
+    let begins = if ends_in_a_line(&mut file)? { "" } else { "\n" };
+    file.write_all(format!("{begins}{line}\n").as_bytes())?;
     file.sync_data()
+}
+
+/// Whether the next line can follow; also where there is none yet.
+fn ends_in_a_line(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(true);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
 }
 
 /// The newest changes, newest first.
@@ -148,6 +161,19 @@ mod tests {
         ] {
             assert_eq!(is_change(&method, path), want, "{method} {path}");
         }
+    }
+
+    #[test]
+    fn a_change_after_one_that_was_cut_short_is_a_line_of_its_own() {
+        let folder = std::env::temp_dir().join(format!("sunbeam-trail-cut-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        append(&folder, &json!({"what": "whole"}), "now").unwrap();
+        let mut file = OpenOptions::new().append(true).open(place(&folder)).unwrap();
+        file.write_all(b"{\"at\":\"now\",\"wh").unwrap();
+        append(&folder, &json!({"what": "after"}), "now").unwrap();
+        let told: Vec<Value> = read(&folder).unwrap().iter().map(|line| line["what"].clone()).collect();
+        assert_eq!(told, [json!("after"), json!("whole")]);
+        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -35,6 +35,7 @@ use crate::body::{AnswerBody, empty};
 use crate::config::Config;
 use crate::context::{RequestContext, text};
 use crate::error_page::Denial;
+use crate::why::refused::Refused;
 use books::Books;
 pub(crate) use level::Level;
 use page::{SUNBEAM_CHALLENGE, Says, page, worker};
@@ -210,7 +211,7 @@ fn solve(context: &mut RequestContext, parts: &Parts, seal: &Seal) -> Response<A
         parameter(parts, TICKET).and_then(|text| Ticket::open(text, seal, &holder(context, &user_agent)))
     };
     let Some(ticket) = ticket.filter(|ticket| ticket.age(now) != Age::Future) else {
-        return stop(context, "forged", words.failed, "/", words, None);
+        return stop(context, ("forged", "failed"), words.failed, "/", words, None);
     };
     let level = Some(ticket.level);
     if has_pass(context, parts, seal, ticket.level) {
@@ -221,12 +222,12 @@ fn solve(context: &mut RequestContext, parts: &Parts, seal: &Seal) -> Response<A
         return see_other(&ticket.back);
     }
     if !has_seen(context, parts, seal, &ticket) {
-        return stop(context, "no cookie", words.no_cookie, &ticket.back, words, level);
+        return stop(context, ("no cookie", "no_cookie"), words.no_cookie, &ticket.back, words, level);
     }
     let left_ms = ticket.issued_ms.saturating_add(ticket.level.pause_ms()).saturating_sub(now);
     match parameter(parts, "n").filter(|_| ticket.level == Level::Work) {
         Some(number) if !work::is_done(&ticket.work(), number, ticket.difficulty) => {
-            return stop(context, "no work", words.failed, &ticket.back, words, level);
+            return stop(context, ("no work", "failed"), words.failed, &ticket.back, words, level);
         }
         None if left_ms > 0 => return asking(context, parts, seal, &ticket, left_ms),
         _ => {}
@@ -243,6 +244,7 @@ fn solve(context: &mut RequestContext, parts: &Parts, seal: &Seal) -> Response<A
     if let Err(secs) = books.solve(address, most, now.div_euclid(1_000), || limit("challenge_addresses")) {
         count(context, "capped", level);
         context.note_error("challenge: too many from there today");
+        context.note_refused(Some(Refused::by_challenge("capped")));
         let says = Says::Stop { text: words.capped, back: &ticket.back };
         let mut response = page(StatusCode::TOO_MANY_REQUESTS, context.id, words, says);
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(secs));
@@ -284,7 +286,7 @@ fn asking(
 /// A page from which nothing goes on by itself: whoever brings nothing back would go round for ever.
 fn stop(
     context: &mut RequestContext,
-    why: &str,
+    (why, reason): (&str, &'static str),
     text: &str,
     back: &str,
     words: &Words,
@@ -292,6 +294,7 @@ fn stop(
 ) -> Response<AnswerBody> {
     count(context, "failed", level);
     context.note_error(format!("challenge: {why}"));
+    context.note_refused(Some(Refused::by_challenge(reason)));
     page(StatusCode::FORBIDDEN, context.id, words, Says::Stop { text, back })
 }
 

@@ -15,5 +15,5 @@ mod upkeep;
 pub(crate) use in_use::{ExceptionsAdded, ExceptionsInUse};
 pub(crate) use known::{KeptException, Known, id_text, moment};
 pub(crate) use replay::{Replay, is_of};
-pub(crate) use scope::{Judges, Scope};
+pub(crate) use scope::{Judges, Scope, has_address};
 pub(crate) use upkeep::{ExceptionBook, flush, restore};

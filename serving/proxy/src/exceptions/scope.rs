@@ -1,19 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What an exception is about, and how it is made of a decision.
 
+use std::net::IpAddr;
+
 use serde::{Deserialize, Serialize};
 use sunbeam_decisions::text_hash;
 use sunbeam_features::canonical::canonical_path;
-use sunbeam_traffic::IdentityKind;
+use sunbeam_traffic::{AuditRecord, IdentityKind, MASK};
 use sunbeam_waf::engine::{is_field, is_score_rule};
 
 use super::covers::stopping;
+use crate::config::ClientIp;
 use crate::judging::client_network;
 use crate::snapshot::Snapshot;
 use crate::why::kept::Kept;
+use crate::why::refused;
 
 /// Bytes of a name that a decision is sure to tell whole.
 const NAME_BYTES_MAX: usize = 190;
+
+/// Where no address is kept, no command can name one.
+const UNBLOCK_WITHOUT_ADDRESS: &str = "its address is not kept in full (`audit.client_ip`): look for it in `sunbeam \
+    blocks`, or ask whoever it was, and `sunbeam unblock` that";
 
 /// Half of 1,000: where doubt begins.
 pub(super) const DOUBT: u16 = 500;
@@ -98,6 +106,9 @@ impl Scope {
         if !matches!(record.decision.as_str(), "block" | "challenge" | "observe") {
             return Err("it passed: there is nothing to allow".to_owned());
         }
+        if let Some(why) = refused::remedy(&record.layer, &record.reason) {
+            return Err(why);
+        }
         let scope = Self {
             layer: record.layer.clone(),
             route: record.route.clone(),
@@ -110,9 +121,15 @@ impl Scope {
             "scanner" => scope.of_scanner(kept, by.wider),
             "rate_limit" => scope.of_limit(kept, by),
             layer => Err(format!(
-                "it was stopped by {layer} for what its address does, not for what it holds: `sunbeam unblock {}` \
-                 lets that address pass, and no layer blocks it again for a day",
-                record.client_ip
+                "it was stopped by {layer} for what its address does, not for what it holds: {}",
+                if has_address(record, by.snapshot) {
+                    format!(
+                        "`sunbeam unblock {}` lets that address pass, and no layer blocks it again for a day",
+                        record.client_ip
+                    )
+                } else {
+                    UNBLOCK_WITHOUT_ADDRESS.to_owned()
+                }
             )),
         }
     }
@@ -236,7 +253,7 @@ impl Scope {
                  `--wider` lifts the limit for the whole route"
                     .to_owned()
             })?;
-            if by.snapshot.config.audit.client_ip != crate::config::ClientIp::Full {
+            if by.snapshot.config.audit.client_ip != ClientIp::Full {
                 return Err(
                     "addresses are kept cut short (`audit.client_ip`), so nobody can be meant alone: \
                             `--wider` lifts the limit for the whole route"
@@ -336,8 +353,15 @@ fn unit_text(unit: &Named) -> String {
 }
 
 /// What is cut short or was no text names something else than it says.
+/// Whether a record has its client's address, which a command can name.
+pub(crate) fn has_address(record: &AuditRecord, snapshot: &Snapshot) -> bool {
+    // It may be kept by another setting than that of now.
+    snapshot.config.audit.client_ip == ClientIp::Full && record.client_ip.parse::<IpAddr>().is_ok()
+}
+
 fn is_whole(name: &str) -> bool {
-    name.len() <= NAME_BYTES_MAX && !name.contains(char::REPLACEMENT_CHARACTER)
+    let is_told = !name.contains(char::REPLACEMENT_CHARACTER) && !name.contains(MASK);
+    name.len() <= NAME_BYTES_MAX && is_told
 }
 
 fn no_name() -> String {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
+use sunbeam_features::canonical::{BodyKind, Unit, UnitSource, each_unit};
 use sunbeam_pipeline::{Scratch, Weighed};
 use sunbeam_tables::Moment;
 use sunbeam_traffic::RequestFacts;
@@ -76,6 +77,29 @@ impl Capture {
     /// Bytes of the body that it holds.
     pub(crate) const fn body_bytes(&self) -> usize {
         self.body.len()
+    }
+
+    /// What of the body rules and models saw.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Its texts but the path, each whole and in its canonical form.
+    pub(crate) fn each_unit(&self, visit: &mut dyn FnMut(Unit<'_>)) {
+        let content_type = self.content_type.as_ref().map(HeaderValue::as_bytes).unwrap_or_default();
+        let mut source = UnitSource {
+            query: self.uri.query().unwrap_or_default().as_bytes(),
+            body: &self.body,
+            body_kind: BodyKind::of(content_type, &self.body),
+            ..UnitSource::default()
+        };
+        let mut cookies = self.cookies.iter().map(HeaderValue::as_bytes);
+        source.cookies = cookies.next().unwrap_or_default();
+        let mut scratch = Vec::new();
+        each_unit(&source, &mut scratch, visit);
+        for cookies in cookies {
+            each_unit(&UnitSource { cookies, ..UnitSource::default() }, &mut scratch, visit);
+        }
     }
 
     /// The configuration that it was judged by.

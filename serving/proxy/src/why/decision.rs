@@ -4,11 +4,12 @@
 
 use serde_json::{Value, json};
 use sunbeam_decisions::{Class, Row, TEXT_BYTES_MAX};
-use sunbeam_pipeline::{DOUBTERS, Judged, Scratch, Whom, WorstUnit};
-use sunbeam_traffic::{Layer, Redaction};
+use sunbeam_pipeline::{DOUBTERS, Judged, Scratch, Whom};
+use sunbeam_traffic::Layer;
 
 use super::capture::Capture;
 use super::kept::WHOM;
+use super::told::Told;
 use super::weighed::{models, weight};
 use crate::judging::Findings;
 use crate::judging::models::DETECTORS;
@@ -31,9 +32,10 @@ pub(crate) struct Ended {
 }
 
 /// What was decided, beside what the audit record says.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct JudgedFacts {
-    whom: Whom,
+    /// Nothing of what was refused before anybody was asked.
+    whom: Option<Whom>,
     is_authenticated: bool,
     doubted_by: [Option<Layer>; DOUBTERS.len()],
     retry_after_secs: Option<u64>,
@@ -43,7 +45,7 @@ pub(crate) struct JudgedFacts {
 impl JudgedFacts {
     pub(crate) fn of(judged: &Judged, whom: Whom) -> Self {
         Self {
-            whom,
+            whom: Some(whom),
             is_authenticated: judged.identity.is_logged_in,
             doubted_by: {
                 let mut doubted = judged.doubted_by();
@@ -85,12 +87,7 @@ pub(crate) fn text(ended: &Ended, scratch: &mut Scratch) -> Option<String> {
 
 fn why(ended: &Ended, scratch: &mut Scratch) -> Value {
     let Ended { capture, findings, facts, stands_for, .. } = ended;
-    let cookies = capture.as_ref().map(|capture| capture.snapshot().pipeline.rules().session_cookies());
     let weighed = capture.as_ref().map(|capture| capture.weigh(scratch));
-    let redaction = capture.as_ref().map(|capture| &capture.snapshot().redaction);
-    let is_secret = |unit: &WorstUnit| {
-        redaction.zip(cookies).is_none_or(|(redaction, cookies)| is_secret(unit, redaction, cookies))
-    };
     let by = capture.as_ref().map(|capture| {
         let snapshot = capture.snapshot();
         let named = DETECTORS.map(|detector| {
@@ -108,26 +105,9 @@ fn why(ended: &Ended, scratch: &mut Scratch) -> Value {
         "banned_secs": facts.banned_secs,
         "category": findings.as_ref().map(|findings| findings.category.as_str()),
         "rules": findings.as_ref().map(|findings| &findings.matches),
-        "models": weighed.as_ref().map(|weighed| models(weighed, is_secret)),
+        "models": capture.as_ref().zip(weighed.as_ref()).map(|(capture, weighed)| models(weighed, &Told(capture))),
         "window": weighed.as_ref().map(|weighed| weighed.window.iter().map(weight).collect::<Vec<_>>()),
         "judged_by": by,
-        WHOM: facts.whom.to_numbers().map(|number| format!("{number:016x}")),
+        WHOM: facts.whom.map(|whom| whom.to_numbers().map(|number| format!("{number:016x}"))),
     })
-}
-
-/// As in the audit log: by the names that texts stand under. A whole body has none.
-fn is_secret(unit: &WorstUnit, redaction: &Redaction, session_cookies: &[String]) -> bool {
-    use sunbeam_features::canonical::UnitKind;
-    let name = String::from_utf8_lossy(&unit.name);
-    match unit.kind {
-        UnitKind::Path | UnitKind::ParameterName | UnitKind::CookieName => false,
-        UnitKind::Parameter | UnitKind::JsonLeaf => redaction.hides(&name),
-        UnitKind::Cookie => {
-            redaction.hides(&name) || session_cookies.iter().any(|known| known.eq_ignore_ascii_case(&name))
-        }
-        UnitKind::Body => {
-            let value = String::from_utf8_lossy(&unit.value);
-            redaction.query(&value) != value
-        }
-    }
 }

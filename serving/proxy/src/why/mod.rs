@@ -6,6 +6,8 @@ pub(crate) mod cost;
 pub(crate) mod decision;
 pub(crate) mod kept;
 pub(crate) mod labels;
+pub(crate) mod refused;
 pub(crate) mod store;
 pub(crate) mod suspicion;
+mod told;
 pub(crate) mod weighed;

@@ -2,7 +2,7 @@
 //! The decision store of a node: which requests go into it, by what they are found, who writes them.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use sunbeam_listeners::ListenerMetrics;
 use sunbeam_pipeline::{Decision, Judged, Scratch};
 use sunbeam_tables::{HashKey, Moment};
 use sunbeam_traffic::Layer;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::decision::{Ended, text};
+use super::refused::Refused;
 use crate::config::{Config, DecisionsSection};
 use crate::state::folder_of;
 
@@ -25,15 +26,10 @@ const QUEUE: QueueBounds = QueueBounds { entries: 16_384, bytes: 32 << 20 };
 
 /// Why there is no store.
 #[derive(Debug, thiserror::Error)]
-pub enum DecisionsError {
-    /// Its folder.
-    #[error("`decisions`: {error}{}", source_of(error))]
-    Open {
-        /// What the store says.
-        error: OpenError,
-    },
-    /// Its thread.
-    #[error("`decisions`: {0}")]
+enum DecisionsError {
+    #[error("{error}{}", source_of(error))]
+    Open { error: OpenError },
+    #[error("{0}")]
     Start(#[from] StartError),
 }
 
@@ -44,8 +40,10 @@ fn source_of(error: &OpenError) -> String {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Decisions {
-    /// `None`: nothing is kept.
+    /// `None`: nothing is kept,
     open: Option<Open>,
+    /// although it should be.
+    error: Option<String>,
     sampled: AtomicU64,
     limits: ListenerMetrics,
 }
@@ -101,27 +99,32 @@ fn bounds(section: &DecisionsSection) -> Bounds {
 }
 
 impl Decisions {
-    /// Opens the store that a configuration names; what a crash left behind is put in order and spoken of.
-    pub(crate) fn open(config: &Config, limits: ListenerMetrics) -> Result<Self, DecisionsError> {
-        let mut decisions = Self { open: None, sampled: AtomicU64::new(0), limits };
+    /// Opens the store that a configuration names; what a crash left behind is put in order and spoken of. One that
+    /// cannot be opened stops nothing else: nothing is kept then, which the log, `/api/v1/status` and a metric say.
+    pub(crate) fn open(config: &Config, limits: ListenerMetrics) -> Self {
+        let mut decisions = Self { open: None, error: None, sampled: AtomicU64::new(0), limits };
         let section = &config.decisions;
         if section.max_bytes == 0 {
-            return Ok(decisions);
+            return decisions;
         }
-        let (folder, bounds) = (folder(config), bounds(section));
-        let (writer, repaired) =
-            Writer::open(&folder, bounds).map_err(|error| DecisionsError::Open { error })?;
-        if !repaired.is_nothing() {
-            warn!(?repaired, folder = %folder.display(), "the decision store was damaged and is in order again");
+        let folder = folder(config);
+        match Open::open(&folder, bounds(section)) {
+            Ok(open) => decisions.open = Some(open),
+            Err(failed) => {
+                error!(
+                    error = %failed,
+                    folder = %folder.display(),
+                    "no decisions are kept until the next start: `sunbeam why` will know nothing"
+                );
+                decisions.error = Some(failed.to_string());
+            }
         }
-        let mut scratch = Scratch::default();
-        let recorder = Recorder::start(writer, QUEUE, move |ended: Ended| {
-            let text = text(&ended, &mut scratch)?;
-            Some(Entry { class: ended.class, row: ended.row, text })
-        })?;
-        let (admission, reader) = (Admission::new(bounds), Reader::new(folder));
-        decisions.open = Some(Open { recorder, admission, reader, key: HashKey::random() });
-        Ok(decisions)
+        decisions
+    }
+
+    /// Why nothing is kept, although it should be.
+    pub(crate) fn error(&self) -> Option<&str> {
+        self.error.as_deref()
     }
 
     /// Whether, and as what, a request is kept of which this was decided; `sample` is the share of plain passes that are,
@@ -134,24 +137,50 @@ impl Decisions {
         now: impl FnOnce() -> Moment,
     ) -> Option<Admitting> {
         let open = self.open.as_ref()?;
-        let is_pass = judged.decision == Decision::Passed;
-        if is_pass && !is_sampled(id, sample) {
-            return None;
+        let is_known = judged.identity.is_authenticated();
+        if judged.decision == Decision::Passed {
+            let key = open.key.number(0, id);
+            return is_sampled(id, sample)
+                .then(|| self.ask(open, Class::Passes, (key, None), is_known, now()))
+                .flatten();
         }
         let class = match judged.layer {
-            _ if is_pass => Class::Passes,
             Some(Layer::Scanner | Layer::Waf) => Class::Content,
             Some(Layer::Lists | Layer::Ddos | Layer::RateLimit) | None => Class::Limits,
         };
-        let key = if is_pass { open.key.number(0, id) } else { open.key_of(judged) };
-        let now = Duration::from_micros(now().micros_since(Moment::default()));
-        match open.admission.admit(class, key, judged.identity.is_authenticated(), now) {
-            Admitted::Kept { stands_for } => Some(Admitting { class, stands_for }),
-            Admitted::Sampled => {
-                self.sampled.fetch_add(1, Ordering::Relaxed);
-                None
-            }
+        let layer = judged.layer.map_or(0, layer_number);
+        self.ask(open, class, open.keys_of(layer, judged.reason, judged.client()), is_known, now())
+    }
+
+    /// Whether a request is kept that was refused without a layer.
+    pub(crate) fn admit_refused(
+        &self,
+        refused: Refused,
+        client: IpAddr,
+        is_known: bool,
+        now: Moment,
+    ) -> Option<Admitting> {
+        let open = self.open.as_ref()?;
+        let keys = open.keys_of(refused.number(), refused.reason, client);
+        self.ask(open, Class::Limits, keys, is_known, now)
+    }
+
+    fn ask(
+        &self,
+        open: &Open,
+        class: Class,
+        (key, client): (u64, Option<u64>),
+        is_known: bool,
+        now: Moment,
+    ) -> Option<Admitting> {
+        let now = Duration::from_micros(now.micros_since(Moment::default()));
+        match open.admission.admit(class, key, client, is_known, now) {
+            Admitted::Kept { stands_for } => return Some(Admitting { class, stands_for }),
+            Admitted::Sampled => {}
+            Admitted::LeftOut => self.limits.limit_hits("decisions_clients").inc(),
         }
+        self.sampled.fetch_add(1, Ordering::Relaxed);
+        None
     }
 
     /// Hands it over.
@@ -189,14 +218,31 @@ impl Decisions {
 }
 
 impl Open {
-    /// Of what makes decisions alike: layer, reason, and the client's /24 or /48.
-    fn key_of(&self, judged: &Judged) -> u64 {
-        let network = match judged.client().to_canonical() {
-            IpAddr::V4(address) => u128::from(address.to_bits() >> 8),
-            IpAddr::V6(address) => address.to_bits() >> 80 | 1 << 127,
+    fn open(folder: &Path, bounds: Bounds) -> Result<Self, DecisionsError> {
+        let (writer, repaired) =
+            Writer::open(folder, bounds).map_err(|error| DecisionsError::Open { error })?;
+        if !repaired.is_nothing() {
+            warn!(?repaired, folder = %folder.display(), "the decision store was damaged and is in order again");
+        }
+        let mut scratch = Scratch::default();
+        let recorder = Recorder::start(writer, QUEUE, move |ended: Ended| {
+            let text = text(&ended, &mut scratch)?;
+            Some(Entry { class: ended.class, row: ended.row, text })
+        })?;
+        let (admission, reader) = (Admission::new(bounds), Reader::new(folder.to_owned()));
+        Ok(Self { recorder, admission, reader, key: HashKey::random() })
+    }
+
+    /// Of what makes decisions alike: layer, reason, and the client's /24 or /48; and of layer, reason and client, which
+    /// of IPv6 is a /64.
+    fn keys_of(&self, layer: u8, reason: &str, client: IpAddr) -> (u64, Option<u64>) {
+        let (network, client) = match client.to_canonical() {
+            IpAddr::V4(address) => (u128::from(address.to_bits() >> 8), u128::from(address.to_bits())),
+            IpAddr::V6(address) => (address.to_bits() >> 80 | 1 << 127, address.to_bits() >> 64 | 1 << 127),
         };
-        let reason = self.key.bytes(1, judged.reason.as_bytes());
-        self.key.number(reason ^ u64::from(judged.layer.map_or(0, layer_number)), network)
+        let reason = self.key.bytes(1, reason.as_bytes()) ^ u64::from(layer);
+        // Another seed: a network's number may be a client's.
+        (self.key.number(reason, network), Some(self.key.number(!reason, client)))
     }
 }
 
@@ -232,7 +278,7 @@ pub(crate) fn row(
     id: u128,
     at_micros: u64,
     (client, host, path): (&str, &str, &str),
-    judged: &Judged,
+    (layer, decision): (u8, u8),
 ) -> Row {
     Row {
         at_micros,
@@ -240,8 +286,8 @@ pub(crate) fn row(
         client: text_hash(client),
         host: text_hash(host),
         path: text_hash(path),
-        layer: judged.layer.map_or(0, layer_number),
-        decision: decision_number(judged.decision),
+        layer,
+        decision,
     }
 }
 

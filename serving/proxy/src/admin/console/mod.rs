@@ -165,22 +165,31 @@ pub(super) fn session(core: &Core, headers: &HeaderMap, from: IpAddr) -> Result<
     if !core.shared.snapshot().config.management.console {
         return Err(NoSession::Unknown);
     }
-    let name = cookie_name(headers);
-    let id = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find_map(|(found, value)| (found == name).then_some(value));
-    let proof = headers.get(PROOF).and_then(|value| value.to_str().ok());
-    let (Some(id), Some(proof)) = (id, proof) else { return Err(NoSession::Unknown) };
-    let checked = core.sessions.check(id, proof, from, Instant::now());
+    let proof = headers.get(PROOF).and_then(|value| value.to_str().ok()).ok_or(NoSession::Unknown)?;
+    let now = Instant::now();
+    let mut checked = Err(NoSession::Unknown);
+    for id in session_ids(headers) {
+        checked = core.sessions.check(&id, proof, from, now);
+        if checked != Err(NoSession::Unknown) {
+            break;
+        }
+    }
     if checked == Err(NoSession::Elsewhere) {
         core.shared.metrics.console_logins("elsewhere").inc();
         tracing::warn!(%from, "a session of the console was used from another address, and is ended");
     }
     checked
+}
+
+/// The values of our cookie: what else runs on this host may have set some of its name, and whose comes first is the
+/// browser's affair.
+fn session_ids(headers: &HeaderMap) -> Vec<String> {
+    /// More are not looked at.
+    const IDS_MAX: usize = 4;
+    let name = cookie_name(headers);
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.filter(|(found, _)| *found == name).map(|(_, value)| value.to_owned()).take(IDS_MAX).collect()
 }
 
 /// Whether a browser says that one of our own pages asks: it names itself, and nobody else began it.
@@ -229,6 +238,20 @@ mod tests {
             }
             assert_eq!(is_own_page(&headers), want, "{name}");
         }
+    }
+
+    #[test]
+    fn a_cookie_of_our_name_that_another_set_does_not_hide_ours() {
+        let mut headers = HeaderMap::new();
+        headers.insert("host", HeaderValue::from_static("127.0.0.1:9999"));
+        let cookies = "sunbeam_session_9999=x; other=1; sunbeam_session_9998=no; sunbeam_session_9999=ours";
+        headers.append("cookie", HeaderValue::from_static(cookies));
+        headers.append("cookie", HeaderValue::from_static("sunbeam_session_9999=third"));
+        assert_eq!(session_ids(&headers), ["x", "ours", "third"]);
+        for _ in 0..9 {
+            headers.append("cookie", HeaderValue::from_static("sunbeam_session_9999=more"));
+        }
+        assert_eq!(session_ids(&headers).len(), 4, "bounded");
     }
 
     #[test]
