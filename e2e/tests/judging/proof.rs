@@ -217,12 +217,18 @@ fn a_log_in_is_what_the_site_has_shown_and_no_session_of_a_visitor() {
 fn the_plan_names_who_was_hurt_whichever_layer_the_decision_names() {
     let backend = shop();
     let rule = "SecRule ARGS \"@contains walrus\" \"id:1000001,phase:2,pass,nolog\"\n";
-    let config = "listen.trusted_proxies = [\"127.0.0.1/32\"]\nrate_limit.login_cookies = [\"session\"]\n\
-                  rate_limit.bypass_cidrs = []\n";
-    let proxy = crate::waf::start(rule, &backend, config, "");
+    let builder = crate::waf::builder(rule);
+    let config = format!(
+        "waf.rules_dir = {:?}\nwaf.ruleset = \"none\"\nlisten.trusted_proxies = [\"127.0.0.1/32\"]\n\
+         rate_limit.bypass_cidrs = []\nrate_limit.login_cookies = [\"session\"]\n\
+         [[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\ndisable_secure_redirection = true\n",
+        builder.folder().join("rules"),
+        backend.url()
+    );
+    let proxy = builder.config(&config).start();
     let client = browser(&proxy, 1);
-    client.get(crate::waf::HOST, "/login?1");
-    let answer = client.header("cookie", "session=real-1").get(crate::waf::HOST, DOUBTED);
+    client.get(SHOP, "/login?1");
+    let answer = client.header("cookie", "session=real-1").get(SHOP, DOUBTED);
     // Both doubt it; the first is named.
     assert_eq!((answer.status, layer(&record(&proxy, &answer)).1), (200, "scanner"));
     for layer in [2, 4] {

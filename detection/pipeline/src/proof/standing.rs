@@ -290,7 +290,7 @@ mod tests {
     /// The price list of docs/operating.md: log-ins, networks (each log-in of an address of its own), and a day.
     #[test]
     fn what_a_farm_must_own() {
-        for (people, log_ins, networks) in [(3_100, 1, 1), (5_000, 2, 1), (10_000, 5, 3), (50_000, 38, 19)] {
+        for (people, log_ins, networks) in [(3_100, 1, 1), (5_000, 2, 1), (10_000, 5, 3), (50_000, 39, 20)] {
             let site = crowd(people, 0, true);
             let unseen: Vec<Person> =
                 site.iter().map(|person| Person { fingerprint: 0, ..*person }).collect();

@@ -2,6 +2,7 @@
 //! `/api/v1/layers`: what each layer does, whether it has proven itself, and what operators say of it while the node runs.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -122,7 +123,7 @@ struct Doubted {
 
 impl Doubted {
     fn told(mut self) -> Value {
-        self.look_human.sort_by(|one, other| other.0.cmp(&one.0));
+        self.look_human.sort_by_key(|(at, _)| Reverse(*at));
         let human: Vec<Value> =
             self.look_human.into_iter().map(|(_, human)| human).take(LOOK_HUMAN_MAX).collect();
         json!({"kept": self.kept, "requests": self.requests, "is_cut": self.is_cut, "look_human": human})
