@@ -55,6 +55,7 @@ fn each_mistake_has_its_place_its_key_and_its_remedy() {
         ("[lists]\nblock = [\"192.0.2.1/24\"]\n", "did you mean `192.0.2.0/24`?"),
         ("[rate_limit.unauthenticated]\nrate = 0\n", "`rate_limit.unauthenticated.rate`: is 0"),
         ("[rate_limit]\nsession_cookies = [\"a=b\"]\n", "`a=b` is not the name of a cookie"),
+        ("[rate_limit]\nlogin_cookies = [\"sid\"]\n", "`sid` is not in `rate_limit.session_cookies`"),
         (
             "[[routes]]\nhost = \"a\"\nbackend = \"http://x\"\n[[routes.rate_limits]]\npath = \"login\"\n",
             "`routes[0].rate_limits[0].path`: `login` is not a path",

@@ -428,7 +428,11 @@ fn nobody_is_asked_where_it_is_off_where_there_are_no_pages_and_whom_the_site_kn
     let visitor = Visitor::at(&proxy, "192.0.2.1");
     assert_page(&proxy, &visitor.get("/?q=walrus"), "cookie");
     visitor.get("/login");
-    watched(&proxy, &visitor, "the site set its session");
+    assert_page(&proxy, &visitor.get("/?q=walrus"), "cookie");
+    let proxy = node_of(&backend, "rate_limit.login_cookies = [\"session\"]\n", "");
+    let visitor = Visitor::at(&proxy, "192.0.2.1");
+    visitor.get("/login");
+    watched(&proxy, &visitor, "the site sets its session at a log-in, as the configuration says");
     let crawler = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)";
     let (real, claimed) = (Visitor::at(&proxy, "66.249.66.1"), Visitor::at(&proxy, "192.0.2.7"));
     for crawling in [&real, &claimed] {

@@ -135,7 +135,7 @@ fn limits() {
     let rules = Rules::new(&RateLimitSection::default(), 60, Vec::new());
     let ask = |number: u32| {
         let key = HASH.number(0, scattered(number, 1_000).into());
-        let identity = Identity { kind: IdentityKind::Address, key, address: key };
+        let identity = Identity { kind: IdentityKind::Address, key, address: key, is_logged_in: false };
         let ask = Ask {
             identity: &identity,
             route: 0,

@@ -10,8 +10,8 @@ use crate::rules::Rules;
 use crate::stage::{Judgement, Stage};
 use crate::subject::Subject;
 
-/// Suspicion, never certainty: somebody may be an ordinary client of the same make. 429 where it is enforced; who is
-/// authenticated is left alone.
+/// Suspicion, never certainty: somebody may be an ordinary client of the same make. 429 where it is enforced; who has
+/// logged in is left alone.
 #[derive(Debug)]
 pub(crate) struct FloodStage;
 
@@ -48,7 +48,7 @@ impl Stage for FloodStage {
         } else {
             memory.floods.arrive(&arrival, &memory.hash, now)
         };
-        if is_of_flood && !subject.identity.is_authenticated() {
+        if is_of_flood && !subject.identity.is_logged_in {
             return Judgement::doubtful("distributed_flood", 429).retry_after(RETRY_SECS);
         }
         Judgement::PASS

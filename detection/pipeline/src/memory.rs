@@ -14,6 +14,8 @@ use crate::proof::Proof;
 pub(crate) const KIND_BEHIND: u64 = 64;
 pub(crate) const KIND_NETWORK: u64 = 63;
 pub(crate) const KIND_PREFIX: u64 = 65;
+pub(crate) const KIND_LOOK: u64 = 67;
+pub(crate) const KIND_GATE: u64 = 68;
 
 /// The share of `ddos.memory_bytes` that prefixes and shared addresses get.
 const PREFIX_SHARE: usize = 8;
@@ -112,6 +114,16 @@ impl Memory {
             address @ IpAddr::V6(_) => sunbeam_rate_limit::address_number(address, 48),
         };
         self.hash.number(KIND_NETWORK, number)
+    }
+
+    /// The key of what a client's TLS looks like (JA4); 0 where nobody knows.
+    pub(crate) fn look(&self, ja4: &str) -> u64 {
+        if ja4.is_empty() { 0 } else { self.hash.bytes(KIND_LOOK, ja4.as_bytes()).max(1) }
+    }
+
+    /// The key of an auth server: its address, and what it is asked for.
+    pub fn gate(&self, server: &str, target: &str) -> u64 {
+        self.hash.bytes(self.hash.bytes(KIND_GATE, server.as_bytes()), target.as_bytes())
     }
 
     /// The key of an IPv6 prefix wider than a client; `None` for IPv4, where neighbours are strangers.

@@ -15,7 +15,7 @@ use crate::exceptions::Used;
 use crate::memory::Memory;
 use crate::metrics::DetectionMetrics;
 use crate::models::Models;
-use crate::proof::{Layers, Seen};
+use crate::proof::{DOUBTERS, Layers, Seen};
 use crate::proxies::is_likely_proxy;
 use crate::rules::Rules;
 use crate::stage::Judgement;
@@ -93,18 +93,18 @@ pub struct Judged {
     is_trusted: bool,
     /// It is the crawler that it says it is.
     is_verified_crawler: bool,
+    /// What layers think of it, whatever came of that.
+    pub(crate) thought: Thought,
     /// The first doubt of a layer that would act if it were certain (mode auto).
     doubt: Option<(Layer, &'static str)>,
 }
 
 impl Judged {
     /// A doubt that its client may clear: who says so, and why. Nothing where it is blocked, and nothing of those who need
-    /// not show anything: proxies, the operator's networks, verified crawlers, and whom the site itself knows.
+    /// not show anything: proxies, the operator's networks, verified crawlers, and who has logged in at the site.
     pub fn open_doubt(&self) -> Option<(Layer, &'static str)> {
-        let is_excused = self.is_trusted
-            || self.is_unjudged
-            || self.is_verified_crawler
-            || self.identity.is_authenticated();
+        let is_excused =
+            self.is_trusted || self.is_unjudged || self.is_verified_crawler || self.identity.is_logged_in;
         self.doubt.filter(|_| self.decision == Decision::Observed && !is_excused)
     }
 
@@ -121,6 +121,12 @@ impl Judged {
             self.decision = Decision::Passed;
             self.reason = CLEARED;
         }
+    }
+
+    /// Layers that doubted it, whichever of them the decision names.
+    pub fn doubted_by(&self) -> impl Iterator<Item = Layer> + use<> {
+        let doubted = self.thought.doubted;
+        DOUBTERS.into_iter().filter(move |layer| doubted.has(*layer))
     }
 
     /// Whose request it is.
@@ -146,8 +152,12 @@ pub struct Answer<'a> {
     pub site_status: Option<u16>,
     /// It was a redirect to where one logs in.
     pub is_login_redirect: bool,
+    /// The auth server that let it in ([`Memory::gate`]).
+    pub gate: Option<u64>,
     /// Claims of the session cookies that the site set.
     pub sessions_set: &'a [u64],
+    /// Those of them that it sets at a log-in.
+    pub log_ins_set: &'a [u64],
 }
 
 /// What one stage thinks of a request, for those who want to know.
@@ -239,9 +249,10 @@ impl Pipeline {
                 self.metrics.count(layer, decision, reason);
             }
         }
-        if judged.identity.is_authenticated() {
+        if judged.identity.is_logged_in {
             self.note_person(&subject.identity, (facts.client, facts.ja4), true, thought, now);
         }
+        judged.thought = thought;
         judged.charges = subject.charges;
         judged.scores = subject.scores;
         judged.used = subject.used;
@@ -296,9 +307,12 @@ impl Pipeline {
             page: judged.page,
             path: judged.bare_page,
             network: self.memory.network(judged.client),
+            is_safe: matches!(answer.finished.method, "GET" | "HEAD"),
+            gate: answer.gate,
             status: answer.site_status.unwrap_or(answer.finished.status),
             is_login_redirect: answer.is_login_redirect,
             sessions_set: answer.sessions_set,
+            log_ins_set: answer.log_ins_set,
         };
         self.memory.evidence.observe(&judged.claims, &answered, now);
     }
@@ -371,7 +385,7 @@ impl Pipeline {
         now: Moment,
     ) {
         let memory = &self.memory;
-        let from = [identity.address, memory.network(client), memory.hash.bytes(KIND_LOOK, ja4.as_bytes())];
+        let from = [identity.address, memory.network(client), memory.look(ja4)];
         let Thought { doubted, certain } = thought;
         memory.proof.note(identity.key, &Seen { from, is_known, doubted, certain }, now);
     }
@@ -407,6 +421,7 @@ impl Pipeline {
             is_verified_crawler: subject
                 .crawler(&self.rules)
                 .is_some_and(|(_, proof)| proof == Proof::Verified),
+            thought: Thought::default(),
             doubt: None,
         }
     }
@@ -433,7 +448,6 @@ impl Pipeline {
 }
 
 const KIND_EXPLORED: u64 = 66;
-const KIND_LOOK: u64 = 67;
 
 /// What layers think of a request, whatever came of it.
 #[derive(Clone, Copy, Debug, Default)]

@@ -66,6 +66,7 @@ pub struct Rules {
     pub(crate) bans: BanRules,
     pub(crate) limits: sunbeam_rate_limit::Rules,
     pub(crate) session_cookies: Vec<String>,
+    login_cookies: Vec<String>,
     /// Proxies in front are declared: then nobody else is taken for one.
     pub has_declared_proxies: bool,
     /// Bits of an IPv6 client's prefix.
@@ -130,6 +131,7 @@ impl Rules {
             },
             limits: sunbeam_rate_limit::Rules::new(rate_limit, ddos.window_secs, limits),
             session_cookies: rate_limit.session_cookies.clone(),
+            login_cookies: rate_limit.login_cookies.clone(),
             has_declared_proxies: false,
             ipv6_prefix: ddos.ipv6_prefix,
             bots: Bots::new(bots, &scanner.allowlist),
@@ -201,6 +203,11 @@ impl Rules {
     /// The places of a route's limits that have these names.
     pub fn route_limit_places(&self, route: usize, names: &[String]) -> u8 {
         self.limits.route_places(route, names)
+    }
+
+    /// Those of the session cookies that the site sets at a log-in.
+    pub fn login_cookies(&self) -> &[String] {
+        &self.login_cookies
     }
 
     /// Session cookies, by name.

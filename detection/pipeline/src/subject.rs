@@ -163,9 +163,8 @@ impl<'a> Subject<'a> {
         *turn = turn.wrapping_add(1);
         let hashes =
             Hashes::of(facts.path.as_bytes(), facts.host, facts.user_agent, &memory.events, canonical);
-        let claims = Claims::of(facts, &rules.session_cookies, &memory.hash, |claim| {
-            memory.evidence.is_honoured(claim, now)
-        });
+        let known = |claim| memory.evidence.known(claim, now);
+        let claims = Claims::of(facts, &rules.session_cookies, &memory.hash, known);
         let address = address_number(facts.client, rules.ipv6_prefix);
         let identity = Identity::of(address, &claims, &memory.evidence, &memory.hash, now);
         let named =

@@ -35,7 +35,12 @@ fn windows_limits_lists_and_whole_decisions_allocate_nothing() {
         (Limiter::new(1000, hash), Rules::new(&RateLimitSection::default(), 60, Vec::new()));
     let limits = allocations(|| {
         for number in 0..5_000_u64 {
-            let identity = Identity { kind: IdentityKind::Session, key: number % 50, address: number % 7 };
+            let identity = Identity {
+                kind: IdentityKind::Session,
+                key: number % 50,
+                address: number % 7,
+                is_logged_in: false,
+            };
             let ask = Ask {
                 identity: &identity,
                 route: 0,

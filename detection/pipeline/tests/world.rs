@@ -122,7 +122,9 @@ impl World {
             },
             site_status: None,
             is_login_redirect: false,
+            gate: None,
             sessions_set: &opened,
+            log_ins_set: &[],
         };
         self.pipeline.answered(&judged, &answer, now);
         self.pipeline.observe(&judged, &answer.finished, now);

@@ -18,6 +18,10 @@ section! {
         session_cookies: Vec<String> = [
             "session", "sessionid", "connect.sid", "PHPSESSID", "JSESSIONID", "ory_kratos_session",
         ].map(String::from).to_vec(),
+        /// Those of `session_cookies` that the site gives to nobody but who has logged in: then that it sets one
+        /// shows a log-in. A cookie that visitors get, too, does not belong here: whoever has logged in is a person
+        /// to `detection.false_positive_budget`, and is not challenged.
+        login_cookies: Vec<String> = Vec::new(),
         /// [restart] Identities that have room; past it the least used are forgotten first, counted.
         max_identities: usize = 262_144 => 1_024..=67_108_864,
         /// What a static file or cache hit takes from the bucket (many people may share one address).

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! By what a client is known: a session cookie or a Bearer token that the site has honoured, else its address.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use sunbeam_tables::{HashKey, Moment};
 use sunbeam_traffic::{IdentityKind, RequestFacts};
 
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, Known};
 
 const KIND_ADDRESS: u64 = 1;
 const KIND_SESSION: u64 = 2;
@@ -44,14 +45,14 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The first session cookie that the site has honoured, else the first that is there; and the token.
+    /// The first of the session cookies that the site knows best; and the token.
     pub fn of(
         facts: &RequestFacts<'_>,
         session_cookies: &[String],
         hash: &HashKey,
-        is_honoured: impl Fn(u64) -> bool,
+        known: impl Fn(u64) -> Known,
     ) -> Self {
-        let (session, is_ambiguous) = session_of(facts.cookies, session_cookies, hash, is_honoured);
+        let (session, is_ambiguous) = session_of(facts.cookies, session_cookies, hash, known);
         let token = bearer_token(facts.authorization);
         Self {
             session,
@@ -80,10 +81,10 @@ fn session_of(
     cookies: &[&[u8]],
     names: &[String],
     hash: &HashKey,
-    is_honoured: impl Fn(u64) -> bool,
+    known: impl Fn(u64) -> Known,
 ) -> (Option<u64>, bool) {
     let mut count = 0_usize;
-    let mut best: Option<(bool, usize, u64)> = None;
+    let mut best: Option<(Reverse<Known>, usize, u64)> = None;
     for pair in cookies.iter().flat_map(|line| line.split(|byte| *byte == b';')) {
         let pair = pair.trim_ascii_start();
         let is_meant = |name: &String| {
@@ -96,9 +97,9 @@ fn session_of(
         if count > SESSIONS_MAX {
             break;
         }
-        let found = (!is_honoured(claim), place, claim);
-        // Honoured before others, then by the order of the names.
-        if best.is_none_or(|(is_not, known, _)| (found.0, found.1) < (is_not, known)) {
+        let found = (Reverse(known(claim)), place, claim);
+        // Known before others, then by the order of the names.
+        if best.is_none_or(|(known, earlier, _)| (found.0, found.1) < (known, earlier)) {
             best = Some(found);
         }
     }
@@ -134,20 +135,32 @@ pub struct Identity {
     pub key: u64,
     /// The key of the address behind it; the same for [`IdentityKind::Address`].
     pub address: u64,
+    /// The site has shown that somebody logged in with it: a session alone tells visitors apart, and says nothing of who
+    /// they are.
+    pub is_logged_in: bool,
 }
 
 impl Identity {
-    /// The session, if the site has honoured it, else the token, else the address.
+    /// Session or token, whichever the site knows better, else the address.
     pub fn of(address: u128, claims: &Claims, evidence: &Evidence, hash: &HashKey, now: Moment) -> Self {
         let address = hash.number(KIND_ADDRESS, address);
-        let honoured = |claim: &u64| evidence.is_honoured(*claim, now);
-        let session = claims.session.filter(honoured).map(|key| (IdentityKind::Session, key));
-        let bearer = || claims.bearer.filter(honoured).map(|key| (IdentityKind::Bearer, key));
-        let (kind, key) = session.or_else(bearer).unwrap_or((IdentityKind::Address, address));
-        Self { kind, key, address }
+        let claim = |claim: Option<u64>, kind| {
+            claim.map_or((Known::Not, kind, address), |key| (evidence.known(key, now), kind, key))
+        };
+        let mut best = claim(claims.session, IdentityKind::Session);
+        if best.0 < Known::LoggedIn && claims.bearer.is_some() {
+            let bearer = claim(claims.bearer, IdentityKind::Bearer);
+            best = if bearer.0 > best.0 { bearer } else { best };
+        }
+        match best {
+            (Known::Not, ..) => {
+                Self { kind: IdentityKind::Address, key: address, address, is_logged_in: false }
+            }
+            (known, kind, key) => Self { kind, key, address, is_logged_in: known == Known::LoggedIn },
+        }
     }
 
-    /// Whether the site has honoured it.
+    /// Whether the site has honoured it: it is one visitor's, and not an address that many may have.
     pub fn is_authenticated(&self) -> bool {
         self.kind != IdentityKind::Address
     }
@@ -173,7 +186,7 @@ mod tests {
         let (hash, names) = (HashKey::fixed(1), ["session".to_owned(), "PHPSESSID".to_owned()]);
         let claims = |cookies: &[&[u8]], authorization: &[u8]| {
             let facts = RequestFacts { cookies, authorization, ..RequestFacts::EMPTY };
-            Claims::of(&facts, &names, &hash, |_| false)
+            Claims::of(&facts, &names, &hash, |_| Known::Not)
         };
         let one = claims(&[b"session=abc"], b"").session;
         assert!(one.is_some());
@@ -201,6 +214,10 @@ mod tests {
         let cookies: &[&[u8]] = &[b"session=foreign; PHPSESSID=mine"];
         let facts = RequestFacts { cookies, ..RequestFacts::EMPTY };
         let mine = cookie_claim("PHPSESSID", b"mine", &hash);
-        assert_eq!(Claims::of(&facts, &names, &hash, |claim| Some(claim) == mine).session, mine);
+        let known = |claim| if Some(claim) == mine { Known::Visitor } else { Known::Not };
+        assert_eq!(Claims::of(&facts, &names, &hash, known).session, mine);
+        // And with one by which somebody is logged in others do not count.
+        let known = |claim| if Some(claim) == mine { Known::LoggedIn } else { Known::Visitor };
+        assert_eq!(Claims::of(&facts, &names, &hash, known).session, mine);
     }
 }

@@ -11,7 +11,7 @@ pub use bucket::{Bucket, Limit, Refused, TOKEN};
 pub use config::{
     AuthenticatedSection, GlobalSection, RateLimitSection, RouteLimitSection, UnauthenticatedSection,
 };
-pub use evidence::{Answered, Evidence};
+pub use evidence::{Answered, Evidence, Known};
 pub use identity::{Claims, Identity, address_number, cookie_claim};
 pub use limiter::{
     Ask, Bound, Charges, Exempt, Grant, Limiter, Quota, ROUTE_LIMITS_MAX, Refusal, RouteLimit, Rules,

@@ -492,11 +492,11 @@ mod tests {
     const HASH: HashKey = HashKey::fixed(5);
 
     fn address(number: u64) -> Identity {
-        Identity { kind: IdentityKind::Address, key: number, address: number }
+        Identity { kind: IdentityKind::Address, key: number, address: number, is_logged_in: false }
     }
 
     fn session(key: u64, address: u64) -> Identity {
-        Identity { kind: IdentityKind::Session, key, address }
+        Identity { kind: IdentityKind::Session, key, address, is_logged_in: false }
     }
 
     fn ask(identity: &Identity) -> Ask<'_> {

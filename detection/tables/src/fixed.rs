@@ -113,6 +113,14 @@ impl<E: Copy + Default> FixedTable<E> {
         set.entries.get(way).map(|place| place.entry)
     }
 
+    /// Changes the state of `key`, if there is any; counts as use.
+    pub fn update<R>(&self, key: u64, now: Moment, work: impl FnOnce(&mut E) -> R) -> Option<R> {
+        let mut set = self.set(key);
+        let way = set.find(key)?;
+        set.touch(way, tick(now));
+        set.entries.get_mut(way).map(|place| work(&mut place.entry))
+    }
+
     /// Changes the state of `key`, if there is any. Does not count as use.
     pub fn change<R>(&self, key: u64, work: impl FnOnce(&mut E) -> R) -> Option<R> {
         let mut set = self.set(key);

@@ -16,6 +16,17 @@ use super::{NOBODY_IS_SPARED, SHOP, layer, node, shop, wait_for_metric};
 /// Sends requests of so many clients over one connection of the proxy that tests stand for, and returns how many were
 /// refused.
 fn clients_ask(proxy: &TestProxy, clients: std::ops::Range<u32>, agent: &str, targets: &[&str]) -> usize {
+    clients_ask_with(proxy, clients, agent, targets, "")
+}
+
+/// The same with this cookie, if it is not empty.
+fn clients_ask_with(
+    proxy: &TestProxy,
+    clients: std::ops::Range<u32>,
+    agent: &str,
+    targets: &[&str],
+    cookie: &str,
+) -> usize {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(proxy.https()).await.unwrap();
@@ -27,13 +38,15 @@ fn clients_ask(proxy: &TestProxy, clients: std::ops::Range<u32>, agent: &str, ta
         for client in clients {
             let [_, b, c, d] = client.to_be_bytes();
             for target in targets {
-                let request = Request::get(*target)
+                let mut request = Request::get(*target)
                     .version(Version::HTTP_11)
                     .header("host", SHOP)
                     .header("user-agent", agent)
-                    .header("x-forwarded-for", format!("{}.{b}.{c}.{d}", 20 + client % 100))
-                    .body(Full::<Bytes>::default())
-                    .unwrap();
+                    .header("x-forwarded-for", format!("{}.{b}.{c}.{d}", 20 + client % 100));
+                if !cookie.is_empty() {
+                    request = request.header("cookie", cookie);
+                }
+                let request = request.body(Full::<Bytes>::default()).unwrap();
                 sender.ready().await.unwrap();
                 let answer = sender.send_request(request).await.unwrap();
                 refused += usize::from(answer.status() == 429);
@@ -73,8 +86,10 @@ fn ten_thousand_quiet_addresses_are_seen_within_ten_seconds_and_named() {
 }
 
 #[test]
-fn where_doubt_is_enforced_the_flood_is_refused_and_who_is_known_is_not() {
-    let (_backend, proxy) = start("detection.mode = \"enforce\"\n");
+fn where_doubt_is_enforced_the_flood_is_refused_and_who_has_logged_in_is_not() {
+    let (_backend, proxy) = start("detection.mode = \"enforce\"\nrate_limit.login_cookies = [\"session\"]\n");
+    let visitor = proxy.client().header("x-forwarded-for", "203.0.113.9").header("user-agent", "flooder/1");
+    visitor.get(SHOP, "/visit?eve");
     let known = proxy.client().header("x-forwarded-for", "203.0.113.7").header("user-agent", "flooder/1");
     known.get(SHOP, "/login?ann");
     let refused = clients_ask(&proxy, 0..3_000, "flooder/1", &["/search"]);
@@ -83,6 +98,9 @@ fn where_doubt_is_enforced_the_flood_is_refused_and_who_is_known_is_not() {
     assert_eq!(other.get(SHOP, "/").status, 200, "other fields, another network");
     let known = known.header("cookie", "session=real-ann");
     assert_eq!(known.get(SHOP, "/search").status, 200);
+    let one_more = |cookie| clients_ask_with(&proxy, 4_000..4_001, "flooder/1", &["/search"], cookie);
+    assert_eq!(one_more("session=real-ann"), 0, "one of them, who has logged in");
+    assert_eq!(one_more("PHPSESSID=visitor-eve"), 1, "a session that everybody gets");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use sunbeam_traffic::AuditRecord;
 
 pub(crate) const SHOP: &str = "shop.example.test";
 
-/// A shop: `/login` opens a session, `/account` asks for one (or for a token), `/missing…` is not there.
+/// A shop: `/login` opens a session, `/visit` one that says nothing of who it is, `/account` asks for one (or for a token), `/missing…` is not there.
 pub(crate) fn shop() -> TestUpstream {
     TestUpstream::with(|seen| {
         let answer = |status: u16, text: &'static str| {
@@ -31,10 +31,13 @@ pub(crate) fn shop() -> TestUpstream {
         };
         let path = seen.target.split('?').next().unwrap_or_default();
         match path {
-            "/login" => {
+            "/login" | "/visit" => {
                 let mut response = answer(200, "welcome");
                 let who = seen.target.split_once('?').map_or("x", |(_, who)| who);
-                let cookie = format!("session=real-{who}; Path=/; HttpOnly");
+                let cookie = match path {
+                    "/login" => format!("session=real-{who}; Path=/; HttpOnly"),
+                    _ => format!("PHPSESSID=visitor-{who}; Path=/; HttpOnly"),
+                };
                 response.headers_mut().insert(header::SET_COOKIE, cookie.parse().unwrap());
                 response
             }

@@ -11,10 +11,14 @@ use super::{SHOP, layer, record, shop, wait_for_metric};
 const DOUBTED: &str = "/list?q=x+--+y";
 
 fn text(state: &TestFolder, backend: &TestUpstream) -> String {
+    text_with(state, backend, "rate_limit.login_cookies = [\"session\"]\n", "")
+}
+
+fn text_with(state: &TestFolder, backend: &TestUpstream, more: &str, paths: &str) -> String {
     format!(
         "state.path = {:?}\nlisten.trusted_proxies = [\"127.0.0.1/32\"]\nwaf.enabled = false\n\
-         detection.false_positive_budget = 0.05\n\
-         [[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\ndisable_secure_redirection = true\n\
+         detection.false_positive_budget = 0.05\n{more}\
+         [[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\ndisable_secure_redirection = true\n{paths}\
          [[routes]]\nhost_prefix = \"blog\"\nbackend = {1:?}\ndisable_secure_redirection = true\n",
         state.join("state.redb").display().to_string(),
         backend.url()
@@ -27,13 +31,29 @@ fn start(state: &TestFolder, backend: &TestUpstream) -> TestProxy {
     eventually("the state is free", || TestProxy::builder().config(&text).try_start().ok())
 }
 
+/// From a thousand on they are the neighbours of those before: another address of the same network.
 fn browser(proxy: &TestProxy, number: usize) -> TestClient {
+    let (number, host) = (number % 1_000, 7 + number / 1_000);
     proxy
         .client()
-        .header("x-forwarded-for", &format!("198.{}.{}.7", 18 + number / 250, number % 250))
+        .header("x-forwarded-for", &format!("198.{}.{}.{host}", 18 + number / 250, number % 250))
         .header("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
         .header("accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
         .header("accept-language", "de,en;q=0.5")
+}
+
+/// The next day, as far as people are concerned: a node begins again with what was written down a day ago. Once a test:
+/// people are written down when a node ends.
+fn a_day_later(mut proxy: TestProxy, state: &TestFolder, backend: &TestUpstream) -> TestProxy {
+    const DAY_SECS: i64 = 86_400;
+    proxy.drain();
+    let path = state.join("people.json");
+    let mut written: Value = eventually("people are written down", || {
+        serde_json::from_str(&std::fs::read_to_string(&path).ok()?).ok()
+    });
+    written["at"] = json!(written["at"].as_i64().unwrap() - DAY_SECS);
+    std::fs::write(&path, written.to_string()).unwrap();
+    start(state, backend)
 }
 
 /// Somebody who logs in, and is known from then on.
@@ -70,12 +90,32 @@ fn doubted(proxy: &TestProxy) -> (u16, String) {
     (answer.status, record.decision)
 }
 
+fn named_in_plan(proxy: &TestProxy, layer: usize, ids: &[String]) -> Value {
+    eventually("the plan names who was doubted", || {
+        let plan = proxy.api("GET", "/api/v1/layers/plan", "").json();
+        let human = plan["layers"][layer]["doubted"]["look_human"].clone();
+        let text = human.to_string();
+        ids.iter().all(|id| text.contains(id.as_str())).then_some(human)
+    })
+}
+
+fn id(answer: &sunbeam_testkit::TestResponse) -> String {
+    answer.header("x-request-id").unwrap().to_owned()
+}
+
 #[test]
 fn a_layer_is_enforced_on_its_proof_falls_back_when_it_hurts_people_and_both_outlive_a_restart() {
     let (backend, state_folder) = (shop(), TestFolder::new());
     let mut proxy = start(&state_folder, &backend);
     assert_eq!(doubted(&proxy), (200, "observe".to_owned()), "watched until it is proven");
-    let known: Vec<TestClient> = (0..58).map(|number| person(&proxy, number)).collect();
+    let numbers = || (0..55).chain(1_000..1_004);
+    numbers().for_each(|number| drop(person(&proxy, number)));
+    let told = state(&proxy, "too_few_people");
+    assert_eq!((&told["proof"]["known"]["people"], &told["proof"]["newcomers"]), (&json!(0), &json!(59)));
+
+    // Whoever comes back another day counts.
+    proxy = a_day_later(proxy, &state_folder, &backend);
+    let known: Vec<TestClient> = numbers().skip(1).map(|number| person(&proxy, number)).collect();
     let told = state(&proxy, "too_few_people");
     assert_eq!(
         (&told["proof"]["known"]["people"], &told["acts_on_doubt"]),
@@ -83,10 +123,11 @@ fn a_layer_is_enforced_on_its_proof_falls_back_when_it_hurts_people_and_both_out
         "{told}"
     );
     assert_eq!(told["proof"]["people_missing"], 1);
-    // The same people again make it no surer.
+    // The same people again make it no surer, nor does one more who was never there before.
     known.iter().for_each(|client| drop(client.get(SHOP, "/account")));
+    person(&proxy, 60);
     assert_eq!(scanner(&proxy)["proof"]["known"]["people"], 58);
-    person(&proxy, 58);
+    person(&proxy, 0);
     wait_for_metric(&proxy, "sunbeam_layer_proven", &[("layer", "scanner")], 1.0);
     assert_eq!(state(&proxy, "proven")["acts_on_doubt"], true);
     assert_eq!(doubted(&proxy), (403, "block".to_owned()));
@@ -97,26 +138,102 @@ fn a_layer_is_enforced_on_its_proof_falls_back_when_it_hurts_people_and_both_out
     wait_for_metric(&proxy, "sunbeam_layer_proven", &[("layer", "scanner")], 1.0);
     assert_eq!(doubted(&proxy), (403, "block".to_owned()));
 
-    // People whom the site knows are stopped: it is over, and said. Of one network's few, and of one browser's, some count.
-    for number in 60..80 {
-        person(&proxy, number);
+    // Five bots of three networks: a session that everybody gets and a probe, and the same with accounts of today.
+    for number in [500, 501, 502, 1_500, 1_501] {
+        let bot = browser(&proxy, number);
+        assert_eq!(bot.get(SHOP, &format!("/visit?{number}")).status, 200);
+        let bot = bot.header("cookie", &format!("PHPSESSID=visitor-{number}"));
+        assert_eq!(bot.get(SHOP, DOUBTED).status, 403);
+        assert_eq!(person(&proxy, number).get(SHOP, DOUBTED).status, 403);
     }
-    for number in 0..4 {
-        let hurt = person(&proxy, number).get(SHOP, DOUBTED);
-        assert_eq!(hurt.status, 403);
-    }
+    let told = scanner(&proxy);
+    assert_eq!(
+        (&told["proof"]["state"], &told["proof"]["known"], &told["proof"]["newcomers"]),
+        (&json!("proven"), &json!({"people": 59, "hurt": 0}), &json!(6)),
+        "{told}"
+    );
+
+    // People who have logged in are stopped, and the plan names them. It is over, and said.
+    let hurt: Vec<String> = (0..4)
+        .map(|number| {
+            let answer = person(&proxy, number).get(SHOP, DOUBTED);
+            assert!(number > 0 || answer.status == 403);
+            id(&answer)
+        })
+        .collect();
+    let human = named_in_plan(&proxy, 2, &hurt);
+    assert!(human.to_string().contains("\"decision\":\"block\""), "{human}");
     wait_for_metric(&proxy, "sunbeam_layer_fallbacks_total", &[("layer", "scanner")], 1.0);
     let told = state(&proxy, "over_budget");
     assert!(told["proof"]["rate"]["upper"].as_f64() > Some(0.05), "{told}");
+    assert_eq!(told["proof"]["known"], json!({"people": 59, "hurt": 4}), "{told}");
     assert_eq!(doubted(&proxy), (200, "observe".to_owned()));
-    // The plan names them.
     let hurt = person(&proxy, 5).get(SHOP, DOUBTED);
-    let id = hurt.header("x-request-id").unwrap();
-    eventually("the plan names who was doubted", || {
-        let plan = proxy.api("GET", "/api/v1/layers/plan", "").json();
-        let human = plan["layers"][2]["doubted"]["look_human"].to_string();
-        human.contains(id).then_some(())
+    named_in_plan(&proxy, 2, &[id(&hurt)]);
+}
+
+#[test]
+fn a_log_in_is_what_the_site_has_shown_and_no_session_of_a_visitor() {
+    let (backend, state_folder) = (shop(), TestFolder::new());
+    let guard = TestUpstream::with(|seen| {
+        let is_known = seen.header("cookie").is_some_and(|cookie| cookie.contains("session=real-"));
+        let mut response = http::Response::new(http_body_util::Full::default());
+        *response.status_mut() = if is_known { http::StatusCode::OK } else { http::StatusCode::UNAUTHORIZED };
+        response
     });
+    let paths = format!(
+        "[[routes.paths]]\nprefix = \"/admin\"\nauth_request = \"{}/check\"\nbackend = {:?}\n",
+        guard.url(),
+        backend.url()
+    );
+    let text = text_with(&state_folder, &backend, "", &paths);
+    let proxy = TestProxy::builder().config(&text).start();
+    let known = |proxy: &TestProxy| scanner(proxy)["proof"]["newcomers"].as_u64().unwrap();
+    // A page that asks for a log-in, and does so before everybody.
+    assert_eq!(browser(&proxy, 900).get(SHOP, "/account").status, 401);
+    for number in 0..5 {
+        let visitor = browser(&proxy, number);
+        assert_eq!(visitor.get(SHOP, &format!("/visit?{number}")).status, 200);
+        let visitor = visitor.header("cookie", &format!("PHPSESSID=visitor-{number}"));
+        for (target, status) in [("/list", 200), ("/account", 401), ("/admin/users", 403), ("/list", 200)] {
+            assert_eq!(visitor.get(SHOP, target).status, status, "{target}");
+        }
+    }
+    assert_eq!(known(&proxy), 0, "visitors, whoever they are");
+    for (number, at) in (0_u64..).zip(["/account", "/admin/users"]) {
+        let client = browser(&proxy, if number == 0 { 10 } else { 11 });
+        client.get(SHOP, &format!("/login?{number}"));
+        let client = client.header("cookie", &format!("session=real-{number}"));
+        assert_eq!((client.get(SHOP, "/list").status, known(&proxy)), (200, number), "not shown yet");
+        assert_eq!(client.get(SHOP, at).status, 200);
+        eventually("the site has shown it", || {
+            client.get(SHOP, "/list");
+            (known(&proxy) == number + 1).then_some(())
+        });
+    }
+}
+
+#[test]
+fn the_plan_names_who_was_hurt_whichever_layer_the_decision_names() {
+    let backend = shop();
+    let rule = "SecRule ARGS \"@contains walrus\" \"id:1000001,phase:2,pass,nolog\"\n";
+    let builder = crate::waf::builder(rule);
+    let config = format!(
+        "waf.rules_dir = {:?}\nwaf.ruleset = \"none\"\nlisten.trusted_proxies = [\"127.0.0.1/32\"]\n\
+         rate_limit.bypass_cidrs = []\nrate_limit.login_cookies = [\"session\"]\n\
+         [[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\ndisable_secure_redirection = true\n",
+        builder.folder().join("rules"),
+        backend.url()
+    );
+    let proxy = builder.config(&config).start();
+    let client = browser(&proxy, 1);
+    client.get(SHOP, "/login?1");
+    let answer = client.header("cookie", "session=real-1").get(SHOP, DOUBTED);
+    // Both doubt it; the first is named.
+    assert_eq!((answer.status, layer(&record(&proxy, &answer)).1), (200, "scanner"));
+    for layer in [2, 4] {
+        named_in_plan(&proxy, layer, &[id(&answer)]);
+    }
 }
 
 #[test]

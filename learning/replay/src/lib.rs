@@ -61,7 +61,14 @@ impl<'a> Replay<'a> {
         let facts = facts(record, client, &cookies, (self.route_of)(&record.host));
         let judged = self.pipeline.judge(&facts, now, &mut self.scratch);
         let finished = finished(record);
-        let answer = Answer { finished, site_status: None, is_login_redirect: false, sessions_set: &[] };
+        let answer = Answer {
+            finished,
+            site_status: None,
+            is_login_redirect: false,
+            gate: None,
+            sessions_set: &[],
+            log_ins_set: &[],
+        };
         self.pipeline.answered(&judged, &answer, now);
         if finished.is_cheap {
             self.pipeline.was_cheap(&judged);

@@ -79,6 +79,8 @@ pub(crate) async fn authorise(
         ));
     }
     count("allowed");
+    context.auth_gate =
+        Some(context.snapshot.pipeline.memory().gate(&auth_server(auth), &auth.path_and_query));
     let values = |name: &HeaderName| {
         let name = name.clone();
         answer.headers.get_all(&name).iter().map(|value| (name.clone(), value.clone())).collect::<Vec<_>>()

@@ -432,6 +432,11 @@ impl Config {
                 reader.error("rate_limit.session_cookies", format!("`{name}` is not the name of a cookie"));
             }
         }
+        for name in limits.login_cookies.iter().filter(|name| !limits.session_cookies.contains(name)) {
+            let message =
+                format!("`{name}` is not in `rate_limit.session_cookies`: nobody would look for it");
+            reader.error("rate_limit.login_cookies", message);
+        }
     }
 
     /// Whether a URL leads to our own management API.

@@ -136,6 +136,10 @@ pub(crate) struct RequestContext {
     pub(crate) is_challenge: bool,
     /// Claims of the session cookies that the site set.
     pub(crate) sessions_set: Vec<u64>,
+    /// Those of them that it sets at a log-in.
+    pub(crate) log_ins_set: Vec<u64>,
+    /// The auth server that let it in.
+    pub(crate) auth_gate: Option<u64>,
     /// What the auth server said, when it said no.
     pub(crate) auth_status: Option<u16>,
     /// The site sent the client to where one logs in.
@@ -251,6 +255,8 @@ impl RequestContext {
             is_observed: false,
             is_challenge: false,
             sessions_set: Vec::new(),
+            log_ins_set: Vec::new(),
+            auth_gate: None,
             auth_status: None,
             is_login_redirect: false,
             status: 0,
@@ -451,7 +457,9 @@ impl RequestContext {
             finished: self.finished(self.started.elapsed()),
             site_status: self.auth_status,
             is_login_redirect: self.is_login_redirect,
+            gate: self.auth_gate,
             sessions_set: &self.sessions_set,
+            log_ins_set: &self.log_ins_set,
         };
         let (pipeline, now) = (&self.snapshot.pipeline, self.shared.now());
         if is_tunnel {

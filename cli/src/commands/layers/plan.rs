@@ -39,6 +39,7 @@ struct Proof {
     solvers: Count,
     rate: Rate,
     people_missing: u64,
+    newcomers: u64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,6 +71,7 @@ struct Human {
     host: String,
     path: String,
     reason: String,
+    decision: String,
     because: String,
 }
 
@@ -137,8 +139,9 @@ fn case(printer: Printer, layer: &Layer, budget: f64) -> Result<(), CliError> {
             proof.people_missing
         ),
         _ => format!(
-            "{name}: not proven yet: it takes {} more people whom it does not doubt (known by their log-in, or by a challenge)",
-            proof.people_missing
+            "{name}: not proven yet: it takes {} more people whom it does not doubt (known by their log-in, or by a \
+             challenge, and back on another day); {} came on one day only so far",
+            proof.people_missing, proof.newcomers
         ),
     };
     printer.line(sentence)?;
@@ -148,8 +151,9 @@ fn case(printer: Printer, layer: &Layer, budget: f64) -> Result<(), CliError> {
     }
     for human in &doubted.look_human {
         printer.line(format!(
-            "  {} {} {}{} from {}: {}; {}",
+            "  {} {} {} {}{} from {}: {}; {}",
             escape(&human.id),
+            escape(&human.decision),
             escape(&human.method),
             escape(&human.host),
             escape(&human.path),

@@ -3,9 +3,12 @@
 //!
 //! Who is a person is told by what no layer says: the site knows them, or an operator does, or they solved a challenge.
 //! They are remembered for 30 days, each once, however much they ask for ([`People`]). What is made of them, and
-//! why a farm of bots cannot make much of it, is in [`standing`](standing::standing).
+//! who of them counts, so that a farm of bots cannot make much of it, is in `counted.rs`; what follows in
+//! [`standing`](standing::standing).
 
+mod counted;
 mod people;
+mod places;
 mod standing;
 
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -1,13 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! People: identities that something other than a layer speaks for, and what layers thought of them.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde::{Deserialize, Serialize};
 use sunbeam_tables::{FixedTable, Moment};
 
 use super::Layers;
+use super::places::{Places, Taken};
 
-/// As many are remembered: 4 MiB.
+/// As many are remembered: 6 MiB, and as much again for who has which place.
 pub const PEOPLE: usize = 65_536;
+
+/// Whoever came on so many days is a person; a day is 24 hours from when they came first. An identity that was made a
+/// moment ago costs a machine nothing. This one costs it a log-in, an address that it still has a day later, and the day.
+pub(super) const STANDING_DAYS: u16 = 2;
+
+pub(super) const DAY_SECS: u32 = 86_400;
 
 /// For so long after they were seen last.
 pub(super) const PERSON_SECS: u64 = 30 * 86_400;
@@ -32,6 +41,11 @@ pub(super) struct Person {
     pub(super) last_secs: u32,
     /// When a layer doubted them first; 0: never.
     pub(super) doubted_secs: u32,
+    /// When one was certain first; 0: never.
+    pub(super) certain_secs: u32,
+    /// On how many days they came, and how often.
+    pub(super) days: u16,
+    pub(super) visits: u32,
     pub(super) address: u64,
     pub(super) network: u64,
     pub(super) fingerprint: u64,
@@ -47,10 +61,17 @@ pub struct KeptPerson {
     /// Seconds since they were seen first and last, and doubted first.
     ages: [u64; 2],
     doubted_age: Option<u64>,
+    #[serde(default)]
+    certain_age: Option<u64>,
     from: [u64; 3],
     known: bool,
     doubted: u8,
     certain: u8,
+    /// Days on which they came; what earlier versions wrote has none.
+    #[serde(default)]
+    days: u16,
+    #[serde(default)]
+    visits: u32,
 }
 
 impl KeptPerson {
@@ -59,6 +80,7 @@ impl KeptPerson {
     pub fn older(mut self, secs: u64) -> Self {
         self.ages = self.ages.map(|age| age.saturating_add(secs));
         self.doubted_age = self.doubted_age.map(|age| age.saturating_add(secs));
+        self.certain_age = self.certain_age.map(|age| age.saturating_add(secs));
         self
     }
 }
@@ -67,10 +89,27 @@ impl Person {
     /// What was thought of them so long ago is over, however often they come: a mistake that was mended is not held against
     /// a layer for ever.
     fn age(&mut self, now: Moment) {
-        let age = u64::from(secs(now).saturating_sub(self.doubted_secs));
-        if self.doubted_secs != 0 && age >= PERSON_SECS {
-            (self.doubted, self.certain, self.doubted_secs) = (Layers::default(), Layers::default(), 0);
+        let is_old = |at: u32| at != 0 && u64::from(secs(now).saturating_sub(at)) >= PERSON_SECS;
+        if is_old(self.doubted_secs) {
+            (self.doubted, self.doubted_secs) = (Layers::default(), 0);
         }
+        if is_old(self.certain_secs) {
+            (self.certain, self.certain_secs) = (Layers::default(), 0);
+        }
+    }
+
+    /// Whether they have come back often enough to speak for or against a layer.
+    pub(super) const fn has_standing(&self) -> bool {
+        self.days >= STANDING_DAYS
+    }
+
+    fn come(&mut self, now: Moment) {
+        let now_secs = secs(now);
+        let day = |at: u32| at.saturating_sub(self.since_secs) / DAY_SECS;
+        let is_another_day = self.days == 0 || day(now_secs) > day(self.last_secs);
+        self.days = self.days.saturating_add(u16::from(is_another_day));
+        self.visits = self.visits.saturating_add(1);
+        self.last_secs = now_secs;
     }
 
     fn add(&mut self, doubted: Layers, certain: Layers, now: Moment) {
@@ -81,35 +120,73 @@ impl Person {
         if !doubted.is_empty() && self.doubted_secs == 0 {
             self.doubted_secs = now_secs;
         }
+        if !certain.is_empty() && self.certain_secs == 0 {
+            self.certain_secs = now_secs;
+        }
     }
 }
 
 #[derive(Debug)]
 pub(super) struct People {
     table: FixedTable<Person>,
+    places: Places,
+    /// Those that lost their place to another of their address or network.
+    crowded_out: AtomicU64,
 }
 
 impl Default for People {
     fn default() -> Self {
-        Self { table: FixedTable::of_places(PEOPLE) }
+        Self {
+            table: FixedTable::of_places(PEOPLE),
+            places: Places::default(),
+            crowded_out: AtomicU64::new(0),
+        }
     }
 }
 
 impl People {
     pub(super) fn note(&self, key: u64, seen: &Seen, now: Moment) {
-        let now_secs = secs(now);
-        self.table.with(key, now, |person| {
-            // 0 is nobody: time begins later.
-            if person.last_secs == 0 || is_over(person, now) {
-                *person = Person { key, since_secs: now_secs, ..Person::default() };
-            }
-            person.last_secs = now_secs;
-            // Where they came from first: who moves does not become another.
-            if person.address == 0 {
-                [person.address, person.network, person.fingerprint] = seen.from;
-            }
+        self.with(key, seen.from, now, |person| {
+            person.come(now);
             person.is_known |= seen.is_known;
             person.add(seen.doubted, seen.certain, now);
+        });
+    }
+
+    /// Somebody, made new if there is nobody, with where they come from: who moves later does not become another.
+    fn with(&self, key: u64, from: [u64; 3], now: Moment, work: impl FnOnce(&mut Person)) {
+        let mut work = Some(work);
+        let mut if_there = |person: &mut Person| {
+            if !is_over(person, now)
+                && let Some(work) = work.take()
+            {
+                work(person);
+            }
+        };
+        self.table.update(key, now, &mut if_there);
+        let Some(work) = work else { return };
+        let mut held = self.places.hold();
+        if held.is_long() {
+            let mut taken = Vec::new();
+            self.table.each(|person| taken.push(taken_by(person)));
+            held.begin(taken.into_iter());
+        }
+        let [address, network, fingerprint] = from;
+        let seen = |key: u64| {
+            let person = self.table.peek(key).filter(|person| person.network == network)?;
+            Some((person.days, person.visits, person.last_secs))
+        };
+        if let Some(goes) = held.enter(network, Taken { key, address }, seen) {
+            self.table.remove(goes);
+            self.crowded_out.fetch_add(1, Ordering::Relaxed);
+        }
+        self.table.with(key, now, |person| {
+            // Another thread may have been quicker. 0 is nobody: time begins later.
+            if person.last_secs == 0 || is_over(person, now) {
+                let since_secs = secs(now);
+                *person = Person { key, since_secs, address, network, fingerprint, ..Person::default() };
+            }
+            work(person);
         });
     }
 
@@ -137,6 +214,9 @@ impl People {
             key: person.key,
             ages: [age(person.since_secs), age(person.last_secs)],
             doubted_age: (person.doubted_secs > 0).then(|| age(person.doubted_secs)),
+            certain_age: (person.certain_secs > 0).then(|| age(person.certain_secs)),
+            days: person.days,
+            visits: person.visits,
             from: [person.address, person.network, person.fingerprint],
             known: person.is_known,
             doubted: person.doubted.0,
@@ -148,13 +228,21 @@ impl People {
     pub(super) fn restore(&self, people: &[KeptPerson], now: Moment) {
         for kept in people.iter().take(PEOPLE).filter(|kept| kept.ages[1] < PERSON_SECS) {
             let at = |age: u64| secs(now).saturating_sub(u32::try_from(age).unwrap_or(u32::MAX)).max(1);
-            self.table.with(kept.key, now, |person| {
-                let [address, network, fingerprint] = kept.from;
+            let [address, network, fingerprint] = kept.from;
+            let span = kept.ages[0].saturating_sub(kept.ages[1]);
+            let least_days = 1 + u16::from(span >= DAY_SECS.into());
+            self.with(kept.key, kept.from, now, |person| {
                 *person = Person {
                     key: kept.key,
                     since_secs: at(kept.ages[0]),
                     last_secs: at(kept.ages[1]),
                     doubted_secs: kept.doubted_age.map_or(0, at),
+                    certain_secs: match kept.certain {
+                        0 => 0,
+                        _ => at(kept.certain_age.unwrap_or(0)),
+                    },
+                    days: if kept.days == 0 { least_days } else { kept.days },
+                    visits: kept.visits,
                     address,
                     network,
                     fingerprint,
@@ -167,12 +255,23 @@ impl People {
     }
 
     pub(super) fn evicted(&self) -> u64 {
-        self.table.evicted()
+        self.table.evicted() + self.crowded_out.load(Ordering::Relaxed)
     }
 
     pub(super) fn sweep(&self, now: Moment) {
-        self.table.retain(|person| !is_over(person, now));
+        let mut held = self.places.hold();
+        let mut taken = Vec::new();
+        self.table.retain(|person| {
+            let stays = !is_over(person, now);
+            taken.extend(stays.then(|| taken_by(person)));
+            stays
+        });
+        held.begin(taken.into_iter());
     }
+}
+
+fn taken_by(person: &Person) -> (u64, Taken) {
+    (person.network, Taken { key: person.key, address: person.address })
 }
 
 /// The node's time begins with its start; this one begins before whatever is remembered of an earlier one.
@@ -225,5 +324,101 @@ mod tests {
         people.sweep(at(late + PERSON_SECS));
         people.note(7, &Seen { from: [1, 2, 3], ..Seen::default() }, at(late + PERSON_SECS + 1));
         assert!(!people.all(at(late + PERSON_SECS + 2))[0].is_known, "whoever comes back begins anew");
+    }
+
+    #[test]
+    fn whoever_comes_back_a_day_later_has_standing() {
+        let people = People::default();
+        let seen = Seen { from: [1, 2, 3], is_known: true, ..Seen::default() };
+        let day = u64::from(DAY_SECS);
+        let at = |secs: u64| Moment::from_secs(500 + secs);
+        let stands = |people: &People, secs: u64| {
+            let all = people.all(at(secs));
+            (all[0].days, all[0].has_standing())
+        };
+        for secs in [0, 1, day / 2, day - 1] {
+            people.note(7, &seen, at(secs));
+        }
+        assert_eq!(stands(&people, day), (1, false), "however often on the first day");
+        let again = People::default();
+        again.restore(&people.kept(at(day)), at(day));
+        for people in [&people, &again] {
+            people.note(7, &seen, at(day));
+            people.note(7, &seen, at(day + 1));
+            assert_eq!(stands(people, day + 2), (2, true));
+            people.note(7, &seen, at(9 * day));
+            assert_eq!(stands(people, 9 * day), (3, true), "days on which they came");
+        }
+        // As an earlier version wrote it.
+        let old = r#"[{"key":7,"ages":[90000,100],"doubted_age":null,"from":[1,2,3],"known":true,"doubted":0,"certain":2},
+            {"key":8,"ages":[80000,100],"doubted_age":null,"from":[1,2,3],"known":true,"doubted":0,"certain":0}]"#;
+        let old: Vec<KeptPerson> = serde_json::from_str(old).unwrap();
+        let people = People::default();
+        people.restore(&old, at(day));
+        let days: Vec<u16> = people.all(at(day)).iter().map(|person| person.days).collect();
+        assert_eq!(days, [2, 1]);
+    }
+
+    #[test]
+    fn what_layers_were_certain_of_is_over_after_a_month_too() {
+        let people = People::default();
+        let seen = Seen { from: [1, 2, 3], is_known: true, ..Seen::default() };
+        let at = |secs: u64| Moment::from_secs(100 + secs);
+        people.note(7, &Seen { certain: Layers::of(Layer::RateLimit), ..seen }, at(0));
+        for day in 1..40 {
+            people.note(7, &seen, at(day * 86_400));
+            let is_certain = people.all(at(day * 86_400))[0].certain.has(Layer::RateLimit);
+            assert_eq!(is_certain, day < 30, "{day}");
+            if day == 20 {
+                // Over a restart, too.
+                let kept = people.kept(at(day * 86_400));
+                people.restore(&kept, at(day * 86_400));
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_and_a_network_have_so_many_places_and_push_out_nobody_else() {
+        let people = People::default();
+        let note = |key: u64, address: u64, network: u64, secs: u64| {
+            let seen = Seen { from: [address, network, 0], is_known: true, ..Seen::default() };
+            people.note(mixed(key), &seen, Moment::from_secs(secs));
+        };
+        // A site's people, some of whom share an address, on two days.
+        for day in 0..2 {
+            (0..3_000).for_each(|number| note(number, number, number, 100 + day * 86_400));
+            (0..10).for_each(|number| note(10_000 + number, 9_999, 9_999, 100 + day * 86_400));
+        }
+        let late = 200_000;
+        // Sessions without end of that address, and of four hundred more in one network.
+        (0..20_000).for_each(|number| note(100_000 + number, 9_999, 9_999, late));
+        (0..20_000).for_each(|number| note(200_000 + number, 50_000 + number % 400, 8_888, late));
+        let all = people.all(Moment::from_secs(late));
+        let of = |want: fn(&Person) -> bool| all.iter().filter(|person| want(person)).count();
+        assert_eq!(of(|person| person.network < 3_000), 3_000, "nobody else loses a place");
+        assert_eq!(of(|person| person.address == 9_999), 16);
+        assert_eq!(of(|person| person.address == 9_999 && person.has_standing()), 10, "who comes back stays");
+        assert_eq!(of(|person| person.network == 8_888), 64);
+        assert_eq!(people.evicted(), 40_000 - 6 - 64);
+        // The same from a file that somebody made larger before there were such bounds.
+        let again = People::default();
+        let mut kept = people.kept(Moment::from_secs(late));
+        let one = kept.iter().find(|kept| kept.from[0] == 9_999).unwrap().clone();
+        kept.splice(
+            0..0,
+            (0..20_000).map(|number| KeptPerson { key: mixed(1 << 40 | number), ..one.clone() }),
+        );
+        again.restore(&kept, Moment::from_secs(late));
+        let all = again.all(Moment::from_secs(late));
+        assert_eq!(all.iter().filter(|person| person.network < 3_000).count(), 3_000);
+        // Whoever was gone for long leaves room.
+        people.sweep(Moment::from_secs(late + PERSON_SECS));
+        assert_eq!(people.all(Moment::from_secs(late + PERSON_SECS)).len(), 0);
+    }
+
+    /// As hashes are.
+    fn mixed(number: u64) -> u64 {
+        let number = (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (number ^ number >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ number >> 32
     }
 }

@@ -1,33 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What people say of a layer.
 //!
-//! The rate is people whom the layer doubted, of all people; a bound is Clopper and Pearson's (1934), at 95 %. Accounts can
-//! be made and challenges solved by machines, so:
+//! The rate is people whom the layer doubted, of all people that count ([`counted`]); a bound is Clopper and Pearson's
+//! (1934), at 95 %. Who only solved a challenge can help to prove a layer, and never undo what those prove whom the site
+//! knows; nor prove what these speak against.
 //!
-//! - whom *another* layer is certain about counts for nothing (the layer's own word is never evidence about it);
-//! - of one address count [`OF_ADDRESS`] people, of one network [`OF_NETWORK`], those that were there first;
-//! - of one address one person can be hurt, of one network [`HURT_OF_NETWORK`], and with one fingerprint (JA4) one, or
-//!   one for each [`HURT_OF_LOOK`] who were left alone with it for a day at least: that is a browser's, and not that of a
-//!   farm which was made for this. Others that are hurt count for nothing, also not as people who were left alone;
-//! - who only solved a challenge can help to prove a layer, and never undo what those prove whom the site knows; nor prove
-//!   what these speak against.
-
-use std::collections::HashMap;
+//! What it takes to push a proven layer out of its budget follows from that, and is told in a test at the end
+//! (`what_a_farm_must_own`) and in docs/operating.md. Where the people only just suffice one who counts is enough, whoever
+//! he is: nothing that is counted fairly can be surer than its people are many.
 
 use sunbeam_ensemble::upper_bound;
 use sunbeam_traffic::Layer;
 
+use super::counted::counted;
 use super::people::Person;
-
-/// People of one address that count.
-const OF_ADDRESS: u32 = 4;
-/// Of one network: an IPv4 /24, an IPv6 /48.
-const OF_NETWORK: u32 = 16;
-/// People of one network that can be hurt.
-const HURT_OF_NETWORK: u32 = 2;
-/// For each so many who were left alone with a fingerprint one can be hurt.
-const HURT_OF_LOOK: u32 = 20;
-const DAY_SECS: u32 = 86_400;
 
 /// Why a layer does or does not act on what it doubts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +69,8 @@ pub struct Standing {
     pub known: Count,
     /// Those who only solved a challenge.
     pub solvers: Count,
+    /// Of both: who has not come back on another day, and counts once he does.
+    pub newcomers: u64,
     /// Of those that decided: the share that was hurt, no less than, seen, no more than.
     pub rate: [f64; 3],
     /// What may be.
@@ -137,7 +125,8 @@ pub(super) fn standing(layer: Layer, people: &[Person], budget: f64) -> Standing
         Why::TooFew
     };
     let seen = if decides.people == 0 { 0.0 } else { ratio(decides) };
-    Standing { layer, known, solvers, rate: [decides.lower(), seen, decides.upper()], budget, why }
+    let newcomers = people.iter().filter(|person| !person.has_standing()).count() as u64;
+    Standing { layer, known, solvers, newcomers, rate: [decides.lower(), seen, decides.upper()], budget, why }
 }
 
 /// With as many people, and none hurt, it would be proven.
@@ -151,65 +140,23 @@ fn ratio(count: Count) -> f64 {
     ratio
 }
 
-fn counted(layer: Layer, people: &[Person]) -> [Count; 2] {
-    let mut by_look: HashMap<u64, u32> = HashMap::new();
-    for person in people {
-        let was_left_alone =
-            person.doubted_secs == 0 || person.doubted_secs.saturating_sub(person.since_secs) >= DAY_SECS;
-        *by_look.entry(person.fingerprint).or_default() += u32::from(was_left_alone);
-    }
-    let mut of: [HashMap<u64, u32>; 2] = Default::default();
-    let mut hurt_of: [HashMap<u64, u32>; 3] = Default::default();
-    let mut counts = [Count::default(); 2];
-    let may = |counted: &mut HashMap<u64, u32>, key: u64, most: u32| {
-        let so_far = counted.entry(key).or_default();
-        *so_far += 1;
-        *so_far <= most
-    };
-    for person in people {
-        if !person.certain.without(layer).is_empty() {
-            continue;
-        }
-        let [addresses, networks] = &mut of;
-        // Both count, whatever the other says.
-        let is_first_of_address = may(addresses, person.address, OF_ADDRESS);
-        if !(may(networks, person.network, OF_NETWORK) && is_first_of_address) {
-            continue;
-        }
-        let is_hurt = person.doubted.has(layer);
-        if is_hurt {
-            let [addresses, networks, looks] = &mut hurt_of;
-            let of_look = (by_look.get(&person.fingerprint).copied().unwrap_or(0) / HURT_OF_LOOK).max(1);
-            let is_first = may(addresses, person.address, 1);
-            if !(may(networks, person.network, HURT_OF_NETWORK)
-                && is_first
-                && may(looks, person.fingerprint, of_look))
-            {
-                continue;
-            }
-        }
-        let [known, solvers] = &mut counts;
-        let count = if person.is_known { known } else { solvers };
-        count.people += 1;
-        count.hurt += u64::from(is_hurt);
-    }
-    counts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proof::Layers;
+    use crate::proof::counted::{OF_ADDRESS, OF_NETWORK};
+    use crate::proof::people::DAY_SECS;
 
     const BUDGET: f64 = 0.001;
 
-    /// Somebody of a network of their own, with one of ten browsers.
+    /// Somebody of a network of their own, with one of ten browsers, who comes every day.
     fn person(number: u64, is_known: bool, is_hurt: bool) -> Person {
         Person {
             since_secs: u32::try_from(number).unwrap(),
+            days: 9,
             address: number << 8,
             network: number,
-            fingerprint: number % 10,
+            fingerprint: 1 + number % 10,
             is_known,
             doubted: if is_hurt { Layers::of(Layer::Scanner) } else { Layers::default() },
             doubted_secs: if is_hurt { 1_000_000 } else { 0 },
@@ -251,38 +198,126 @@ mod tests {
         );
     }
 
-    /// Many addresses, few networks; or many networks, one tool. They solve challenges, or open accounts, and probe.
+    /// Bots that log in and probe, a day after they came first, from an address of their own each.
+    fn farm(bots: u64, networks: u64, looks: impl Fn(u64) -> u64) -> Vec<Person> {
+        let bot = |number: u64| Person {
+            since_secs: 2_000_000,
+            doubted_secs: 2_000_000 + DAY_SECS,
+            days: 2,
+            address: (1 << 40) + number,
+            network: (1 << 40) + number % networks,
+            fingerprint: looks(number),
+            is_known: true,
+            doubted: Layers::of(Layer::Scanner),
+            ..Person::default()
+        };
+        (0..bots).map(bot).collect()
+    }
+
+    /// As many who are left alone, beside each.
+    fn with_idle(bots: Vec<Person>) -> Vec<Person> {
+        let idle = bots.iter().map(|bot| Person {
+            doubted_secs: 0,
+            doubted: Layers::default(),
+            address: bot.address | 1 << 50,
+            ..*bot
+        });
+        let idle: Vec<Person> = idle.collect();
+        bots.into_iter().chain(idle).collect()
+    }
+
+    /// A browser that the crowd has, one that nobody else has, and nothing that anybody could see.
+    const CROWDS: fn(u64) -> u64 = |_| 3;
+    const OWN: fn(u64) -> u64 = |number| (1 << 40) + number;
+    const NONE: fn(u64) -> u64 = |_| 0;
+
+    fn with(site: &[Person], bots: Vec<Person>) -> Standing {
+        of(&site.iter().copied().chain(bots).collect::<Vec<_>>())
+    }
+
     #[test]
     fn a_farm_that_proves_itself_human_and_probes_switches_nothing_off() {
         let site = crowd(10_000, 0, true);
-        let farm = |networks: u64, looks: u64, is_known: bool| {
-            (0..5_000).map(move |number| Person {
-                since_secs: 1_000_000,
-                doubted_secs: 1_000_060,
-                address: (1 << 40) + number,
-                network: (1 << 40) + number % networks,
-                fingerprint: (1 << 40) + number % looks,
-                is_known,
-                doubted: Layers::of(Layer::Scanner),
-                ..Person::default()
+        let unseen: Vec<Person> = site.iter().map(|person| Person { fingerprint: 0, ..*person }).collect();
+        let fresh = |bots: Vec<Person>| -> Vec<Person> {
+            bots.into_iter().map(|bot| Person { days: 1, doubted_secs: 2_000_060, ..bot }).collect()
+        };
+        let solvers = |bots: Vec<Person>| -> Vec<Person> {
+            bots.into_iter().map(|bot| Person { is_known: false, ..bot }).collect()
+        };
+        let of_one_address = |bots: Vec<Person>| -> Vec<Person> {
+            bots.into_iter().map(|bot| Person { address: 1 << 40, ..bot }).collect()
+        };
+        let idle_at_home = |look: u64| {
+            let idle = with_idle(farm(1_000, 1, move |_| look));
+            idle.into_iter().filter(|person| person.doubted.is_empty()).map(|person| Person {
+                address: 7 << 40,
+                network: 7 << 40,
+                ..person
             })
         };
-        for (name, networks, looks, is_known) in [
-            ("one network, accounts", 1, 5_000, true),
-            ("one tool in as many networks, accounts", 5_000, 1, true),
-            ("any number of networks and looks, challenges", 5_000, 5_000, false),
+        for (name, site, bots) in [
+            ("five of three networks, the same day, as the crowd", &site, fresh(farm(5, 3, CROWDS))),
+            ("the same over plain HTTP", &unseen, fresh(farm(5, 3, NONE))),
+            ("any number on the same day", &site, fresh(farm(5_000, 5_000, CROWDS))),
+            ("one network", &site, farm(5_000, 1, CROWDS)),
+            ("two networks", &site, farm(5_000, 2, CROWDS)),
+            ("one address", &site, of_one_address(farm(5_000, 5_000, CROWDS))),
+            ("any number of networks, each with a tool of its own", &site, farm(5_000, 5_000, OWN)),
+            ("99 networks, one tool", &site, farm(99, 99, |_| 1 << 40)),
+            ("any number of networks, over plain HTTP", &unseen, farm(5_000, 5_000, NONE)),
+            (
+                "the same with people who are left alone at one address, to make the tool a browser",
+                &site,
+                farm(80, 80, |_| 1 << 40).into_iter().chain(idle_at_home(1 << 40)).collect(),
+            ),
+            ("challenges, any number", &site, solvers(with_idle(farm(5_000, 5_000, CROWDS)))),
         ] {
-            let people: Vec<Person> = site.iter().copied().chain(farm(networks, looks, is_known)).collect();
-            assert_eq!(of(&people).why, Why::Proven, "{name}: {:?}", of(&people));
+            let standing = with(site, bots);
+            assert_eq!(standing.why, Why::Proven, "{name}: {standing:?}");
         }
         // Their probes are certain for another layer: they are nobody.
-        let probes =
-            farm(5_000, 5_000, true).map(|person| Person { certain: Layers::of(Layer::Waf), ..person });
-        let people: Vec<Person> = site.iter().copied().chain(probes).collect();
-        assert_eq!(of(&people).known, Count { people: 10_000, hurt: 0 });
+        let probes = farm(5_000, 5_000, CROWDS)
+            .into_iter()
+            .map(|person| Person { certain: Layers::of(Layer::Waf), ..person });
+        assert_eq!(with(&site, probes.collect()).known, Count { people: 10_000, hurt: 0 });
         // The layer's own word is not.
         let certain = Person { certain: Layers::of(Layer::Scanner), ..person(77, true, true) };
-        assert_eq!(of(&[certain]).known, Count { people: 1, hurt: 1 });
+        let people: Vec<Person> = site.iter().copied().chain([certain]).collect();
+        assert_eq!(of(&people).known, Count { people: 10_001, hurt: 1 });
+    }
+
+    /// The price list of docs/operating.md: log-ins, networks (each log-in of an address of its own), and a day.
+    #[test]
+    fn what_a_farm_must_own() {
+        for (people, log_ins, networks) in [(3_100, 1, 1), (5_000, 2, 1), (10_000, 5, 3), (50_000, 39, 20)] {
+            let site = crowd(people, 0, true);
+            let unseen: Vec<Person> =
+                site.iter().map(|person| Person { fingerprint: 0, ..*person }).collect();
+            // With a copy of a browser that the crowd has.
+            assert_eq!(with(&site, farm(log_ins, networks, CROWDS)).why, Why::OverBudget, "{people}");
+            assert_eq!(with(&site, farm(log_ins - 1, networks, CROWDS)).why, Why::Proven, "{people}");
+            if networks > 1 {
+                assert_eq!(with(&site, farm(log_ins, networks - 1, CROWDS)).why, Why::Proven, "{people}");
+            }
+            // Without, as many more that behave.
+            for (site, look) in [(&site, OWN), (&unseen, NONE)] {
+                assert_eq!(with(site, farm(log_ins, networks, look)).why, Why::Proven, "{people}");
+                let standing = with(site, with_idle(farm(log_ins, networks, look)));
+                assert_eq!(standing.why, Why::OverBudget, "{people} {standing:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_counts_before_they_came_back_another_day() {
+        let mut people = crowd(3_000, 30, true);
+        people.iter_mut().for_each(|person| person.days = 1);
+        let standing = of(&people);
+        assert_eq!((standing.known, standing.newcomers), (Count::default(), 3_000));
+        people.iter_mut().for_each(|person| person.days = 2);
+        let standing = of(&people);
+        assert_eq!((standing.known, standing.newcomers), (Count { people: 3_000, hurt: 30 }, 0));
     }
 
     /// A model that is wrong about one browser, which many people have had for days.
@@ -305,8 +340,13 @@ mod tests {
 
     #[test]
     fn of_one_address_and_one_network_only_so_many_count() {
-        let person =
-            |address: u64, network: u64| Person { address, network, is_known: true, ..Person::default() };
+        let person = |address: u64, network: u64| Person {
+            address,
+            network,
+            days: 2,
+            is_known: true,
+            ..Person::default()
+        };
         let one_address: Vec<Person> = (0..1_000).map(|_| person(1, 1)).collect();
         assert_eq!(of(&one_address).known.people, u64::from(OF_ADDRESS));
         let one_network: Vec<Person> = (0..1_000).map(|number| person(number, 1)).collect();

@@ -79,6 +79,7 @@ impl Pipeline {
         if judgement.verdict != Verdict::Pass && !judged.is_trial {
             let mut thought = Thought::default();
             thought.note(Layer::Waf, judgement);
+            judged.thought.note(Layer::Waf, judgement);
             let proof = &self.memory().proof;
             proof.add(judged.identity.key, thought.doubted, thought.certain, judged.at);
         }

@@ -2,11 +2,14 @@
 //! `/api/v1/layers`: what each layer does, whether it has proven itself, and what operators say of it while the node runs.
 
 use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sunbeam_decisions::Query;
-use sunbeam_pipeline::{Decision, Standing};
+use sunbeam_pipeline::{DOUBTERS, Decision, Standing};
 use sunbeam_traffic::{Layer, LayerMode};
 
 use super::decisions::{kept_of, reader};
@@ -21,8 +24,13 @@ use crate::why::store::{decision_number, layer_number};
 /// Decisions about people that a plan names.
 const LOOK_HUMAN_MAX: usize = 20;
 
-/// Doubted requests that a plan looks through for them.
+/// Doubted requests that a plan counts, of each layer that decided and of each decision.
 const LOOKED_AT_MAX: usize = 5_000;
+
+/// In the text of a decision, if a layer doubted the request, and if somebody asked who has logged in. Within a client's own
+/// text the quotes are escaped.
+const SAYS_DOUBTED: &str = "\"doubted_by\":[\"";
+const SAYS_HUMAN: &str = "\"authenticated\":true";
 
 /// `POST /api/v1/layers`
 #[derive(Clone, Debug, Deserialize)]
@@ -80,6 +88,7 @@ fn proof(standing: &Standing) -> Value {
         "solvers": count(standing.solvers),
         "rate": {"lower": lower, "seen": seen, "upper": upper},
         "people_missing": standing.people_missing(),
+        "newcomers": standing.newcomers,
     })
 }
 
@@ -87,45 +96,86 @@ fn proof(standing: &Standing) -> Value {
 pub(super) fn plan(core: &Core) -> Result<Value, Refused> {
     let mut told = layers(core);
     let Some(all) = told.get_mut("layers").and_then(Value::as_array_mut) else { return Ok(told) };
+    let mut doubted = doubted(core)?;
     for (layer, told) in Layer::ALL.into_iter().zip(all) {
-        if told.get("proof").is_none_or(Value::is_null) {
+        let (Some(told), Some(doubted)) = (told.as_object_mut(), doubted.remove(layer.as_str())) else {
             continue;
-        }
-        let doubted = doubted(core, layer)?;
-        if let Some(told) = told.as_object_mut() {
-            told.insert("doubted".to_owned(), doubted);
+        };
+        if told.get("proof").is_some_and(|proof| !proof.is_null()) {
+            told.insert("doubted".to_owned(), doubted.told());
         }
     }
     Ok(told)
 }
 
-fn doubted(core: &Core, layer: Layer) -> Result<Value, Refused> {
-    let query = Query {
-        layer: Some(layer_number(layer)),
-        decision: Some(decision_number(Decision::Observed)),
-        ..Query::default()
-    };
-    let page = reader(core)?.search(&query, None, LOOKED_AT_MAX)?;
-    let kept: Vec<Kept> = kept_of(&page).collect();
-    let stood_for: u64 = kept.iter().map(|kept| kept.why.stands_for.max(1)).sum();
-    let human: Vec<Value> = kept
-        .iter()
-        .filter(|kept| kept.why.authenticated)
-        .take(LOOK_HUMAN_MAX)
-        .map(|kept| {
-            let record = &kept.record;
-            json!({
-                "id": record.request_id, "client": record.client_ip, "method": record.method, "host": record.host,
-                "path": record.path, "reason": record.reason, "because": "the site knows who asks",
-            })
-        })
-        .collect();
-    Ok(json!({
-        "kept": kept.len(),
-        "requests": stood_for,
-        "is_cut": page.next.is_some(),
-        "look_human": human,
-    }))
+/// What is kept of one layer's doubts.
+#[derive(Default)]
+struct Doubted {
+    kept: usize,
+    requests: u64,
+    is_cut: bool,
+    look_human: Vec<(Timestamp, Value)>,
+}
+
+impl Doubted {
+    fn told(mut self) -> Value {
+        self.look_human.sort_by_key(|(at, _)| Reverse(*at));
+        let human: Vec<Value> =
+            self.look_human.into_iter().map(|(_, human)| human).take(LOOK_HUMAN_MAX).collect();
+        json!({"kept": self.kept, "requests": self.requests, "is_cut": self.is_cut, "look_human": human})
+    }
+}
+
+/// By the layer that doubted, whichever of them the decision names and whatever came of it: of several doubts it names
+/// one, and while a layer is enforced its doubts are blocks.
+fn doubted(core: &Core) -> Result<BTreeMap<String, Doubted>, Refused> {
+    let reader = reader(core)?;
+    let mut found: BTreeMap<String, Doubted> =
+        DOUBTERS.into_iter().map(|layer| (layer.as_str().to_owned(), Doubted::default())).collect();
+    let is_doubted = |text: &str| text.contains(SAYS_DOUBTED);
+    // Looked for by themselves: in an attack they are few among many.
+    let is_human = |text: &str| text.contains(SAYS_HUMAN) && is_doubted(text);
+    let decisions = [Decision::Observed, Decision::Challenged, Decision::Blocked];
+    for (layer, decision) in
+        Layer::ALL.into_iter().flat_map(|layer| decisions.map(|decision| (layer, decision)))
+    {
+        let search = |filter, limit| {
+            let query = Query {
+                layer: Some(layer_number(layer)),
+                decision: Some(decision_number(decision)),
+                filter: Some(filter),
+                ..Query::default()
+            };
+            reader.search(&query, None, limit)
+        };
+        let page = search(&is_doubted, LOOKED_AT_MAX)?;
+        for kept in kept_of(&page) {
+            for layer in &kept.why.doubted_by {
+                let Some(doubted) = found.get_mut(layer) else { continue };
+                doubted.kept += 1;
+                doubted.requests += kept.why.stands_for.max(1);
+            }
+        }
+        found.values_mut().for_each(|doubted| doubted.is_cut |= page.next.is_some());
+        for kept in kept_of(&search(&is_human, LOOK_HUMAN_MAX * DOUBTERS.len())?)
+            .filter(|kept| kept.why.authenticated)
+        {
+            for layer in &kept.why.doubted_by {
+                let Some(doubted) = found.get_mut(layer) else { continue };
+                doubted.look_human.push((kept.record.timestamp, human(&kept)));
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn human(kept: &Kept) -> Value {
+    let record = &kept.record;
+    json!({
+        "id": record.request_id, "client": record.client_ip, "method": record.method, "host": record.host,
+        "path": record.path, "reason": record.reason, "decision": record.decision,
+        "because": "whoever asks has logged in at the site",
+    })
 }
 
 /// A layer does something else from the next request on.

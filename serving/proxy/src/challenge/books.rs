@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What is remembered of challenges: which are solved, how many by whom, and from where passes come. All of it is bounded.
-//! Where a bound is hit the oldest is forgotten, and that is counted: then a solution may be good twice.
+//! What is remembered of challenges: which are solved, how many by whom, and from where passes come. All of it is bounded:
+//! each book has two halves, and where the newer one is full the older one is forgotten, and that is counted. Whatever was
+//! used since the newer one was begun stays; of the rest a solution may be good twice, and a count begins anew.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -14,10 +15,10 @@ use super::seal::{Nonce, TICKET_LIFE_MS};
 /// Solutions that are remembered, in each of two halves: a few MiB.
 const SPENT_MAX: usize = 65_536;
 
-/// Ranges of addresses whose solutions are counted.
+/// Ranges of addresses whose solutions are counted, in each half.
 const RANGES_MAX: usize = 65_536;
 
-/// Passes of which is known from where they come.
+/// Passes of which is known from where they come, in each half.
 const PASSES_MAX: usize = 16_384;
 
 /// Networks that one pass may come from in a day. A phone on a journey sees a few; a pass that was handed round, many.
@@ -56,12 +57,12 @@ impl Books {
             (crate::judging::client_network(address, ipv6_prefix), most),
             (network(address), most.saturating_mul(NETWORK_SHARE)),
         ];
-        let is_over = |(range, most): &(IpNet, u32)| solves.of.get(range).is_some_and(|had| had >= most);
+        let is_over = |(range, most): &(IpNet, u32)| solves.get(range).is_some_and(|had| had >= most);
         if ranges.iter().any(is_over) {
             return Err((DAY_SECS - now_secs.rem_euclid(DAY_SECS)).unsigned_abs());
         }
         for (range, _) in ranges {
-            let had = solves.of.entry(range).or_default();
+            let had = solves.entry(range);
             *had = had.saturating_add(1);
         }
         Ok(())
@@ -72,18 +73,15 @@ impl Books {
         let mut uses = held(&self.uses);
         uses.begin(now_secs, PASSES_MAX, full);
         let network = network(address);
-        match uses.of.entry(pass) {
-            Entry::Vacant(entry) => {
-                entry.insert(vec![network]);
-                true
-            }
-            Entry::Occupied(entry) if entry.get().contains(&network) => true,
-            Entry::Occupied(entry) if entry.get().len() >= NETWORKS_MAX => false,
-            Entry::Occupied(mut entry) => {
-                entry.get_mut().push(network);
-                true
-            }
+        let networks = uses.entry(pass);
+        if networks.contains(&network) {
+            return true;
         }
+        let has_room = networks.len() < NETWORKS_MAX;
+        if has_room {
+            networks.push(network);
+        }
+        has_room
     }
 }
 
@@ -112,30 +110,41 @@ impl Spent {
     }
 }
 
-/// Of one day (UTC).
+/// Of one day (UTC): what was used of late, and what was used before and not since.
 #[derive(Debug)]
 struct Daily<K, V> {
     day: i64,
-    of: HashMap<K, V>,
+    now: HashMap<K, V>,
+    before: HashMap<K, V>,
 }
 
 impl<K, V> Default for Daily<K, V> {
     fn default() -> Self {
-        Self { day: 0, of: HashMap::new() }
+        Self { day: 0, now: HashMap::new(), before: HashMap::new() }
     }
 }
 
-impl<K, V> Daily<K, V> {
-    /// A new day, and a table that is full, begin with nothing.
+impl<K: Eq + Hash, V: Default> Daily<K, V> {
+    /// A new day begins with nothing; where the newer half is full, the older one goes.
     fn begin(&mut self, now_secs: i64, most: usize, full: impl FnOnce()) {
         let day = now_secs.div_euclid(DAY_SECS);
         if day != self.day {
-            self.of.clear();
-            self.day = day;
-        } else if self.of.len() >= most {
-            self.of.clear();
+            *self = Self { day, ..Self::default() };
+        } else if self.now.len() >= most {
+            self.before = std::mem::take(&mut self.now);
             full();
         }
+    }
+
+    fn get(&self, key: &K) -> Option<&V> {
+        self.now.get(key).or_else(|| self.before.get(key))
+    }
+
+    /// What is used is as good as new.
+    fn entry(&mut self, key: K) -> &mut V {
+        let Self { now, before, .. } = self;
+        let was_before = before.remove(&key);
+        now.entry(key).or_insert_with(|| was_before.unwrap_or_default())
     }
 }
 
@@ -208,6 +217,46 @@ mod tests {
         assert_eq!(solve("2001:db8::4", secs), Err(left), "a client is its /64");
         assert_eq!(solve("2001:db8:0:1::4", secs), Ok(()));
         assert_eq!(solve("192.0.2.1", secs + left.cast_signed()), Ok(()), "the next day");
+    }
+
+    #[test]
+    fn a_full_day_forgets_what_was_used_longest_ago_and_nothing_else() {
+        let (mut daily, mut full) = (Daily::<u32, u32>::default(), 0);
+        let use_it = |daily: &mut Daily<u32, u32>, key: u32, full: &mut u32| {
+            daily.begin(NOW / 1_000, 100, || *full += 1);
+            *daily.entry(key) += 1;
+        };
+        for key in 0..1_000 {
+            use_it(&mut daily, key, &mut full);
+            // Whoever comes again and again.
+            use_it(&mut daily, 5_000, &mut full);
+            assert!(daily.now.len() <= 101 && daily.before.len() <= 101, "{key}");
+        }
+        assert_eq!(daily.get(&5_000), Some(&1_000), "it is still known of whom it was full of");
+        assert!((9..=11).contains(&full), "{full}");
+        let known = (0..1_000).filter(|key| daily.get(key).is_some()).count();
+        assert!((100..=200).contains(&known), "{known}");
+        assert!((900..1_000).all(|key| daily.get(&key) == Some(&1)), "of those the latest");
+        daily.begin(NOW / 1_000 + DAY_SECS, 100, || full += 1_000);
+        assert!(daily.get(&5_000).is_none() && full < 1_000, "the next day");
+    }
+
+    /// An address that has had its share does not get another one by making others solve.
+    #[test]
+    fn who_fills_the_memory_gets_no_second_share() {
+        let (books, secs) = (Books::default(), NOW / 1_000);
+        let full = std::cell::Cell::new(0);
+        let solve = |address: std::net::Ipv6Addr| {
+            books.solve((address.into(), 64), 3, secs, || full.set(full.get() + 1)).is_ok()
+        };
+        let greedy = "2001:db8::1".parse().unwrap();
+        assert_eq!((0..5).filter(|_| solve(greedy)).count(), 3);
+        // A /48 for each: two ranges a solution.
+        for number in 0..40_000_u128 {
+            assert!(solve((0x2a00_u128 << 112 | number << 80).into()));
+        }
+        assert_eq!(full.get(), 1);
+        assert!(!solve(greedy));
     }
 
     #[test]

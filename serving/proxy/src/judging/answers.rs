@@ -18,15 +18,20 @@ pub(crate) fn note_whom_the_site_knows(context: &mut RequestContext, response: &
     let pipeline = &context.snapshot.pipeline;
     if headers.contains_key(header::SET_COOKIE) {
         let values = headers.get_all(header::SET_COOKIE).iter().map(HeaderValue::as_bytes);
-        let claim = |value| set_session(value, pipeline.rules().session_cookies(), pipeline.memory().hash());
-        context.sessions_set = values.filter_map(claim).take(SESSIONS_MAX).collect();
+        let rules = pipeline.rules();
+        let claim = |value| set_session(value, rules.session_cookies(), pipeline.memory().hash());
+        let is_log_in = |name: &String| rules.login_cookies().contains(name);
+        for (name, claim) in values.filter_map(claim).take(SESSIONS_MAX) {
+            context.sessions_set.push(claim);
+            context.log_ins_set.extend(is_log_in(name).then_some(claim));
+        }
     }
     context.is_login_redirect = matches!(response.status().as_u16(), 302 | 303 | 307)
         && text(headers, &header::LOCATION).is_some_and(leads_to_login);
 }
 
-/// The claim that a `Set-Cookie` line makes, if it opens a session; one that ends a session opens none.
-fn set_session(line: &[u8], names: &[String], hash: &HashKey) -> Option<u64> {
+/// The name and the claim of a `Set-Cookie` line, if it opens a session; one that ends a session opens none.
+fn set_session<'a>(line: &[u8], names: &'a [String], hash: &HashKey) -> Option<(&'a String, u64)> {
     let mut parts = line.split(|byte| *byte == b';');
     let pair = parts.next()?;
     let at = pair.iter().position(|byte| *byte == b'=')?;
@@ -41,7 +46,7 @@ fn set_session(line: &[u8], names: &[String], hash: &HashKey) -> Option<u64> {
             _ => false,
         }
     };
-    if parts.any(ends) { None } else { cookie_claim(name, value, hash) }
+    if parts.any(ends) { None } else { Some((name, cookie_claim(name, value, hash)?)) }
 }
 
 /// Whether a cookie's date is over. Dates come with and without hyphens; one that cannot be read is not.

@@ -4,8 +4,8 @@
 
 use serde_json::{Value, json};
 use sunbeam_decisions::{Class, Row, TEXT_BYTES_MAX};
-use sunbeam_pipeline::{Judged, Scratch, WorstUnit};
-use sunbeam_traffic::Redaction;
+use sunbeam_pipeline::{DOUBTERS, Judged, Scratch, WorstUnit};
+use sunbeam_traffic::{Layer, Redaction};
 
 use super::capture::Capture;
 use super::weighed::{models, weight};
@@ -33,6 +33,7 @@ pub(crate) struct Ended {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct JudgedFacts {
     is_authenticated: bool,
+    doubted_by: [Option<Layer>; DOUBTERS.len()],
     retry_after_secs: Option<u64>,
     banned_secs: Option<u64>,
 }
@@ -40,7 +41,11 @@ pub(crate) struct JudgedFacts {
 impl From<&Judged> for JudgedFacts {
     fn from(judged: &Judged) -> Self {
         Self {
-            is_authenticated: judged.identity.is_authenticated(),
+            is_authenticated: judged.identity.is_logged_in,
+            doubted_by: {
+                let mut doubted = judged.doubted_by();
+                DOUBTERS.map(|_| doubted.next())
+            },
             retry_after_secs: judged.retry_after_secs,
             banned_secs: judged.banned_secs,
         }
@@ -95,6 +100,7 @@ fn why(ended: &Ended, scratch: &mut Scratch) -> Value {
     json!({
         "stands_for": stands_for,
         "authenticated": facts.is_authenticated,
+        "doubted_by": facts.doubted_by.iter().flatten().map(|layer| layer.as_str()).collect::<Vec<_>>(),
         "retry_after_secs": facts.retry_after_secs,
         "banned_secs": facts.banned_secs,
         "category": findings.as_ref().map(|findings| findings.category.as_str()),

@@ -21,6 +21,8 @@ pub(crate) struct Kept {
 pub(crate) struct Why {
     pub(crate) authenticated: bool,
     pub(crate) stands_for: u64,
+    /// Layers that doubted it.
+    pub(crate) doubted_by: Vec<String>,
     #[serde(deserialize_with = "or_nothing")]
     pub(crate) rules: Vec<RuleMatch>,
     pub(crate) models: Value,
