@@ -187,7 +187,8 @@ fn missing(core: &Core, id: &str) -> String {
     let section = &core.shared.snapshot().config.decisions;
     let counts = core.shared.decisions.counts();
     let mut causes = vec![format!(
-        "it passed without anybody objecting (of those {} % are kept)",
+        "it passed without anybody objecting (of those {} % are kept), also where its backend then failed or its auth server \
+         said no",
         section.sample_passes * 100.0
     )];
     if counts.sampled > 0 {

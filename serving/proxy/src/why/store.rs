@@ -108,7 +108,7 @@ impl Decisions {
             return decisions;
         }
         let folder = folder(config);
-        match Open::open(&folder, bounds(section)) {
+        match Open::begin(&folder, bounds(section)) {
             Ok(open) => decisions.open = Some(open),
             Err(failed) => {
                 error!(
@@ -218,7 +218,7 @@ impl Decisions {
 }
 
 impl Open {
-    fn open(folder: &Path, bounds: Bounds) -> Result<Self, DecisionsError> {
+    fn begin(folder: &Path, bounds: Bounds) -> Result<Self, DecisionsError> {
         let (writer, repaired) =
             Writer::open(folder, bounds).map_err(|error| DecisionsError::Open { error })?;
         if !repaired.is_nothing() {
