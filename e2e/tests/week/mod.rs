@@ -124,9 +124,9 @@ impl Week {
                     let opens = matches!(errand, Errand::Person(_, 0));
                     let client = Client::person(number);
                     let judged = client.ask(pipeline, (path, &query), opens, (when, scratch));
-                    assert!(opens || judged.identity.is_authenticated(), "the site knows {number}");
+                    assert!(opens || judged.identity.is_logged_in, "the site knows {number}");
                     seen.texts.extend(judged.scores.payload);
-                    seen.known.extend(judged.identity.is_authenticated().then_some(number));
+                    seen.known.extend(judged.identity.is_logged_in.then_some(number));
                     seen.doubted.extend((judged.decision != Decision::Passed).then_some(number));
                     if judged.decision == Decision::Blocked {
                         seen.stopped.insert(number);
@@ -211,7 +211,7 @@ fn configuration(folder: &TestFolder, more: &str) -> Loaded<Config> {
 
 fn try_configuration(folder: &TestFolder, more: &str) -> Result<Loaded<Config>, String> {
     let text = format!(
-        "{more}[state]\npath = {:?}\n[[routes]]\nhost = {HOST:?}\nbackend = \"http://127.0.0.1:9\"\n",
+        "rate_limit.login_cookies = [\"session\"]\n{more}[state]\npath = {:?}\n[[routes]]\nhost = {HOST:?}\nbackend = \"http://127.0.0.1:9\"\n",
         folder.join("state.redb").display().to_string()
     );
     let path = folder.write("config.toml", text);
@@ -243,7 +243,8 @@ fn the_week(mut week: Week) {
     week.run(DAY);
     let standing = week.standing();
     assert_eq!((standing.why, standing.known.hurt), (Why::TooFew, 0), "{standing:?}");
-    assert_eq!(standing.known.people, week.seen.known.len() as u64, "each is counted once");
+    assert_eq!(standing.known.people, 0, "nobody has come back yet");
+    assert_eq!(standing.newcomers, week.seen.known.len() as u64, "each is counted once");
     let strangers = between(&week.seen.strangers, 0, DAY);
     assert_eq!(strangers, vec![Decision::Observed; STRANGERS_A_DAY as usize]);
     assert_eq!(between(&week.seen.attacks, 0, DAY), vec![Decision::Blocked; ATTACKS_A_DAY as usize]);
@@ -255,7 +256,7 @@ fn the_week(mut week: Week) {
         standing.rate[2]
     );
 
-    // Enough people have logged in, and none was doubted: it begins to enforce, not one person too early.
+    // Enough people have logged in and come back, and none was doubted: it begins to enforce, not one person too early.
     while week.seen.turns.is_empty() {
         assert!(week.now < 4 * DAY, "never proven: {:?}", week.standing());
         week.run(week.now + CALM_LOOK_SECS);

@@ -22,7 +22,7 @@ pub(super) const PEOPLE: u32 = 6_000;
 const BROWSERS: u32 = 12;
 
 /// The last of them logs in for the first time when this day is over.
-const LAST_NEWCOMER_DAY: u64 = 5;
+const LAST_NEWCOMER_DAY: u64 = 3;
 
 /// Half of an SQL comment: doubtful, and not certain.
 pub(super) const DOUBTED: (&str, &str) = ("/list", "q=x+--+y");
@@ -111,11 +111,11 @@ impl Street {
     }
 }
 
-/// Three visits: one with a log-in, and two later ones, all by day.
+/// Three visits: one with a log-in, and two later ones, all by day; each a day or more after the one before.
 fn visits(number: u32) -> impl Iterator<Item = (u64, Errand)> {
     let number_long = u64::from(number);
     let by_day = move |day: u64, turn: u64| {
-        let of_day = (number_long * 7_919 + turn * 30_011) % (16 * HOUR);
+        let of_day = number_long * 7_919 % (14 * HOUR) + turn * HOUR;
         day * DAY + 6 * HOUR + of_day
     };
     let first_day = number_long * LAST_NEWCOMER_DAY / u64::from(PEOPLE);
@@ -214,8 +214,14 @@ impl Client {
             .and_then(|value| cookie_claim("session", value.as_bytes(), pipeline.memory().hash()))
             .into_iter()
             .collect();
-        let answer =
-            Answer { finished, site_status: None, is_login_redirect: false, sessions_set: &sessions };
+        let answer = Answer {
+            finished,
+            site_status: None,
+            is_login_redirect: false,
+            gate: None,
+            sessions_set: &sessions,
+            log_ins_set: &sessions,
+        };
         pipeline.answered(&judged, &answer, now);
         pipeline.observe(&judged, &finished, now);
         judged

@@ -14,9 +14,7 @@ use super::changes::{self, Within};
 use super::decisions::{find, reader, suspicion_of};
 use super::lists::Refused;
 use crate::core::Core;
-use crate::exceptions::{
-    Judges, KeptException, Known, Replay, Scope, has_address, id_text, is_of, moment,
-};
+use crate::exceptions::{Judges, KeptException, Known, Replay, Scope, has_address, id_text, is_of, moment};
 use crate::judging::{Additions, people};
 use crate::snapshot::Snapshot;
 use crate::unconfirmed::{Undo, Waiting, exception_subject};
