@@ -103,7 +103,7 @@ impl ChangeQuery {
     }
 }
 
-/// What stands behind the `?`; 422 as JSON, like everything else that makes no sense, where it cannot be read.
+/// What stands behind the `?`; 400, as JSON like every other answer, where it cannot be read.
 pub(super) struct Asked<T>(T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
@@ -112,7 +112,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         match Query::from_request_parts(parts, state).await {
             Ok(Query(asked)) => Ok(Self(asked)),
-            Err(wrong) => Err((StatusCode::UNPROCESSABLE_ENTITY, Json(json!({"error": wrong.body_text()})))),
+            Err(wrong) => Err((StatusCode::BAD_REQUEST, Json(json!({"error": wrong.body_text()})))),
         }
     }
 }
