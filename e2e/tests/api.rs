@@ -151,7 +151,8 @@ fn every_page_answers_as_the_description_says() {
         Some(proxy.api("GET", &decision, "")).filter(|answer| answer.status == 200)
     });
     let label = format!("{decision}/label");
-    let allow = format!("{{\"from\":\"{id}\"}}");
+    // It looks like an attack, so somebody has to insist.
+    let allow = format!("{{\"from\":\"{id}\",\"force\":true}}");
     let looked = allow.replace('}', ",\"dry_run\":true}");
     let exception =
         proxy.api("POST", "/api/v1/exceptions", &looked).json()["id"].as_str().unwrap().to_owned();

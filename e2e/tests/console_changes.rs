@@ -8,7 +8,7 @@ use sunbeam_testkit::{
 };
 
 use crate::console::{address, link};
-use crate::judging::{SHOP, shop};
+use crate::judging::{SHOP, make_people_a_day_older, shop};
 
 /// A harmless word that is too much.
 const RULE: &str = "SecRule ARGS \"@contains walrus\" \"id:1000002,phase:2,pass,log,t:none,msg:'A walrus',\
@@ -105,22 +105,28 @@ fn a_customer_who_was_stopped_passes_after_three_clicks_and_the_attack_beside_do
 
 #[test]
 fn a_budget_is_drawn_beside_its_numbers_and_a_layer_is_switched_once_it_is_confirmed() {
-    let backend = shop();
+    let (backend, folder) = (shop(), TestFolder::new());
     let config = format!(
-        "listen.trusted_proxies = [\"127.0.0.1/32\"]\nwaf.enabled = false\n\
-         detection.false_positive_budget = 0.05\n\
+        "state.path = {:?}\nlisten.trusted_proxies = [\"127.0.0.1/32\"]\nwaf.enabled = false\n\
+         detection.false_positive_budget = 0.05\nrate_limit.login_cookies = [\"session\"]\n\
          [[routes]]\nhost_prefix = \"shop\"\nbackend = {:?}\ndisable_secure_redirection = true\n",
+        folder.join("state.redb").display().to_string(),
         backend.url()
     );
-    let proxy = TestProxy::builder().config(&config).start();
-    let person = |number: u8| {
+    let mut proxy = TestProxy::builder().config(&config).start();
+    let person = |proxy: &TestProxy, number: u8| {
         let client = browser(proxy.client(), &format!("198.18.{number}.7"));
         assert_eq!(client.get(SHOP, &format!("/login?{number}")).status, 200);
         let client = client.header("cookie", &format!("session=real-{number}"));
         assert_eq!(client.get(SHOP, "/account").status, 200);
         client
     };
-    let people: Vec<TestClient> = (0..10).map(person).collect();
+    // Who comes back on another day counts.
+    (0..10).for_each(|number| drop(person(&proxy, number)));
+    proxy.drain();
+    make_people_a_day_older(&folder);
+    let proxy = eventually("the state is free", || TestProxy::builder().config(&config).try_start().ok());
+    let people: Vec<TestClient> = (0..10).map(|number| person(&proxy, number)).collect();
     // Half of an SQL comment, by somebody whom the site knows: doubted, and watched.
     let answer = people[3].get(SHOP, "/list?q=x+--+y");
     assert_eq!(answer.status, 200);

@@ -13,6 +13,8 @@ mod models;
 mod models_of_windows;
 mod proof;
 
+pub(crate) use proof::make_people_a_day_older;
+
 use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;

@@ -8,8 +8,9 @@
 //! - of one address one person can be hurt, of one network [`HURT_OF_NETWORK`]. Besides, somebody like them must have been
 //!   left alone: with one fingerprint (JA4) one can be hurt for each [`HURT_OF_LOOK`] who count and were left alone with it
 //!   for a day at least, so that it is a browser's and not that of a farm which was made for this; with another one, or
-//!   where nobody knows it (plain HTTP, behind a trusted proxy), in one network as many as were left alone there. Others
-//!   that are hurt count for nothing, also not as people who were left alone.
+//!   where nobody knows it (plain HTTP, behind a trusted proxy), in one network as many as were left alone there. Whom an
+//!   operator calls human needs nobody like them: he has looked. Others that are hurt count for nothing, also not as people
+//!   who were left alone.
 
 use std::collections::{HashMap, HashSet};
 
@@ -102,7 +103,8 @@ impl HurtSoFar {
         let of_network = of(&self.networks, network);
         let has_look = of(&self.looks, fingerprint) < of(&left_alone.looks, fingerprint) / HURT_OF_LOOK;
         let has_neighbours = of_network < of(&left_alone.networks, network);
-        if of_network >= HURT_OF_NETWORK || !(has_look || has_neighbours) || !self.addresses.insert(address) {
+        let is_like_others = has_look || has_neighbours || person.is_vouched_for();
+        if of_network >= HURT_OF_NETWORK || !is_like_others || !self.addresses.insert(address) {
             return false;
         }
         *self.networks.entry(network).or_default() += 1;

@@ -155,6 +155,11 @@ impl Person {
         self.days >= STANDING_DAYS
     }
 
+    /// Whether an operator called them human.
+    pub(super) const fn is_vouched_for(&self) -> bool {
+        self.said.is_human()
+    }
+
     fn come(&mut self, now: Moment) {
         let now_secs = secs(now);
         let day = |at: u32| at.saturating_sub(self.since_secs) / DAY_SECS;

@@ -107,20 +107,6 @@ impl ChangeQuery {
     }
 }
 
-/// What stands behind the `?`; 422 as JSON, like everything else that makes no sense, where it cannot be read.
-pub(super) struct Asked<T>(T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
-    type Rejection = (StatusCode, Json<Value>);
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
-        match Query::from_request_parts(parts, state).await {
-            Ok(Query(asked)) => Ok(Self(asked)),
-            Err(wrong) => Err((StatusCode::UNPROCESSABLE_ENTITY, Json(json!({"error": wrong.body_text()})))),
-        }
-    }
-}
-
 async fn status(State(core): State<Arc<Core>>) -> Json<Value> {
     let shared = &core.shared;
     let snapshot = shared.snapshot();
@@ -232,7 +218,7 @@ struct RemoveQuery {
 async fn unblock(
     State(core): State<Arc<Core>>,
     Path(what): Path<String>,
-    Asked(query): Asked<UnblockQuery>,
+    Query(query): Query<UnblockQuery>,
 ) -> Response {
     told(blocking(move || lists::unblock(&core, &what, query.dry_run)).await)
 }
@@ -240,7 +226,7 @@ async fn unblock(
 pub(super) async fn unblock_range(
     State(core): State<Arc<Core>>,
     Path((address, bits)): Path<(String, String)>,
-    Asked(query): Asked<UnblockQuery>,
+    Query(query): Query<UnblockQuery>,
 ) -> Response {
     let what = format!("{address}/{bits}");
     told(blocking(move || lists::unblock(&core, &what, query.dry_run)).await)
@@ -257,7 +243,7 @@ async fn allow(State(core): State<Arc<Core>>, body: String) -> Response {
 async fn disallow(
     State(core): State<Arc<Core>>,
     Path(what): Path<String>,
-    Asked(query): Asked<UnblockQuery>,
+    Query(query): Query<UnblockQuery>,
 ) -> Response {
     told(blocking(move || lists::disallow(&core, &what, query.dry_run)).await)
 }
@@ -341,12 +327,12 @@ async fn install(State(core): State<Arc<Core>>, body: String) -> Response {
 async fn uninstall(
     State(core): State<Arc<Core>>,
     Path(detector): Path<String>,
-    Asked(query): Asked<UnblockQuery>,
+    Query(query): Query<UnblockQuery>,
 ) -> Response {
     told(blocking(move || model_changes::uninstall(&core, &detector, query.dry_run)).await)
 }
 
-async fn all_decisions(State(core): State<Arc<Core>>, Asked(query): Asked<DecisionsQuery>) -> Response {
+async fn all_decisions(State(core): State<Arc<Core>>, Query(query): Query<DecisionsQuery>) -> Response {
     told(blocking(move || decisions::search(&core, &query)).await)
 }
 
@@ -381,7 +367,7 @@ async fn make_exception(State(core): State<Arc<Core>>, headers: HeaderMap, body:
 async fn remove_exception(
     State(core): State<Arc<Core>>,
     Path(id): Path<String>,
-    Asked(query): Asked<RemoveQuery>,
+    Query(query): Query<RemoveQuery>,
 ) -> Response {
     let RemoveQuery { dry_run, confirm_within_secs } = query;
     told(blocking(move || exceptions::remove(&core, &id, dry_run, confirm_within_secs)).await)
@@ -410,7 +396,7 @@ async fn add_rules(State(core): State<Arc<Core>>, body: String) -> Response {
 async fn remove_rules(
     State(core): State<Arc<Core>>,
     Path(name): Path<String>,
-    Asked(query): Asked<UnblockQuery>,
+    Query(query): Query<UnblockQuery>,
 ) -> Response {
     told(blocking(move || rule_changes::remove(&core, &name, query.dry_run)).await)
 }
@@ -463,15 +449,15 @@ async fn validate(body: String) -> Json<Value> {
     Json(json!({"valid": valid, "problems": problems_json(&problems)}))
 }
 
-async fn apply(State(core): State<Arc<Core>>, Asked(query): Asked<ChangeQuery>, body: String) -> Response {
+async fn apply(State(core): State<Arc<Core>>, Query(query): Query<ChangeQuery>, body: String) -> Response {
     changed(blocking(move || core.apply(&body, query.mode())).await)
 }
 
-async fn reload(State(core): State<Arc<Core>>, Asked(query): Asked<ChangeQuery>) -> Response {
+async fn reload(State(core): State<Arc<Core>>, Query(query): Query<ChangeQuery>) -> Response {
     changed(blocking(move || core.reload(query.mode())).await)
 }
 
-async fn rollback(State(core): State<Arc<Core>>, Asked(query): Asked<ChangeQuery>) -> Response {
+async fn rollback(State(core): State<Arc<Core>>, Query(query): Query<ChangeQuery>) -> Response {
     changed(blocking(move || core.rollback(query.to, query.mode())).await)
 }
 
