@@ -114,8 +114,9 @@ fn a_budget_is_drawn_beside_its_numbers_and_a_layer_is_switched_once_it_is_confi
         backend.url()
     );
     let mut proxy = TestProxy::builder().config(&config).start();
+    // Two of each network: who is hurt counts beside a neighbour who is not.
     let person = |proxy: &TestProxy, number: u8| {
-        let client = browser(proxy.client(), &format!("198.18.{number}.7"));
+        let client = browser(proxy.client(), &format!("198.18.{}.{}", number / 2, 7 + number % 2));
         assert_eq!(client.get(SHOP, &format!("/login?{number}")).status, 200);
         let client = client.header("cookie", &format!("session=real-{number}"));
         assert_eq!(client.get(SHOP, "/account").status, 200);

@@ -33,7 +33,7 @@ pub(crate) fn work(world: &mut World, mut also: impl FnMut(&mut World, u64)) -> 
                 session: is_known[at].then_some(session.as_str()),
                 status: 200,
                 opens_session: Some(&session),
-                is_file: false,
+                ..Visit::default()
             };
             let is_out = is_refused(world, &page);
             is_known[at] |= !is_out;

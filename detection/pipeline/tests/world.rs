@@ -22,6 +22,9 @@ pub(crate) struct World {
     pub(crate) now_micros: u64,
 }
 
+/// The TLS fingerprint of everybody's browser.
+pub(crate) const LOOK: &str = "t13d1516h2_browser";
+
 /// A request and what the site does with it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Visit<'a> {
@@ -29,6 +32,8 @@ pub(crate) struct Visit<'a> {
     pub(crate) session: Option<&'a str>,
     pub(crate) status: u16,
     pub(crate) opens_session: Option<&'a str>,
+    /// The session is one that the site gives at a log-in.
+    pub(crate) is_log_in: bool,
     pub(crate) is_file: bool,
 }
 
@@ -106,6 +111,7 @@ impl World {
             accept_language: b"de",
             referer: b"https://shop.example/",
             cookies: &cookies,
+            ja4: LOOK,
             ..RequestFacts::EMPTY
         };
         let now = self.now();
@@ -133,7 +139,7 @@ impl World {
             is_login_redirect: false,
             gate: None,
             sessions_set: &opened,
-            log_ins_set: &[],
+            log_ins_set: if visit.is_log_in { &opened } else { &[] },
         };
         self.pipeline.answered(&judged, &answer, now);
         self.pipeline.observe(&judged, &answer.finished, now);
