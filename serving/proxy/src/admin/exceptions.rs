@@ -312,15 +312,17 @@ pub(super) fn remove(
         drop(waiting.set(waits));
         Ok(())
     })?;
+    // Nothing of one that is older than what is kept.
+    let kept = find(core, known.from()).ok();
     let left = known.expires().saturating_sub(Timestamp::now().as_second()).max(1);
     let is_wider = known.scope().is_wider();
     let verb = if dry_run { "would be removed" } else { "removed" };
     let mut message = format!("exception {id} {verb}: {}", known.scope().sentence());
     if !dry_run {
         tracing::info!(id, what = known.scope().sentence(), "an exception is removed by an operator");
-        message.push_str(&unlabel(core, &known));
+        message.push_str(&unlabel(core, &known, kept.as_ref()));
     }
-    let needs_force = known.kept().high > 0 || is_to_be_forced(core, &known);
+    let needs_force = known.kept().high > 0 || is_to_be_forced(core, kept.as_ref());
     let mut answer = json!({
         "success": true,
         "message": message,
@@ -336,19 +338,17 @@ pub(super) fn remove(
 }
 
 /// Whoever makes it again has to insist: by what is known now, which may be more than when it was made.
-fn is_to_be_forced(core: &Core, known: &Known) -> bool {
-    let kept = find(core, known.from()).ok();
-    let suspected = kept.and_then(|kept| suspicion_of(core, &kept).ok().map(|(_, said)| (kept, said)));
-    suspected.is_some_and(|(kept, suspicion)| looks_like_an_attack(&kept, &suspicion))
+fn is_to_be_forced(core: &Core, kept: Option<&Kept>) -> bool {
+    let suspected = kept.and_then(|kept| Some((kept, suspicion_of(core, kept).ok()?.1)));
+    suspected.is_some_and(|(kept, suspicion)| looks_like_an_attack(kept, &suspicion))
 }
 
 /// What should not have been allowed is no person's word either, and must teach no model. What is to be said of that.
-fn unlabel(core: &Core, known: &Known) -> String {
+fn unlabel(core: &Core, known: &Known, kept: Option<&Kept>) -> String {
     match labels::take_back(core.state.folder(), known.from(), Label::Human) {
         Ok(false) => String::new(),
         Ok(true) => {
-            let kept = find(core, known.from()).ok();
-            let more = kept.map(|kept| format!(", {}", people::label(core, &kept, Label::Attack)));
+            let more = kept.map(|kept| format!(", {}", people::label(core, kept, Label::Attack)));
             format!("; its request is no longer labelled human{}", more.unwrap_or_default())
         }
         Err(error) => {
