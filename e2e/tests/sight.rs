@@ -388,7 +388,6 @@ fn addresses_are_truncated_or_hashed_where_the_operator_says_so() {
     let neighbour = written("203.0.113.43", "/h3");
     assert_eq!(one, again, "one client is one word");
     assert_ne!(one, neighbour);
-    assert!(!one.contains("203") || one.len() > 20, "{one}");
     assert!(one.parse::<std::net::IpAddr>().is_err(), "{one}");
     assert_eq!(backend.last().header("x-real-ip"), Some("203.0.113.43"), "the backend still gets it whole");
 }
