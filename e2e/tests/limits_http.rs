@@ -269,9 +269,10 @@ fn an_address_has_so_many_requests_at_once() {
     let limits = format!("[limits]\nmax_concurrent_requests_per_ip = {MOST}");
     let proxy = TestProxy::builder().config(&limits).route("docs", &upstream.url()).start();
     let mut client = RawHttp2::connect(&proxy);
-    for number in 0..=MOST {
-        client.get(number * 2 + 1, DOCS, "/hang");
-    }
+    // In one piece: some wait only where many come within milliseconds.
+    let block = header_block(&request_fields("GET", DOCS, "/hang"));
+    let asked = |number: u32| frame(HEADERS, END_HEADERS | END_STREAM, number * 2 + 1, &block);
+    assert!(client.send_bytes(&(0..=MOST).flat_map(asked).collect::<Vec<u8>>()));
     assert!(client.read_answer(MOST * 2 + 1).is_some(), "the last one is answered at once");
     wait_for_hit(&proxy, "max_concurrent_requests_per_ip");
     assert!(proxy.metric("sunbeam_fair_share_waits_total", &[]) > 0.5, "all at once: some wait");

@@ -198,10 +198,19 @@ fn exceptions_that_nobody_confirms_go_and_those_that_were_removed_come_back() {
     };
     let made = allow(json!(2), 1);
     assert_eq!((status(&proxy, WALRUS), made["waits"]["id"].is_string()), (200, true), "{made}");
-    // What is allowed was a person's: that is evidence, as a label is.
-    assert!(made["message"].as_str().unwrap().contains("counts as a person whom `waf` hurt"), "{made}");
+    // What is allowed was a person's: that is evidence, as a label is, once somebody stands by it.
+    let said = |answer: &Value, what: &str| answer["message"].as_str().unwrap().contains(what);
+    let hurt = "counts as a person whom `waf` hurt";
+    assert!(said(&made, "labelled human when that is confirmed") && !said(&made, hurt), "{made}");
     eventually("it is taken back", || (status(&proxy, WALRUS) == 403).then_some(()));
     assert_eq!(proxy.api("GET", "/api/v1/exceptions", "").json()["total"], 0);
+    let labels = || std::fs::read_to_string(state.join("labels.jsonl")).unwrap_or_default();
+    assert_eq!(labels(), "");
+    let made = allow(json!(60), 1);
+    let confirm = format!("/api/v1/changes/{}/confirm", made["waits"]["id"].as_str().unwrap());
+    let confirmed = proxy.api("POST", &confirm, "").json();
+    assert!(said(&confirmed, "is labelled human") && said(&confirmed, hurt), "{confirmed}");
+    assert!(labels().contains(&id), "{}", labels());
     // It holds, is made to hold longer, and holds as long as before.
     let first = allow(Value::Null, 1);
     let exception = first["id"].as_str().unwrap().to_owned();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::exceptions;
 use super::lists::Refused;
 use crate::core::Core;
 use crate::state::StateError;
@@ -114,18 +115,19 @@ pub(super) fn confirm(core: &Core, id: &str) -> Result<Value, Refused> {
             id.escape_debug()
         ))
     };
-    let what = if id == CONFIGURATION {
+    let (what, more) = if id == CONFIGURATION {
         if !core.confirm() {
             return Err(missing());
         }
-        "the configuration".to_owned()
+        ("the configuration".to_owned(), String::new())
     } else {
         let confirmed = core.unconfirmed.forget(core.state.folder(), id);
         let confirmed = confirmed.map_err(|error| Refused::Failed(format!("it still waits: {error}")))?;
         let confirmed = confirmed.ok_or_else(missing)?;
         core.shared.metrics.changes_confirmed("confirmed").inc();
-        confirmed.what
+        let more = confirmed.allowed().map(|exception| exceptions::confirmed(core, exception));
+        (confirmed.what, more.unwrap_or_default())
     };
     tracing::info!(id, what, "a change is confirmed by an operator");
-    Ok(json!({"success": true, "message": format!("the change stays: {what}")}))
+    Ok(json!({"success": true, "message": format!("the change stays: {what}{more}")}))
 }

@@ -15,7 +15,7 @@ use super::exceptions;
 use super::lists::Refused;
 use crate::core::Core;
 use crate::judging::people;
-use crate::why::kept::Kept;
+use crate::why::kept::{Glimpse, Kept};
 use crate::why::labels::{self, Label};
 use crate::why::refused;
 use crate::why::store::{decision_number, layer_number};
@@ -216,24 +216,18 @@ fn missing(core: &Core, id: &str) -> String {
 /// The same layer for the same reason on the same route.
 fn like_it(reader: &Reader, kept: &Kept) -> Result<LikeIt, Refused> {
     let record = &kept.record;
-    let filter = |text: &str| {
-        Kept::of(text).is_some_and(|other| {
-            let other = other.record;
-            (other.route == record.route, other.reason == record.reason) == (true, true)
-                && (record.rules.is_empty() || other.rules.iter().any(|rule| record.rules.contains(rule)))
-        })
-    };
+    let filter = |text: &str| Glimpse::of(text).is_some_and(|other| other.is_like(record));
     // What passed has no layer: without its class, everything else would be read for it.
     let class = record.layer.is_empty().then_some(Class::Passes);
     let query = Query { layer: number_of(record), class, filter: Some(&filter), ..Query::default() };
     let page = reader.search(&query, None, LIKE_IT_MAX)?;
-    let found: Vec<Kept> = kept_of(&page).collect();
-    Ok(LikeIt::of(&found, page.next.is_some()))
+    let found = page.entries.iter().filter_map(|entry| Glimpse::of(&entry.text));
+    Ok(LikeIt::of(found, page.next.is_some()))
 }
 
 fn same_client(reader: &Reader, kept: &Kept) -> Result<Vec<Kept>, Refused> {
     let address = kept.record.client_ip.as_str();
-    let filter = |text: &str| Kept::of(text).is_some_and(|other| other.record.client_ip == address);
+    let filter = |text: &str| Glimpse::of(text).is_some_and(|other| other.client_ip == address);
     let query = Query { client: Some(text_hash(address)), filter: Some(&filter), ..Query::default() };
     let page = reader.search(&query, None, SAME_CLIENT_MAX)?;
     Ok(kept_of(&page).filter(|other| !other.record.layer.is_empty()).collect())

@@ -176,13 +176,11 @@ pub(super) fn make(
             from = known.from(),
             "allowed by an operator"
         );
-        // It holds whether the label is kept or not.
-        message.push_str(&match labels::put(core.state.folder(), &kept, Label::Human) {
-            Ok(_) => {
-                format!("; the request is labelled human; {}", people::label(core, &kept, Label::Human))
-            }
-            Err(error) => format!("; the label is not kept: {error}"),
-        });
+        match &waiting {
+            // What is taken back unless somebody stands by it teaches nothing before that.
+            Some(_) => message.push_str("; its request is labelled human when that is confirmed"),
+            None => message.push_str(&label_human(core, &kept)),
+        }
     }
     let mut answer = json!({
         "success": true,
@@ -198,6 +196,24 @@ pub(super) fn make(
     });
     changes::tell(&mut answer, waiting.as_ref());
     Ok(answer)
+}
+
+/// Somebody stands by an exception that waited for that: now its request is a person's. What is to be said of that.
+pub(super) fn confirmed(core: &Core, id: u64) -> String {
+    let snapshot = core.shared.snapshot();
+    let Some(known) = snapshot.exceptions.added().find(id) else { return String::new() };
+    match find(core, known.from()) {
+        Ok(kept) => label_human(core, &kept),
+        Err(_) => format!("; `{}` is no longer kept, and is not labelled", known.from()),
+    }
+}
+
+/// The exception holds whether the label is kept or not.
+fn label_human(core: &Core, kept: &Kept) -> String {
+    match labels::put(core.state.folder(), kept, Label::Human) {
+        Ok(_) => format!("; the request is labelled human; {}", people::label(core, kept, Label::Human)),
+        Err(error) => format!("; the label is not kept: {error}"),
+    }
 }
 
 /// An exception that holds.

@@ -84,6 +84,14 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
+    /// The exception that it made or prolonged.
+    pub(crate) const fn allowed(&self) -> Option<u64> {
+        match self.undo {
+            Undo::Allowed { id, .. } => Some(id),
+            _ => None,
+        }
+    }
+
     pub(crate) fn told(&self) -> Value {
         json!({
             "id": self.id,

@@ -15,7 +15,6 @@ use crate::judging::switches::{layer_of, mode_of};
 use crate::judging::{Additions, KeptEntry};
 use crate::snapshot::Snapshot;
 use crate::state::StateError;
-use crate::why::labels::{self, Label};
 
 /// Why one is not taken back yet.
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +130,6 @@ impl Core {
             Ok(())
         };
         self.change_additions(false, change, || self.state.forget_exceptions(&[id]))?;
-        labels::take_back(self.state.folder(), known.from(), Label::Human)?;
         Ok(true)
     }
 

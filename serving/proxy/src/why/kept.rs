@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A decision as it is read back. What a later program adds is not lost on the way to who asks; what it needs is typed.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::Value;
 use sunbeam_pipeline::Whom;
@@ -51,6 +53,42 @@ impl Kept {
         let why = Why::deserialize(why).ok()?;
         let record = AuditRecord::deserialize(record).ok()?;
         Some(Self { whole, whom: whom.as_ref().and_then(whom_of), record, why })
+    }
+}
+
+/// The little of a decision that says whether it is like another: thousands are looked at to tell one, so that the rest
+/// is passed over unread.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Glimpse<'a> {
+    #[serde(borrow)]
+    pub(crate) client_ip: Cow<'a, str>,
+    #[serde(borrow)]
+    route: Cow<'a, str>,
+    #[serde(borrow, default)]
+    reason: Cow<'a, str>,
+    #[serde(default)]
+    rules: Vec<u64>,
+    pub(crate) why: GlimpsedWhy,
+}
+
+/// See [`Why`].
+#[derive(Debug, Deserialize)]
+pub(crate) struct GlimpsedWhy {
+    #[serde(default)]
+    pub(crate) authenticated: bool,
+}
+
+impl<'a> Glimpse<'a> {
+    /// `None`: it is no decision that this program understands.
+    pub(crate) fn of(text: &'a str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// The same reason on the same route, and one rule in common where rules matched.
+    pub(crate) fn is_like(&self, record: &AuditRecord) -> bool {
+        self.route == record.route
+            && self.reason == record.reason
+            && (record.rules.is_empty() || self.rules.iter().any(|rule| record.rules.contains(rule)))
     }
 }
 

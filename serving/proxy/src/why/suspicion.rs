@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::kept::Kept;
+use super::kept::{Glimpse, Kept};
 
 /// What it comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -42,14 +42,16 @@ pub(crate) struct LikeIt {
 }
 
 impl LikeIt {
-    pub(crate) fn of(decisions: &[Kept], is_cut: bool) -> Self {
-        let clients: HashSet<&str> = decisions.iter().map(|kept| kept.record.client_ip.as_str()).collect();
-        let known: HashSet<&str> = decisions
-            .iter()
-            .filter(|kept| kept.why.authenticated)
-            .map(|kept| kept.record.client_ip.as_str())
-            .collect();
-        Self { decisions: decisions.len(), clients: clients.len(), authenticated: known.len(), is_cut }
+    pub(crate) fn of<'a>(decisions: impl Iterator<Item = Glimpse<'a>>, is_cut: bool) -> Self {
+        let (mut found, mut clients, mut known) = (0, HashSet::new(), HashSet::new());
+        for decision in decisions {
+            found += 1;
+            if decision.why.authenticated {
+                known.insert(decision.client_ip.clone());
+            }
+            clients.insert(decision.client_ip);
+        }
+        Self { decisions: found, clients: clients.len(), authenticated: known.len(), is_cut }
     }
 }
 
