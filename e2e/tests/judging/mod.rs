@@ -11,6 +11,7 @@ mod limits;
 mod lists;
 mod models;
 mod models_of_windows;
+mod offenders;
 mod proof;
 
 pub(crate) use proof::make_people_a_day_older;

@@ -33,6 +33,13 @@ const SETS_MAX: usize = 131_072;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct AddressKey(u128);
 
+impl AddressKey {
+    /// The address, or the /64 that it lies in.
+    pub const fn bits(self) -> u128 {
+        self.0
+    }
+}
+
 impl From<IpAddr> for AddressKey {
     /// IPv4 is kept as its mapped form, whose lower half is never zero: it cannot meet a /64.
     fn from(address: IpAddr) -> Self {

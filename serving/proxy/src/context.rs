@@ -26,6 +26,7 @@ use crate::config::ClientIp;
 use crate::error_page::Denial;
 use crate::inspect::Inspection;
 use crate::judging::Findings;
+use crate::offenders::Turn;
 use crate::request_counter::{self, Labels};
 use crate::share::{OpenRequest, Share, Shares};
 use crate::shared::Shared;
@@ -100,6 +101,9 @@ pub(crate) struct RequestContext {
     pub(crate) snapshot: Arc<Snapshot>,
     /// Before the connection, which its address's limits hang on.
     pub(crate) open: Option<OpenRequest>,
+    /// How it came to be worked on, and when.
+    pub(crate) turn: Turn,
+    pub(crate) turned: Instant,
     pub(crate) connection: Rc<ConnectionInfo>,
     pub(crate) id: Uuid,
     /// The id as text.
@@ -233,15 +237,17 @@ impl RequestContext {
                 scheme = Scheme::Https;
             }
         }
-        let id = Uuid::new_v4();
+        let (id, started) = (Uuid::new_v4(), Instant::now());
         let mut context = Self {
             shared: Arc::clone(shared),
             open: None,
+            turn: Turn::Free,
+            turned: started,
             connection: Rc::clone(connection),
             id,
             id_value: HeaderValue::from_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))
                 .unwrap_or_else(|_| HeaderValue::from_static("")),
-            started: Instant::now(),
+            started,
             client,
             from_trusted_proxy,
             scheme,
@@ -276,6 +282,12 @@ impl RequestContext {
         context.head = context.facts(parts);
         context.span = shared.telemetry.start_span(&context, parts);
         context
+    }
+
+    /// What it took since its turn came, without waiting for its client or a backend.
+    pub(crate) fn worked(&self) -> Duration {
+        let waited = Duration::from_micros(self.upstream_us.saturating_add(self.client_us));
+        self.turned.elapsed().saturating_sub(waited)
     }
 
     /// The audit record shows the refused request line in place of the stand-in.

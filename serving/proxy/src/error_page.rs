@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::block_page::BlockPage;
 use crate::body::{AnswerBody, full};
+use crate::why::refused::Refused;
 
 /// A request that is not served: what the client gets, and what the audit record says.
 #[derive(Debug)]
@@ -40,6 +41,11 @@ impl Denial {
     pub(crate) fn blocking(mut self) -> Self {
         self.is_block = true;
         self
+    }
+
+    /// What the request is refused for, and no failure of anybody else.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.is_block || Refused::by_status(self.status).is_some()
     }
 
     /// The page in the form that the client asked for; `own` in place of the built-in one for browsers.

@@ -26,6 +26,7 @@ mod inspect;
 mod judging;
 mod metrics;
 mod node;
+mod offenders;
 mod offline;
 mod outbox;
 mod pace;

@@ -36,6 +36,8 @@ declare_metrics! {
         static_files: Counter["sunbeam_static_files_total", result],
         /// Requests that waited because their address had enough others under work.
         fair_share_waits: Counter["sunbeam_fair_share_waits_total"],
+        /// Requests that waited for what time is left, because their address is stopped again and again.
+        offender_waits: Counter["sunbeam_offender_waits_total"],
         /// Body rewrites, by outcome: rewritten, no_match, too_large, undecodable.
         body_rewrites: Counter["sunbeam_body_rewrites_total", outcome],
         /// WebSocket tunnels that are open.

@@ -3,7 +3,7 @@
 //! request takes them (docs/request-path.md draws it).
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
@@ -33,6 +33,7 @@ use crate::context::{ConnectionInfo, RequestContext, is_idempotent, text};
 use crate::error_page::Denial;
 use crate::inspect::{Inspection, Looked, Spare, inspect_answer, look_at_body};
 use crate::judging;
+use crate::offenders::Offenders;
 use crate::request::{
     check_form, check_method, check_size, read_authority, strip_hop_by_hop, upstream_headers,
 };
@@ -49,6 +50,7 @@ pub(crate) struct Service {
     pub(crate) shared: Arc<Shared>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) shares: Rc<Shares>,
+    pub(crate) offenders: Rc<Offenders>,
     /// Canonical forms are written here.
     pub(crate) scratch: RefCell<Scratch>,
     /// Rules work in it.
@@ -120,6 +122,7 @@ impl Service {
             let answering = pin!(self.answer(&mut context, refusal, (parts, raw), body, client));
             AssertUnwindSafe(answering).catch_unwind().instrument(span).await
         };
+        self.note_turn(&context, answered.as_ref().ok().and_then(|answered| answered.as_ref().err()));
         let answer = match answered {
             Ok(Ok(answer)) => answer,
             Ok(Err(denial)) => {
@@ -158,7 +161,7 @@ impl Service {
         check_form(&parts)?;
         check_method(&parts)?;
         read_authority(context, &parts)?;
-        let _slot = take_turn(context).await?;
+        let _slot = self.take_turn(context).await?;
         let route = find_route(context)?;
         if parts.uri.path() == "*" {
             return Ok(server_options().into());
@@ -234,6 +237,46 @@ impl Service {
         }
         let accepted = || rewriting.unwrap_or_else(|| Accepted::of(&head.headers));
         finish_content(context, &route, &head.method, accepted, response).await.map(Answer::from)
+    }
+
+    /// 429 for an address with too many requests at once; otherwise waits until it is this one's turn.
+    async fn take_turn(&self, context: &mut RequestContext) -> Result<Option<Slot>, Denial> {
+        let too_many = || {
+            Denial::new(StatusCode::TOO_MANY_REQUESTS, "too many requests at once")
+                .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+        };
+        let share = context.connection.share.clone();
+        if let Some(share) = &share {
+            context.open = Some(share.open().ok_or_else(too_many)?);
+        }
+        let metrics = &context.shared.metrics;
+        let at = (context.started, context.shared.moment_of(context.started));
+        let has_waited = Cell::new(false);
+        let waits = || {
+            has_waited.set(true);
+            metrics.offender_waits().inc();
+        };
+        let turn = self.offenders.turn(context.client, at, waits).await;
+        let Ok(turn) = turn else {
+            context.shared.listener_metrics.limit_hits("offenders_waiting").inc();
+            return Err(too_many());
+        };
+        context.turn = turn;
+        if has_waited.get() {
+            context.turned = Instant::now();
+        }
+        let Some(share) = share else { return Ok(None) };
+        let waits = || metrics.fair_share_waits().inc();
+        Ok(Some(share.slot(context.started.into(), waits).await))
+    }
+
+    /// Those who are stopped again and again are known by it.
+    fn note_turn(&self, context: &RequestContext, refused: Option<&Denial>) {
+        if !refused.is_some_and(Denial::is_refusal) {
+            return self.offenders.passed(context.turn);
+        }
+        let moment = context.shared.moment_of(context.started);
+        self.offenders.stopped(context.client, moment, context.turn, context.worked());
     }
 
     /// Rules look at the request, and at as much of its body as they are to see. What they are still needed for is its
@@ -422,18 +465,6 @@ fn robots_txt(context: &RequestContext, status: StatusCode) -> Option<Response<A
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, text);
     Some(response)
-}
-
-/// 429 for an address with too many requests at once; otherwise waits until it is this one's turn.
-async fn take_turn(context: &mut RequestContext) -> Result<Option<Slot>, Denial> {
-    let Some(share) = context.connection.share.clone() else { return Ok(None) };
-    let Some(open) = share.open() else {
-        return Err(Denial::new(StatusCode::TOO_MANY_REQUESTS, "too many requests at once")
-            .header(header::RETRY_AFTER, HeaderValue::from_static("1")));
-    };
-    context.open = Some(open);
-    let waits = || context.shared.metrics.fair_share_waits().inc();
-    Ok(Some(share.slot(context.started.into(), waits).await))
 }
 
 /// A head that was not taken.

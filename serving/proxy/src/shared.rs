@@ -111,7 +111,11 @@ impl Shared {
 
     /// The time that judging goes by: since the start, whatever the wall clock does.
     pub(crate) fn now(&self) -> Moment {
-        Moment::default().after(self.started.elapsed())
+        self.moment_of(Instant::now())
+    }
+
+    pub(crate) fn moment_of(&self, at: Instant) -> Moment {
+        Moment::default().after(at.saturating_duration_since(self.started))
     }
 
     /// An address as records of `now` show it.

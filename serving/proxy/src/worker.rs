@@ -18,6 +18,7 @@ use tokio::time::{interval, sleep};
 use tracing::{error, warn};
 
 use crate::connection;
+use crate::offenders::Offenders;
 use crate::service::Service;
 use crate::share::Shares;
 use crate::shared::Shared;
@@ -73,6 +74,7 @@ async fn run(index: usize, shared: Arc<Shared>, mut inbox: mpsc::UnboundedReceiv
         shared: Arc::clone(&shared),
         pool: Rc::new(Pool::new(index)),
         shares: Shares::new(Arc::clone(&shared.guard)),
+        offenders: Offenders::new(),
         spare: Default::default(),
         scratch: RefCell::default(),
     });
