@@ -15,7 +15,7 @@ use sunbeam_testkit::{
 };
 
 use crate::judging::{layer, record};
-use crate::waf::{HOST, start};
+use crate::waf::{HOST, builder, start, text};
 
 const ACCEPT: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 const FIREFOX: &str = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0";
@@ -196,6 +196,21 @@ fn without_javascript_a_browser_climbs_the_ladder_and_comes_back_to_where_it_was
     visitor.solve(&visitor.get("/?q=badger"));
     assert_eq!(visitor.get("/?q=walrus").status, 200);
     assert_page(&proxy, &visitor.get("/?q=otter"), "work");
+}
+
+#[test]
+fn where_two_layers_doubt_the_worse_doubt_says_what_is_asked() {
+    let backend = site();
+    let builder = builder(RULES);
+    let config = format!("{ANYWHERE}scanner.threshold = 0.2\n");
+    let text = text(&builder, &backend, &config, "").replace("scanner.enabled = false\n", "");
+    let proxy = builder.config(&text).start();
+    let visitor = Visitor::at(&proxy, "192.0.2.10");
+    assert_eq!(visitor.get("/").status, 200);
+    let probe = visitor.get("/wp-login.php");
+    assert_eq!(layer(&record(&proxy, &probe)), ("challenge", "scanner", "probe"));
+    assert_ne!(probe.header("sunbeam-challenge"), Some("work"));
+    assert_page(&proxy, &visitor.get("/wp-login.php?q=otter"), "work");
 }
 
 /// What a page asks a script for.

@@ -381,6 +381,10 @@ fn a_path_that_looks_like_a_probe_passes_exactly_so() {
     let (_folder, _backend, proxy) = start(config);
     let client = from(&proxy, "192.0.2.1");
     let id = stopped(&proxy, &client, "/.env");
+    // A scan from many addresses makes none of them a mistake.
+    for number in 2..32 {
+        stopped(&proxy, &from(&proxy, &format!("192.0.{number}.1")), "/.env");
+    }
     let refused = allow(&proxy, &id, json!({"wider": true}));
     assert!(refused.status == 409 && refused.text().contains("the path itself"), "{}", refused.text());
     insisted(&proxy, &id);

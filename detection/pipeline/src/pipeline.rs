@@ -95,17 +95,20 @@ pub struct Judged {
     is_verified_crawler: bool,
     /// What layers think of it, whatever came of that.
     pub(crate) thought: Thought,
-    /// The first doubt of a layer that would act if it were certain (mode auto).
-    doubt: Option<(Layer, &'static str)>,
+    /// Doubts of layers that would act if they were certain (mode auto), the first one of each.
+    doubts: [Option<&'static str>; Layer::ALL.len()],
 }
 
 impl Judged {
-    /// A doubt that its client may clear: who says so, and why. Nothing where it is blocked, and nothing of those who need
-    /// not show anything: proxies, the operator's networks, verified crawlers, and who has logged in at the site.
-    pub fn open_doubt(&self) -> Option<(Layer, &'static str)> {
+    /// Doubts that its client may clear, all at once: who says so, and why. Nothing where it is blocked, and nothing of
+    /// those who need not show anything: proxies, the operator's networks, verified crawlers, and who has logged in at the
+    /// site.
+    pub fn open_doubts(&self) -> impl Iterator<Item = (Layer, &'static str)> + use<> {
         let is_excused =
             self.is_trusted || self.is_unjudged || self.is_verified_crawler || self.identity.is_logged_in;
-        self.doubt.filter(|_| self.decision == Decision::Observed && !is_excused)
+        let is_open = self.decision == Decision::Observed && !is_excused;
+        let doubts = Layer::ALL.into_iter().zip(self.doubts).filter(move |_| is_open);
+        doubts.filter_map(|(layer, reason)| Some((layer, reason?)))
     }
 
     /// The client is to clear the doubt first.
@@ -115,9 +118,11 @@ impl Judged {
         self.reason = reason;
     }
 
-    /// The client has cleared the doubt. What a layer says besides that only watches stays said.
-    pub fn clear(&mut self, (layer, reason): (Layer, &'static str)) {
-        if self.decision == Decision::Observed && (self.layer, self.reason) == (Some(layer), reason) {
+    /// The client has cleared its doubts. What a layer says besides that only watches stays said.
+    pub fn clear(&mut self) {
+        let is_cleared =
+            self.open_doubts().any(|(layer, reason)| (self.layer, self.reason) == (Some(layer), reason));
+        if is_cleared {
             self.decision = Decision::Passed;
             self.reason = CLEARED;
         }
@@ -431,7 +436,7 @@ impl Pipeline {
                 .crawler(&self.rules)
                 .is_some_and(|(_, proof)| proof == Proof::Verified),
             thought: Thought::default(),
-            doubt: None,
+            doubts: [None; Layer::ALL.len()],
         }
     }
 
@@ -493,10 +498,11 @@ pub(crate) fn note(judged: &mut Judged, layer: Layer, decision: Decision, judgem
     judged.retry_after_secs = judgement.retry_after_secs;
 }
 
-/// Where a layer acts on what is certain, what it doubts may be cleared: the first of them is what is asked about.
+/// Where a layer acts on what is certain, what it doubts may be cleared.
 pub(crate) fn note_doubt(judged: &mut Judged, layer: Layer, mode: LayerMode, judgement: &Judgement) {
-    if mode == LayerMode::Auto && judgement.verdict == Verdict::Doubtful {
-        judged.doubt.get_or_insert((layer, judgement.reason));
+    let is_asked = mode == LayerMode::Auto && judgement.verdict == Verdict::Doubtful;
+    if let Some(doubt) = judged.doubts.get_mut(layer as usize).filter(|_| is_asked) {
+        doubt.get_or_insert(judgement.reason);
     }
 }
 

@@ -32,13 +32,15 @@ pub enum Admitted {
     },
     /// It is not: others of its key stand for it.
     Sampled,
-    /// Nor is this one, which would have been the first of its client: too many clients had one in this minute.
+    /// Nor is this one, which would have been the first of its client: too many clients had one in this minute, or have
+    /// used up what its class may keep.
     LeftOut,
 }
 
 /// Decides on the request path which decisions are kept. Of each key, in each minute: the first four, then the
-/// eighth, the sixteenth and so on, and the first one of each client, for 4,096 clients; of each class: what lets its ring hold a day at 1 KiB an entry, in bursts of an
-/// eighth of the ring, of which the last quarter is for decisions about identities that the site knows.
+/// eighth, the sixteenth and so on, and the first one of each client, for 4,096 clients; of each class: what lets its ring
+/// hold a day at 1 KiB an entry, in bursts of an eighth of the ring. Of a burst the last quarter is for decisions about
+/// identities that the site knows, and the one before it for the first ones of clients.
 ///
 /// Bounded whatever clients send. Takes two locks that few share; allocates nothing.
 #[derive(Debug)]
@@ -104,10 +106,10 @@ impl Admission {
         slot.seen = slot.seen.saturating_add(1);
         slot.since_kept = slot.since_kept.saturating_add(1);
         let is_due = slot.seen <= WHOLE_PER_MINUTE || slot.seen.is_power_of_two();
-        let take = || bucket.take(is_known, now);
+        let take = |is_first| bucket.take(quarters(is_known, is_first), now);
         let admitted = match client {
             Some(client) => self.admit_client(client, minute, is_due, take),
-            None if is_due && take() => Ok(()),
+            None if is_due && take(true) => Ok(()),
             None => Err(Admitted::Sampled),
         };
         match admitted {
@@ -122,7 +124,7 @@ impl Admission {
         client: u64,
         minute: u64,
         is_due: bool,
-        take: impl FnOnce() -> bool,
+        take: impl FnOnce(bool) -> bool,
     ) -> Result<(), Admitted> {
         let minute = minute.saturating_add(1);
         let set = usize::try_from(client % SETS as u64).unwrap_or(0);
@@ -135,8 +137,8 @@ impl Admission {
             (false, false, None) => return Err(Admitted::LeftOut),
             _ => {}
         }
-        if !take() {
-            return Err(Admitted::Sampled);
+        if !take(!is_noted) {
+            return Err(if is_noted { Admitted::Sampled } else { Admitted::LeftOut });
         }
         if let Some(first) = free.filter(|_| !is_noted) {
             *first = First { client, minute };
@@ -173,6 +175,15 @@ impl Admission {
     }
 }
 
+/// How much of a burst a decision may take from.
+const fn quarters(is_known: bool, is_first: bool) -> u64 {
+    match (is_known, is_first) {
+        (true, _) => 4,
+        (false, true) => 3,
+        (false, false) => 2,
+    }
+}
+
 /// A token bucket without tokens: it remembers when it will be full again.
 #[derive(Debug)]
 struct Bucket {
@@ -192,9 +203,9 @@ impl Bucket {
         Self { token_nanos, burst_nanos, full_at_nanos: AtomicU64::new(0) }
     }
 
-    fn take(&self, is_known: bool, now: Duration) -> bool {
+    fn take(&self, quarters: u64, now: Duration) -> bool {
         let now = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-        let ahead_max = if is_known { self.burst_nanos } else { self.burst_nanos / 4 * 3 };
+        let ahead_max = self.burst_nanos / 4 * quarters;
         // Further ahead than a burst it is only when the clock went back: the bucket is empty then, not for ever.
         self.full_at_nanos.fetch_min(now.saturating_add(self.burst_nanos), Ordering::Relaxed);
         let taken = self.full_at_nanos.try_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
@@ -312,6 +323,24 @@ mod tests {
             admission.admit(Class::Content, 1, None, false, Duration::from_secs(120)),
             Admitted::Kept { stands_for: 1 }
         );
+    }
+
+    #[test]
+    fn those_who_come_again_leave_room_for_newcomers_and_who_finds_none_is_counted() {
+        let admission = Admission::new(BOUNDS);
+        let admit = |client: u64, key: u64| {
+            let key = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            admission.admit(Class::Limits, key, Some(client), false, Duration::from_secs(7))
+        };
+        let is_kept = |admitted| matches!(admitted, Admitted::Kept { .. });
+        let burst = Class::Limits.ring_bytes(BOUNDS.max_bytes) / ENTRY_BYTES / 8;
+        // A few clients from very many networks.
+        let again = (0..burst * 2).filter(|key| is_kept(admit(key % 100, *key))).count() as u64;
+        assert!((burst / 2..=burst / 2 + 200).contains(&again), "{again} of {burst}");
+        assert_eq!(admit(1, 1 << 40), Admitted::Sampled);
+        assert!(is_kept(admit(1_000, 1 << 41)), "a newcomer");
+        let mut all = (0..burst).map(|client| admit(2_000 + client, client + (1 << 42)));
+        assert!(all.any(|admitted| admitted == Admitted::LeftOut));
     }
 
     #[test]

@@ -500,7 +500,7 @@ impl RequestContext {
     /// By what the decision about it is found, where it is kept.
     fn admitted(&mut self) -> Option<(Admitting, Row)> {
         let numbers = if let Some(refused) = self.refused {
-            let is_known = self.judged.as_ref().is_some_and(|judged| judged.identity.is_authenticated());
+            let is_known = self.judged.as_ref().is_some_and(|judged| judged.identity.is_logged_in);
             let now = self.shared.now();
             self.kept = self.shared.decisions.admit_refused(refused, self.client, is_known, now);
             (refused.number(), decision_number(Decision::Blocked))

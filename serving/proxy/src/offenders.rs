@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use sunbeam_listeners::AddressKey;
 use sunbeam_tables::{FixedTable, HashKey, Moment};
 use tokio::sync::oneshot;
-use tokio::task::spawn_local;
+use tokio::task::{spawn_local, yield_now};
 use tokio::time::sleep;
 
 /// Requests that were stopped, halved every [`HALVE_SECS`]: more than a person meets by accident.
@@ -122,30 +122,37 @@ impl Offenders {
         (now, moment): (Instant, Moment),
         on_wait: impl FnOnce(),
     ) -> Result<Turn, Full> {
-        let waits = {
-            let mut lane = self.lane.borrow_mut();
-            if !self.is_offender(client, moment) {
-                lane.others = Some(now);
-                return Ok(Turn::Free);
-            }
-            if lane.waiting.is_empty()
-                && let Some(turn) = lane.admit(now)
-            {
-                return Ok(turn);
-            }
-            if lane.waiting.len() >= WAITING_MAX {
-                return Err(Full);
-            }
-            let (sender, turn) = oneshot::channel();
-            lane.waiting.push_back(sender);
-            if !std::mem::replace(&mut lane.is_watched, true) {
-                spawn_local(watch(Rc::downgrade(self)));
-            }
-            turn
-        };
+        if !self.is_offender(client, moment) {
+            self.lane.borrow_mut().others = Some(now);
+            return Ok(Turn::Free);
+        }
+        if let Some(turn) = self.turn_at_once(now) {
+            // Many requests may stand in the connection's buffer: whoever else comes has a turn after each.
+            yield_now().await;
+            return Ok(turn);
+        }
+        let turn = self.line_up()?;
         on_wait();
         // The lane does not go before its thread does.
-        Ok(waits.await.unwrap_or(Turn::Free))
+        Ok(turn.await.unwrap_or(Turn::Free))
+    }
+
+    fn turn_at_once(&self, now: Instant) -> Option<Turn> {
+        let mut lane = self.lane.borrow_mut();
+        if lane.waiting.is_empty() { lane.admit(now) } else { None }
+    }
+
+    fn line_up(self: &Rc<Self>) -> Result<oneshot::Receiver<Turn>, Full> {
+        let mut lane = self.lane.borrow_mut();
+        if lane.waiting.len() >= WAITING_MAX {
+            return Err(Full);
+        }
+        let (sender, turn) = oneshot::channel();
+        lane.waiting.push_back(sender);
+        if !std::mem::replace(&mut lane.is_watched, true) {
+            spawn_local(watch(Rc::downgrade(self)));
+        }
+        Ok(turn)
     }
 
     /// A request is over that was not stopped.

@@ -26,8 +26,9 @@ use http::{Method, Response, StatusCode};
 use jiff::Timestamp;
 use sunbeam_config::Secret;
 use sunbeam_listeners::Scheme;
-use sunbeam_pipeline::ChallengeOverride;
+use sunbeam_pipeline::{ChallengeOverride, Judged};
 use sunbeam_routing::Route;
+use sunbeam_traffic::Layer;
 
 pub use section::{ChallengeMode, ChallengeSection};
 
@@ -138,8 +139,7 @@ pub(crate) fn ask(
     is_websocket: bool,
 ) -> Result<Option<Response<AnswerBody>>, Denial> {
     let Some(judged) = &context.judged else { return Ok(None) };
-    let Some(doubt) = judged.open_doubt() else { return Ok(None) };
-    let level = Level::of(judged, doubt);
+    let Some((doubt, level)) = worst_doubt(judged) else { return Ok(None) };
     let snapshot = Arc::clone(&context.snapshot);
     let rule = context.route.as_ref().and_then(|route| snapshot.challenge.route(route.index));
     let Some(rule) = rule else { return Ok(None) };
@@ -151,10 +151,12 @@ pub(crate) fn ask(
         count(context, "passed", Some(level));
         let ja4 = context.request_facts(usize::MAX, "").ja4;
         if let Some(judged) = &context.judged {
-            snapshot.pipeline.note_solver(judged, doubt.0, ja4);
+            for (layer, _) in judged.open_doubts() {
+                snapshot.pipeline.note_solver(judged, layer, ja4);
+            }
         }
         if let Some(judged) = &mut context.judged {
-            judged.clear(doubt);
+            judged.clear();
         }
         return Ok(None);
     }
@@ -176,6 +178,12 @@ pub(crate) fn ask(
     let back = parts.uri.path_and_query().map_or("/", |target| target.as_str());
     let ticket = Ticket::new(level, snapshot.config.challenge.difficulty, now_ms(), back);
     Ok(Some(asking(context, parts, seal, &ticket, level.pause_ms())))
+}
+
+/// The doubt that calls for most, and what it calls for: whoever solves that has cleared the others, too.
+fn worst_doubt(judged: &Judged) -> Option<((Layer, &'static str), Level)> {
+    let levels = judged.open_doubts().map(|doubt| (doubt, Level::of(judged, doubt)));
+    levels.reduce(|worst, other| if other.1 > worst.1 { other } else { worst })
 }
 
 /// Somebody comes with a solution, or for what it takes to find one. 403 for what is none, 429 where too many came from

@@ -137,7 +137,7 @@ impl Decisions {
         now: impl FnOnce() -> Moment,
     ) -> Option<Admitting> {
         let open = self.open.as_ref()?;
-        let is_known = judged.identity.is_authenticated();
+        let is_known = judged.identity.is_logged_in;
         if judged.decision == Decision::Passed {
             let key = open.key.number(0, id);
             return is_sampled(id, sample)

@@ -77,9 +77,7 @@ impl Suspicion {
                 format!("{} clients whom the site knows met the same on this route", like_it.authenticated),
             );
         }
-        if like_it.clients >= 20 {
-            weigh(1, format!("{} different clients met the same on this route", like_it.clients));
-        }
+        // How many others met the same says nothing: a scan from many addresses looks like that, too.
         let is_content = matches!(kept.record.layer.as_str(), "scanner" | "waf");
         if let Some(payload) = scores.payload.filter(|_| is_content) {
             if payload.0 < LOW {
