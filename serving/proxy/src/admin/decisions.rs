@@ -33,7 +33,7 @@ const SAME_CLIENT_MAX: usize = 200;
 
 /// A decision is written some 50 ms after its answer's last byte.
 const LOOK_EVERY: Duration = Duration::from_millis(60);
-const LOOKS_AGAIN: u32 = 5;
+const LOOKS_AGAIN: u32 = 12;
 
 /// Digits of an id that name it.
 const DIGITS_MIN: usize = 8;
