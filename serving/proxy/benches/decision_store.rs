@@ -103,7 +103,7 @@ fn start(folder: &Path, target: &str, decisions: &str) -> RequestCosts {
     let at = |name: &str| folder.join(name).display().to_string();
     let text = format!(
         "[listen]\nhttp = \"127.0.0.1:0\"\nhttps = \"127.0.0.1:0\"\n[audit]\npath = {:?}\n[state]\npath = {:?}\n[waf]\nenabled = false\n\
-         [rate_limit]\nenabled = false\n[ddos]\nrequest_threshold = 0\n\
+         [rate_limit]\nenabled = false\n[ddos]\nenabled = false\n\
          [decisions]\nsample_passes = 0.0\nmax_bytes = 4294967296\n{decisions}\
          [[routes]]\nhost = \"shop.example\"\nbackend = \"http://127.0.0.1:9\"\n",
         at("audit.log"),
