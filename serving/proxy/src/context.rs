@@ -456,6 +456,11 @@ impl RequestContext {
     /// As its audit record tells it (an end-to-end test compares the features of both).
     fn finished(&self, took: Duration) -> Finished<'_> {
         let is_sent = |value: &Option<HeaderValue>| value.as_ref().is_some_and(|value| !value.is_empty());
+    /// The path and the query, as the client sent them.
+    pub(crate) fn target(&self) -> (&str, &str) {
+        (self.head.line.path(), self.head.line.query().unwrap_or_default())
+    }
+
         Finished {
             method: self.head.line.method(),
             has_cookies: self.head.has_cookies,

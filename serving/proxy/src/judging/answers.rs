@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! What an answer of the site says about whom it knows: the sessions that it opens, the way to its log-in.
+//! What an answer of the site says about whom it knows: the sessions that it opens, the way to its log-in (`way.rs`).
 
 use std::time::SystemTime;
 
@@ -8,6 +8,7 @@ use http::header::{self, HeaderValue};
 use sunbeam_rate_limit::cookie_claim;
 use sunbeam_tables::HashKey;
 
+use super::way::{Asked, leads_to_login};
 use crate::context::{RequestContext, text};
 
 /// What an answer of the site says about who its client is: sessions that it opens, a redirect to the log-in.
@@ -27,7 +28,10 @@ pub(crate) fn note_whom_the_site_knows(context: &mut RequestContext, response: &
         }
     }
     context.is_login_redirect = matches!(response.status().as_u16(), 302 | 303 | 307)
-        && text(headers, &header::LOCATION).is_some_and(leads_to_login);
+        && text(headers, &header::LOCATION).is_some_and(|location| {
+            let (path, query) = context.target();
+            leads_to_login(location, Asked { host: &context.host, path, query })
+        });
 }
 
 /// The name and the claim of a `Set-Cookie` line, if it opens a session; one that ends a session opens none.
@@ -73,15 +77,6 @@ fn is_past(date: &str) -> bool {
         httpdate::parse_http_date(&format!("{weekday}, {day:0>2} {month} {year} {time} GMT")).ok()
     });
     at.is_some_and(|at| at <= SystemTime::now())
-}
-
-fn leads_to_login(location: &str) -> bool {
-    /// Longer ones are looked at no further.
-    const BYTES_MAX: usize = 512;
-    let path = location.as_bytes().get(..BYTES_MAX).unwrap_or(location.as_bytes()).to_ascii_lowercase();
-    ["login", "log-in", "signin", "sign-in", "sign_in", "/auth", "/sso", "oauth", "session/new"]
-        .iter()
-        .any(|word| memchr::memmem::find(&path, word.as_bytes()).is_some())
 }
 
 #[cfg(test)]

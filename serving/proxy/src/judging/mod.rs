@@ -12,6 +12,7 @@ pub(crate) mod models;
 pub(crate) mod people;
 pub(crate) mod switches;
 pub(crate) mod waf;
+mod way;
 
 pub use added_rules::AddedRulesError;
 pub use additions::AdditionError;
