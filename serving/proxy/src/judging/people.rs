@@ -26,34 +26,42 @@ struct Written {
     people: Vec<KeptPerson>,
 }
 
-/// The key of a node's hashes: made at its first start, read by its owner alone.
+/// The key of a node's hashes: made at its first start, read by its owner alone. Those who were seen by another one cannot
+/// be met again: without it they are put aside.
 pub(crate) fn key(state_folder: &Path) -> Result<HashKey, StateError> {
     let path = state_folder.join("judging.key");
     match fs::read(&path) {
         // Whoever knows it could choose where in a table he falls, and no more: what is damaged is made anew.
         Ok(bytes) => match <[u8; 32]>::try_from(bytes.as_slice()) {
             Ok(bytes) => return Ok(HashKey::from_bytes(&bytes)),
-            Err(_) => warn!(path = %path.display(), "the key of hashes is damaged: people are counted anew"),
+            Err(_) => say_aside(&path, "the key of hashes is damaged: people are counted anew"),
         },
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => return Err(StateError::Write { path, source }),
+    }
+    let people = place(state_folder);
+    if people.is_file() {
+        say_aside(&people, "the key of these people is lost: they are counted anew");
     }
     let key = HashKey::random();
     put(&path, &key.to_bytes())?;
     Ok(key)
 }
 
-/// Remembers who was seen before. What cannot be read is said: layers are proven anew.
+/// Remembers who was seen before. What cannot be read is said and put aside: layers are proven anew.
 pub(crate) fn restore(proof: &Proof, now: Moment, state_folder: &Path) {
     let path = place(state_folder);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-        Err(error) => return warn!(path = %path.display(), %error, "layers are proven anew"),
-    };
-    let Written { at, people } = match serde_json::from_str(&text) {
+    let read = fs::read_to_string(&path).and_then(|text| {
+        serde_json::from_str(&text).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    });
+    let Written { at, people } = match read {
         Ok(written) => written,
-        Err(error) => return warn!(path = %path.display(), %error, "layers are proven anew"),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+        // A folder in its place is written over by nobody.
+        Err(error) if path.is_dir() => {
+            return warn!(path = %path.display(), %error, "layers are proven anew");
+        }
+        Err(error) => return say_aside(&path, format_args!("layers are proven anew: {error}")),
     };
     let passed = u64::try_from(Timestamp::now().as_second().saturating_sub(at)).unwrap_or(0);
     let people: Vec<KeptPerson> = people.into_iter().map(|person| person.older(passed)).collect();
@@ -100,6 +108,28 @@ pub(crate) fn keep(proof: &Proof, now: Moment, state_folder: &Path) -> Result<()
     let written = Written { at: Timestamp::now().as_second(), people };
     let bytes = serde_json::to_vec(&written).map_err(|error| StateError::Database(error.to_string()))?;
     put(&place(state_folder), &bytes)
+}
+
+/// Puts a file aside that is of no use, and says so: it would be written over, and somebody may know how to mend it.
+fn say_aside(path: &Path, why: impl std::fmt::Display) {
+    match put_aside(path) {
+        Ok(aside) => warn!(path = %path.display(), aside = %aside.display(), "{why}; the file is put aside"),
+        Err(error) => warn!(path = %path.display(), %error, "{why}; the file cannot be put aside"),
+    }
+}
+
+/// Under another name that nothing has yet; which.
+fn put_aside(path: &Path) -> io::Result<PathBuf> {
+    /// More are there only where nobody ever looks.
+    const ASIDE_MAX: usize = 100;
+    let name = |number: usize| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(if number == 1 { ".damaged".to_owned() } else { format!(".damaged-{number}") });
+        PathBuf::from(name)
+    };
+    let free = (1..=ASIDE_MAX).map(name).find(|aside| aside.symlink_metadata().is_err());
+    let aside = free.ok_or_else(|| io::Error::other(format!("{ASIDE_MAX} are there already")))?;
+    fs::rename(path, &aside).map(|()| aside)
 }
 
 fn place(state_folder: &Path) -> PathBuf {
@@ -182,15 +212,47 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_passed_over() {
+    fn what_cannot_be_read_is_passed_over_and_put_aside() {
         let folder = std::env::temp_dir().join(format!("sunbeam-people-damaged-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         keep(&crowd(20), Moment::from_secs(100), &folder).unwrap();
         let whole = fs::read(place(&folder)).unwrap();
-        fs::write(place(&folder), &whole[..whole.len() / 2]).unwrap();
-        assert_eq!(kept(&folder), 0);
+        let half = &whole[..whole.len() / 2];
+        for (damaged, aside) in [
+            (half, "people.json.damaged"),
+            (b"\xff\xfe", "people.json.damaged-2"),
+            (b"", "people.json.damaged-3"),
+        ] {
+            fs::write(place(&folder), damaged).unwrap();
+            assert_eq!(kept(&folder), 0);
+            // As at the end of the node.
+            keep(&crowd(1), Moment::from_secs(100), &folder).unwrap();
+            assert_eq!(fs::read(folder.join(aside)).unwrap(), damaged, "{aside}");
+        }
         fs::write(place(&folder), &whole).unwrap();
         assert_eq!(kept(&folder), 20);
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn with_the_key_go_those_whom_nobody_can_know_again() {
+        let folder = std::env::temp_dir().join(format!("sunbeam-people-key-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let first = key(&folder).unwrap().to_bytes();
+        keep(&crowd(20), Moment::from_secs(100), &folder).unwrap();
+        assert_eq!((key(&folder).unwrap().to_bytes(), kept(&folder)), (first, 20), "a key that is whole");
+        let people = fs::read(place(&folder)).unwrap();
+        for (name, aside) in [("damaged", "people.json.damaged"), ("gone", "people.json.damaged-2")] {
+            fs::write(place(&folder), &people).unwrap();
+            match name {
+                "gone" => fs::remove_file(folder.join("judging.key")).unwrap(),
+                _ => fs::write(folder.join("judging.key"), &first[..31]).unwrap(),
+            }
+            assert_ne!(key(&folder).unwrap().to_bytes(), first, "{name}");
+            assert_eq!(kept(&folder), 0, "{name}");
+            assert_eq!(fs::read(folder.join(aside)).unwrap(), people, "{name}");
+        }
+        assert_eq!(fs::read(folder.join("judging.key.damaged")).unwrap(), &first[..31]);
         fs::remove_dir_all(&folder).unwrap();
     }
 }
