@@ -407,6 +407,24 @@ fn an_attack_stays_blocked_whatever_was_solved() {
 }
 
 #[test]
+fn a_pass_that_is_handed_round_makes_one_person() {
+    let backend = site();
+    let proxy = node_of(&backend, "", "");
+    let visitor = Visitor::at(&proxy, "192.0.2.1");
+    visitor.solve(&visitor.get("/?q=walrus"));
+    for network in 0..8 {
+        for host in 1..9 {
+            *visitor.address.borrow_mut() = format!("198.51.{network}.{host}");
+            assert_eq!(visitor.get("/?q=walrus").status, 200);
+        }
+    }
+    let told = proxy.api("GET", "/api/v1/layers", "").json();
+    let proofs = told["layers"].as_array().unwrap().iter().filter(|told| !told["proof"].is_null());
+    let newcomers: Vec<u64> = proofs.map(|told| told["proof"]["newcomers"].as_u64().unwrap()).collect();
+    assert_eq!(newcomers, [1, 1, 1]);
+}
+
+#[test]
 fn one_address_solves_so_many_a_day() {
     let backend = site();
     let proxy = node_of(&backend, "challenge.per_address_solves = 2\n", "");

@@ -67,7 +67,8 @@ declare_metrics! {
         /// Questions to DNS about crawlers, by result: verified, refuted, unknown, dropped (too many at once).
         crawler_proofs: Counter["sunbeam_crawler_proofs_total", result],
         /// Places in a table that went to a newcomer while somebody had them, by table: windows,
-        /// identities (their buckets), sessions (those that the site honours), blocks, people.
+        /// identities (their buckets), sessions (those that the site honours), blocks, people (and newcomers for
+        /// whom no place was free among those of their address or network).
         evictions: Counter["sunbeam_state_evictions_total", table],
     }
 }

@@ -93,6 +93,8 @@ pub struct Judged {
     is_trusted: bool,
     /// It is the crawler that it says it is.
     is_verified_crawler: bool,
+    /// A page made its client's browser send it: it is nobody's word for or against a layer.
+    pub(crate) is_page_made: bool,
     /// What layers think of it, whatever came of that.
     pub(crate) thought: Thought,
     /// Doubts of layers that would act if they were certain (mode auto), the first one of each.
@@ -254,8 +256,11 @@ impl Pipeline {
                 self.metrics.count(layer, decision, reason);
             }
         }
-        if judged.identity.is_logged_in {
-            self.note_person(&subject.identity, (facts.client, facts.ja4), true, thought, now);
+        if judged.identity.is_logged_in && judged.is_page_made {
+            self.memory.proof.note_page(judged.identity.key, now);
+        } else if judged.identity.is_logged_in {
+            let whom = self.whom(&judged, facts.ja4);
+            self.note_person(&whom, true, thought, now);
         }
         judged.thought = thought;
         judged.charges = subject.charges;
@@ -375,33 +380,27 @@ impl Pipeline {
         self.memory.hash.number(KIND_EXPLORED, turn) >= self.rules.explore_below
     }
 
-    /// A client has cleared a layer's doubt by a challenge: it is a person, and was hurt.
-    pub fn note_solver(&self, judged: &Judged, layer: Layer, ja4: &str) {
+    /// A client has cleared a layer's doubt by a challenge: it is a person, and was hurt. One of each pass, from however
+    /// many networks it comes: it was solved once. Nothing of what a page made a browser ask for.
+    pub fn note_solver(&self, judged: &Judged, layer: Layer, ja4: &str, pass: &[u8]) {
+        if judged.is_page_made {
+            return;
+        }
         let thought = Thought { doubted: Layers::of(layer), certain: Layers::default() };
-        self.note_person(&judged.identity, (judged.client, ja4), false, thought, judged.at);
+        let whom = Whom { key: self.memory.hash.bytes(KIND_PASS, pass), ..self.whom(judged, ja4) };
+        self.note_person(&whom, false, thought, judged.at);
     }
 
-    fn note_person(
-        &self,
-        identity: &Identity,
-        (client, ja4): (IpAddr, &str),
-        is_known: bool,
-        thought: Thought,
-        now: Moment,
-    ) {
-        let Whom { key, from } = self.whom_of(identity, (client, ja4));
+    fn note_person(&self, whom: &Whom, is_known: bool, thought: Thought, now: Moment) {
+        let Whom { key, from } = *whom;
         let Thought { doubted, certain } = thought;
         self.memory.proof.note(key, &Seen { from, is_known, doubted, certain }, now);
     }
 
     /// Who asked, for whoever says later what it was.
     pub fn whom(&self, judged: &Judged, ja4: &str) -> Whom {
-        self.whom_of(&judged.identity, (judged.client, ja4))
-    }
-
-    fn whom_of(&self, identity: &Identity, (client, ja4): (IpAddr, &str)) -> Whom {
-        let memory = &self.memory;
-        Whom { key: identity.key, from: [identity.address, memory.network(client), memory.look(ja4)] }
+        let (memory, identity) = (&self.memory, &judged.identity);
+        Whom { key: identity.key, from: [identity.address, memory.network(judged.client), memory.look(ja4)] }
     }
 
     fn undecided(&self, subject: &Subject<'_>, now: Moment) -> Judged {
@@ -435,6 +434,7 @@ impl Pipeline {
             is_verified_crawler: subject
                 .crawler(&self.rules)
                 .is_some_and(|(_, proof)| proof == Proof::Verified),
+            is_page_made: facts.is_page_made,
             thought: Thought::default(),
             doubts: [None; Layer::ALL.len()],
         }
@@ -462,6 +462,7 @@ impl Pipeline {
 }
 
 const KIND_EXPLORED: u64 = 66;
+const KIND_PASS: u64 = 69;
 
 /// What layers think of a request, whatever came of it.
 #[derive(Clone, Copy, Debug, Default)]

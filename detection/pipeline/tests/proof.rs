@@ -119,6 +119,110 @@ fn a_person_who_is_only_watched_is_evidence_as_one_who_is_stopped() {
     }
 }
 
+/// Of the scanner: people who count, and those of them that were hurt; and of the flood guard, which has nothing against
+/// them: those whom another layer is certain about are none.
+fn counted(world: &World) -> ([u64; 2], u64) {
+    let standings = world.pipeline.memory().proof.standings(BUDGET, world.now());
+    let known = |layer| standings.iter().find(|standing| standing.layer == layer).unwrap().known;
+    let scanner = known(Layer::Scanner);
+    ([scanner.people, scanner.hurt], known(Layer::Ddos).people)
+}
+
+fn ask_as_7(world: &mut World, (path, query): (&'static str, &'static str), is_page_made: bool) -> Decision {
+    let facts = RequestFacts {
+        client: address(23, 7),
+        host: "shop.example",
+        path,
+        query,
+        cookies: &[b"session=7"],
+        ja4: LOOK,
+        is_page_made,
+        ..RequestFacts::EMPTY
+    };
+    let judged = world.judge(&facts);
+    assert!(judged.identity.is_logged_in);
+    judged.decision
+}
+
+#[test]
+fn what_a_page_made_somebodys_browser_ask_for_counts_neither_for_nor_against_anybody() {
+    for (name, target, is_page_made, want) in [
+        ("an image that is doubted", DOUBTED, true, ([59, 0], 59)),
+        ("an image that is an attack", CERTAIN, true, ([59, 0], 59)),
+        ("what somebody asks for", DOUBTED, false, ([59, 1], 59)),
+        ("an attack of somebody", CERTAIN, false, ([59, 0], 58)),
+    ] {
+        let mut world = exploring(0.0);
+        prove(&mut world);
+        assert_eq!(counted(&world), ([59, 0], 59));
+        for _ in 0..3 {
+            assert_eq!(
+                ask_as_7(&mut world, target, is_page_made),
+                Decision::Blocked,
+                "{name}: stopped as ever"
+            );
+        }
+        assert_eq!(counted(&world), want, "{name}");
+    }
+}
+
+/// Whoever says of his own requests that a page made them has an account that could as well have behaved: no doubt of
+/// his is evidence then, and what he asks for without saying so is held against him as ever.
+#[test]
+fn an_attacker_who_calls_his_requests_images_gains_nothing() {
+    let mut world = exploring(0.0);
+    prove(&mut world);
+    for _ in 0..50 {
+        assert_eq!(ask_as_7(&mut world, CERTAIN, true), Decision::Blocked);
+        assert_eq!(ask_as_7(&mut world, DOUBTED, true), Decision::Blocked);
+    }
+    assert_eq!(counted(&world), ([59, 0], 59), "as one who behaves");
+    // Nor does he come back by that.
+    log_in(&mut world, 100);
+    world.now_micros += DAY_MICROS;
+    let image = RequestFacts {
+        client: address(23, 100),
+        host: "shop.example",
+        cookies: &[b"session=100"],
+        is_page_made: true,
+        ..RequestFacts::EMPTY
+    };
+    assert!(world.judge(&image).identity.is_logged_in);
+    assert_eq!(counted(&world), ([59, 0], 59));
+    ask_as_7(&mut world, CERTAIN, false);
+    assert_eq!(counted(&world), ([59, 0], 58), "an attack that he owns to");
+}
+
+#[test]
+fn one_pass_is_one_person_from_however_many_networks() {
+    let mut world = exploring(0.0);
+    let solve = |world: &mut World, number: u32, pass: &[u8], is_page_made| {
+        let facts = RequestFacts {
+            client: address(91, number),
+            host: "shop.example",
+            path: DOUBTED.0,
+            query: DOUBTED.1,
+            is_page_made,
+            ..RequestFacts::EMPTY
+        };
+        let judged = world.judge(&facts);
+        world.pipeline.note_solver(&judged, Layer::Scanner, "", pass);
+        world.pipeline.memory().proof.people(world.now()).len()
+    };
+    for number in 0..1_024 {
+        assert_eq!(solve(&mut world, number, b"pass 1", false), 1);
+    }
+    assert_eq!(solve(&mut world, 5, b"pass 2", false), 2);
+    assert_eq!(solve(&mut world, 6, b"pass 3", true), 2, "an image that comes with a pass");
+    let standings = world.pipeline.memory().proof.standings(BUDGET, world.now());
+    assert!(standings.iter().all(|standing| standing.newcomers == 2));
+    // Whoever comes back with it from elsewhere is who came before.
+    world.now_micros += DAY_MICROS;
+    assert_eq!(solve(&mut world, 77, b"pass 1", false), 2);
+    let ddos = world.pipeline.memory().proof.standings(BUDGET, world.now())[0];
+    assert_eq!((ddos.layer, ddos.solvers.people, ddos.newcomers), (Layer::Ddos, 1, 1));
+}
+
 /// Accounts can be made by machines: as many as they are, what is remembered is bounded, and told of.
 #[test]
 fn more_people_than_there_are_places_push_each_other_out_and_are_counted() {

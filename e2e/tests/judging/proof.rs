@@ -241,6 +241,80 @@ fn the_plan_names_who_was_hurt_whichever_layer_the_decision_names() {
     }
 }
 
+/// A post in the site's forum, with images in it.
+#[test]
+fn images_on_a_page_take_nobodys_proof_away() {
+    let (backend, state_folder) = (shop(), TestFolder::new());
+    let proxy = start(&state_folder, &backend);
+    let numbers = || (0..56).chain(1_000..1_004);
+    numbers().for_each(|number| drop(person(&proxy, number)));
+    let proxy = a_day_later(proxy, &state_folder, &backend);
+    let known: Vec<TestClient> = numbers().map(|number| person(&proxy, number)).collect();
+    wait_for_metric(&proxy, "sunbeam_layer_proven", &[("layer", "scanner")], 1.0);
+    let all_stand = json!({"people": 60, "hurt": 0});
+    for (number, client) in known.into_iter().enumerate() {
+        let (site, target) = if number % 2 == 0 { ("same-origin", DOUBTED) } else { ("cross-site", "/.env") };
+        let image = client
+            .header("sec-fetch-site", site)
+            .header("sec-fetch-dest", "image")
+            .header("sec-fetch-mode", "no-cors");
+        assert_eq!(image.get(SHOP, target).status, 403, "it is stopped as ever");
+    }
+    for told in layers(&proxy)["layers"].as_array().unwrap().iter().filter(|told| !told["proof"].is_null()) {
+        assert_eq!(
+            (&told["proof"]["known"], &told["proof"]["state"]),
+            (&all_stand, &json!("proven")),
+            "{told}"
+        );
+    }
+    // Those who go there themselves are hurt.
+    for number in 0..4 {
+        let client = person(&proxy, number)
+            .header("sec-fetch-site", "same-origin")
+            .header("sec-fetch-dest", "document")
+            .header("sec-fetch-mode", "navigate");
+        assert_eq!(client.get(SHOP, DOUBTED).status, 403);
+    }
+    assert_eq!(scanner(&proxy)["proof"]["known"], json!({"people": 60, "hurt": 4}));
+}
+
+/// Somebody without an account brings it about that a page seems to send strangers to the log-in.
+#[test]
+fn a_redirect_that_repeats_what_was_asked_shows_no_log_in() {
+    let site = TestUpstream::with(|seen| {
+        let is_guest = seen.header("cookie").is_some_and(|cookie| cookie.contains("PHPSESSID="));
+        let mut response = http::Response::new(http_body_util::Full::default());
+        let to = match seen.target.split('?').next().unwrap_or_default() {
+            "/visit" => {
+                let cookie = format!("PHPSESSID={}; Path=/", seen.target.len());
+                response.headers_mut().insert("set-cookie", cookie.parse().unwrap());
+                return response;
+            }
+            _ if is_guest => return response,
+            "/account" => "/login?next=/account".to_owned(),
+            _ => format!("/de{}", seen.target),
+        };
+        *response.status_mut() = http::StatusCode::FOUND;
+        response.headers_mut().insert("location", to.parse().unwrap());
+        response
+    });
+    let state_folder = TestFolder::new();
+    let proxy = TestProxy::builder().config(&text_with(&state_folder, &site, "", "")).start();
+    let newcomers = |proxy: &TestProxy| scanner(proxy)["proof"]["newcomers"].as_u64().unwrap();
+    assert_eq!(browser(&proxy, 1).get(SHOP, "/visit").status, 200);
+    let guest = browser(&proxy, 1).header("cookie", "PHPSESSID=6");
+    for (target, known) in [("/p/77?x=login", 0), ("/login-x", 0), ("/p/77?x=/login", 0), ("/account", 1)] {
+        assert_eq!(browser(&proxy, 500).get(SHOP, target).status, 302, "{target}");
+        assert_eq!(guest.get(SHOP, target).status, 200, "{target}");
+        let told = eventually("what the page shows is known", || {
+            guest.get(SHOP, target);
+            let told = newcomers(&proxy);
+            (told >= known).then_some(told)
+        });
+        assert_eq!(told, known, "{target}");
+    }
+}
+
 /// The site knows none of them: an operator does.
 #[test]
 fn what_an_operator_says_of_a_request_counts_for_and_against_the_layer_that_doubted_it() {

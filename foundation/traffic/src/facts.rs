@@ -43,6 +43,8 @@ pub struct RequestFacts<'a> {
     pub header_order: u64,
     /// The fingerprint of the client's TLS; empty for plain HTTP.
     pub ja4: &'a str,
+    /// A page made the client's browser send it ([`FetchMetadata`](crate::FetchMetadata)).
+    pub is_page_made: bool,
 }
 
 impl RequestFacts<'_> {
@@ -66,5 +68,6 @@ impl RequestFacts<'_> {
         body: b"",
         header_order: 0,
         ja4: "",
+        is_page_made: false,
     };
 }

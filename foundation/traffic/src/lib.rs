@@ -4,11 +4,13 @@
 mod audit;
 mod client;
 mod facts;
+mod page_made;
 mod redact;
 mod verdict;
 
 pub use audit::{AuditRecord, AuditScores, AuditTarget, RULES_MAX, ReadAuditError, RuleMatch, Thousandths};
 pub use client::client_address;
 pub use facts::RequestFacts;
+pub use page_made::FetchMetadata;
 pub use redact::{MASK, Redaction, truncated_address};
 pub use verdict::{IdentityKind, Layer, LayerMode, Verdict};

@@ -18,7 +18,9 @@ use sunbeam_ensemble::probability;
 use sunbeam_features::{Finished, HeaderOrder, is_ours};
 use sunbeam_listeners::{ConnectionPermit, Scheme};
 use sunbeam_pipeline::{Answer, Decision, Judged};
-use sunbeam_traffic::{AuditRecord, AuditScores, AuditTarget, Layer, RequestFacts, Thousandths};
+use sunbeam_traffic::{
+    AuditRecord, AuditScores, AuditTarget, FetchMetadata, Layer, RequestFacts, Thousandths,
+};
 use tracing::error;
 use uuid::Uuid;
 
@@ -41,6 +43,9 @@ pub(crate) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forw
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const CF_CONNECTING_IP: HeaderName = HeaderName::from_static("cf-connecting-ip");
 const CF_IPCOUNTRY: HeaderName = HeaderName::from_static("cf-ipcountry");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_PURPOSE: HeaderName = HeaderName::from_static("sec-purpose");
 
 /// Of most lines.
 const LINE_BYTES: usize = 1_024;
@@ -179,6 +184,7 @@ struct HeadFacts {
     header_order: u64,
     /// Fields by which proxies say whom they speak for.
     has_forwarding: bool,
+    is_page_made: bool,
 }
 
 /// Method and target, from a head that was read or from one that was refused.
@@ -418,6 +424,7 @@ impl RequestContext {
             header_count: u32::try_from(headers.len()).unwrap_or(u32::MAX),
             header_order: order.finish(),
             has_forwarding,
+            is_page_made: is_page_made(headers),
         }
     }
 
@@ -445,7 +452,13 @@ impl RequestContext {
             body: b"",
             header_order: self.head.header_order,
             ja4: &self.connection.ja4,
+            is_page_made: self.head.is_page_made,
         }
+    }
+
+    /// The path and the query, as the client sent them.
+    pub(crate) fn target(&self) -> (&str, &str) {
+        (self.head.line.path(), self.head.line.query().unwrap_or_default())
     }
 
     /// As the audit record has it.
@@ -456,11 +469,6 @@ impl RequestContext {
     /// As its audit record tells it (an end-to-end test compares the features of both).
     fn finished(&self, took: Duration) -> Finished<'_> {
         let is_sent = |value: &Option<HeaderValue>| value.as_ref().is_some_and(|value| !value.is_empty());
-    /// The path and the query, as the client sent them.
-    pub(crate) fn target(&self) -> (&str, &str) {
-        (self.head.line.path(), self.head.line.query().unwrap_or_default())
-    }
-
         Finished {
             method: self.head.line.method(),
             has_cookies: self.head.has_cookies,
@@ -670,6 +678,17 @@ fn scores(judged: &Judged) -> AuditScores {
         waf: judged.scores.rules.map(|rules| Thousandths(rules.thousandths())),
         application: judged.scores.application.map(share),
     }
+}
+
+fn is_page_made(headers: &HeaderMap) -> bool {
+    let field = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes);
+    let said = FetchMetadata {
+        site: field(&SEC_FETCH_SITE),
+        destination: field(&SEC_FETCH_DEST),
+        purpose: field(&SEC_PURPOSE),
+        accept: field(&header::ACCEPT),
+    };
+    said.is_page_made()
 }
 
 fn lossy(value: &Option<HeaderValue>) -> Cow<'_, str> {

@@ -99,6 +99,7 @@ pub(crate) fn explain(snapshot: &Snapshot, request: &ExplainRequest, now: Moment
         body: request.body.as_bytes(),
         header_order: order.finish(),
         ja4: "",
+        is_page_made: false,
     };
     let target = uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let mut lines: Vec<(&[u8], &[u8])> =

@@ -10,6 +10,7 @@ mod counted;
 mod people;
 mod places;
 mod standing;
+mod tables;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -44,6 +45,11 @@ impl Layers {
 
     pub(crate) const fn without(self, layer: Layer) -> Self {
         Self(self.0 & !Self::of(layer).0)
+    }
+
+    /// Without those that only count requests, where they are certain.
+    pub(crate) const fn without_counts(self) -> Self {
+        self.without(Layer::Ddos).without(Layer::RateLimit)
     }
 
     pub(crate) const fn is_empty(self) -> bool {
@@ -127,12 +133,17 @@ impl Proof {
     }
 
     /// An operator says that somebody attacks: nothing that he said of them before counts any more.
-    pub fn say_attacker(&self, whom: &Whom) {
-        self.people.say_attacker(whom);
+    pub fn say_attacker(&self, whom: &Whom, now: Moment) {
+        self.people.say_attacker(whom, now);
     }
 
     pub(crate) fn note(&self, key: u64, seen: &Seen, now: Moment) {
         self.people.note(key, seen, now);
+    }
+
+    /// A page makes somebody's browser ask for something.
+    pub(crate) fn note_page(&self, key: u64, now: Moment) {
+        self.people.note_page(key, now);
     }
 
     /// A layer doubts somebody, or is certain; nothing is remembered of who is no person yet.

@@ -1,17 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 //! People: identities that something other than a layer speaks for, and what layers thought of them.
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
-use sunbeam_tables::{FixedTable, Moment};
+use sunbeam_tables::Moment;
 use sunbeam_traffic::Layer;
 
 use super::Layers;
-use super::places::{Places, Taken};
+use super::places::{Entered, Held, Places, Rank, Taken};
+use super::tables::{Kind, Tables};
 
-/// As many are remembered: 6 MiB, and as much again for who has which place.
+/// As many are remembered of those whom the site knows and who have come back, and as many of those whom it knows since
+/// today: 6 MiB each, and as much again for who has which place.
 pub const PEOPLE: usize = 65_536;
+
+/// Of those who solved a challenge, likewise: each kind needs 3,000 to say something.
+pub(super) const SOLVERS: usize = 8_192;
+
+/// Of all kinds.
+pub(super) const EVERYBODY: usize = 2 * (PEOPLE + SOLVERS);
+
+/// Whose browser loads parts of pages can be made to ask too often by the author of one: for so long after the last such
+/// request nothing is made of how many they were. What counts requests looks at a minute.
+const PAGE_MADE_SECS: u32 = 600;
 
 /// Whoever came on so many days is a person; a day is 24 hours from when they came first. An identity that was made a
 /// moment ago costs a machine nothing. This one costs it a log-in, an address that it still has a day later, and the day.
@@ -90,6 +103,8 @@ pub(super) struct Person {
     pub(super) doubted_secs: u32,
     /// When one was certain first; 0: never.
     pub(super) certain_secs: u32,
+    /// When a page made their browser ask for something; 0: never since the start.
+    pub(super) page_made_secs: u32,
     /// On how many days they came, and how often.
     pub(super) days: u16,
     pub(super) visits: u32,
@@ -170,7 +185,7 @@ impl Person {
     }
 
     /// With what an operator said of them: he knows them, and whom they were stopped by.
-    fn with_said(mut self) -> Self {
+    pub(super) fn with_said(mut self) -> Self {
         if self.said.is_human() {
             (self.is_known, self.days) = (true, self.days.max(STANDING_DAYS));
         }
@@ -181,6 +196,9 @@ impl Person {
     fn add(&mut self, doubted: Layers, certain: Layers, now: Moment) {
         self.age(now);
         let now_secs = secs(now);
+        let is_asked_by_pages =
+            self.page_made_secs != 0 && now_secs.saturating_sub(self.page_made_secs) < PAGE_MADE_SECS;
+        let certain = if is_asked_by_pages { certain.without_counts() } else { certain };
         self.doubted = self.doubted.and(doubted);
         self.certain = self.certain.and(certain);
         if !doubted.is_empty() && self.doubted_secs == 0 {
@@ -192,22 +210,12 @@ impl Person {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct People {
-    table: FixedTable<Person>,
+    tables: Tables,
     places: Places,
-    /// Those that lost their place to another of their address or network.
+    /// Those that lost their place to another of their address or network, or found none there.
     crowded_out: AtomicU64,
-}
-
-impl Default for People {
-    fn default() -> Self {
-        Self {
-            table: FixedTable::of_places(PEOPLE),
-            places: Places::default(),
-            crowded_out: AtomicU64::new(0),
-        }
-    }
 }
 
 impl People {
@@ -237,61 +245,97 @@ impl People {
         });
     }
 
+    /// A page makes their browser ask for something: that says nothing of them, but how many requests they send.
+    pub(super) fn note_page(&self, key: u64, now: Moment) {
+        self.tables.change(key, |person| person.page_made_secs = secs(now));
+    }
+
     /// An operator says that they attack: whatever was said of them before is taken back. Whom the site knows it knows as
     /// before.
-    pub(super) fn say_attacker(&self, whom: &Whom) {
-        let is_nobody = self.table.change(whom.key, |person| {
-            let is_alone = person.said.is_alone();
+    pub(super) fn say_attacker(&self, whom: &Whom, now: Moment) {
+        let mut is_nobody = false;
+        let moves = self.tables.change(whom.key, |person| {
+            is_nobody = person.said.is_alone();
             person.said = Said::default();
             if person.doubted.is_empty() {
                 person.doubted_secs = 0;
             }
-            is_alone
         });
-        if is_nobody == Some(true) {
-            self.table.remove(whom.key);
+        if is_nobody {
+            self.tables.remove(whom.key);
+        } else if moves == Some(true) {
+            self.settle(whom.key, now, &self.places.hold());
         }
     }
 
     /// Somebody, made new if there is nobody, with where they come from: who moves later does not become another.
     fn with(&self, key: u64, from: [u64; 3], now: Moment, work: impl FnOnce(&mut Person)) {
         let mut work = Some(work);
-        let mut if_there = |person: &mut Person| {
+        if self.work_on(key, now, &mut work) == Some(true) {
+            return self.settle(key, now, &self.places.hold());
+        }
+        if work.is_none() {
+            return;
+        }
+        let mut held = self.places.hold();
+        // Another thread may have been quicker, or was moving them just now.
+        if self.work_on(key, now, &mut work) == Some(true) {
+            self.settle(key, now, &held);
+        }
+        let Some(work) = work else { return };
+        // 0 is nobody: time begins later.
+        let [address, network, fingerprint] = from;
+        let mut person =
+            Person { key, since_secs: secs(now), address, network, fingerprint, ..Person::default() };
+        work(&mut person);
+        self.enter(person, now, &mut held);
+    }
+
+    /// Does the work if they are there; whether they are of another kind since.
+    fn work_on(&self, key: u64, now: Moment, work: &mut Option<impl FnOnce(&mut Person)>) -> Option<bool> {
+        self.tables.update(key, now, |person| {
             if !is_over(person, now)
                 && let Some(work) = work.take()
             {
                 work(person);
             }
-        };
-        self.table.update(key, now, &mut if_there);
-        let Some(work) = work else { return };
-        let mut held = self.places.hold();
+        })
+    }
+
+    /// Finds a place for somebody new.
+    fn enter(&self, person: Person, now: Moment, held: &mut Held) {
         if held.is_long() {
             let mut taken = Vec::new();
-            self.table.each(|person| taken.push(taken_by(person)));
+            self.tables.each(|person| taken.push(taken_by(person)));
             held.begin(taken.into_iter());
         }
-        let [address, network, fingerprint] = from;
-        let seen = |key: u64| {
-            let person = self.table.peek(key).filter(|person| person.network == network)?;
-            Some((person.days, person.visits, person.last_secs))
-        };
-        if let Some(goes) = held.enter(network, Taken { key, address }, seen) {
-            self.table.remove(goes);
-            self.crowded_out.fetch_add(1, Ordering::Relaxed);
-        }
-        self.table.with(key, now, |person| {
-            // Another thread may have been quicker. 0 is nobody: time begins later.
-            if person.last_secs == 0 || is_over(person, now) {
-                let since_secs = secs(now);
-                *person = Person { key, since_secs, address, network, fingerprint, ..Person::default() };
+        let (network, taken) = taken_by(&person);
+        let seen = |key: u64| Some(rank(&self.tables.peek(key).filter(|person| person.network == network)?));
+        match held.enter(network, taken, rank(&person), seen) {
+            Entered::There => {}
+            Entered::InPlaceOf(other) => {
+                self.tables.remove(other);
+                self.crowded_out.fetch_add(1, Ordering::Relaxed);
             }
-            work(person);
-        });
+            Entered::Nowhere => {
+                self.crowded_out.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+        }
+        // As they were a month ago.
+        self.tables.remove(person.key);
+        self.tables.put(person, now);
+    }
+
+    /// Moves somebody to their kind. As long as `_held` is held nobody is made new, who is on the way neither.
+    fn settle(&self, key: u64, now: Moment, _held: &Held) {
+        if let Some(person) = self.tables.remove(key) {
+            self.tables.put(person, now);
+        }
     }
 
     pub(super) fn add(&self, key: u64, doubted: Layers, certain: Layers, now: Moment) {
-        self.table.change(key, |person| person.add(doubted, certain, now));
+        self.tables.change(key, |person| person.add(doubted, certain, now));
     }
 
     /// Everybody who counts, with what an operator said of them; those first who were seen first.
@@ -301,7 +345,7 @@ impl People {
 
     fn as_seen(&self, now: Moment) -> Vec<Person> {
         let mut all = Vec::new();
-        self.table.each(|person| {
+        self.tables.each(|person| {
             if !is_over(person, now) {
                 let mut person = *person;
                 person.age(now);
@@ -331,7 +375,7 @@ impl People {
     }
 
     pub(super) fn restore(&self, people: &[KeptPerson], now: Moment) {
-        for kept in people.iter().take(PEOPLE).filter(|kept| kept.ages[1] < PERSON_SECS) {
+        for kept in people.iter().take(EVERYBODY).filter(|kept| kept.ages[1] < PERSON_SECS) {
             let at = |age: u64| secs(now).saturating_sub(u32::try_from(age).unwrap_or(u32::MAX)).max(1);
             let [address, network, fingerprint] = kept.from;
             let span = kept.ages[0].saturating_sub(kept.ages[1]);
@@ -348,6 +392,7 @@ impl People {
                     },
                     days: if kept.days == 0 { least_days } else { kept.days },
                     visits: kept.visits,
+                    page_made_secs: 0,
                     address,
                     network,
                     fingerprint,
@@ -361,19 +406,24 @@ impl People {
     }
 
     pub(super) fn evicted(&self) -> u64 {
-        self.table.evicted() + self.crowded_out.load(Ordering::Relaxed)
+        self.tables.evicted() + self.crowded_out.load(Ordering::Relaxed)
     }
 
     pub(super) fn sweep(&self, now: Moment) {
         let mut held = self.places.hold();
         let mut taken = Vec::new();
-        self.table.retain(|person| {
+        self.tables.retain(|person| {
             let stays = !is_over(person, now);
             taken.extend(stays.then(|| taken_by(person)));
             stays
         });
         held.begin(taken.into_iter());
     }
+}
+
+/// How well somebody is known.
+fn rank(person: &Person) -> Rank {
+    (Reverse(Kind::of(person)), person.days, person.visits, person.last_secs)
 }
 
 fn taken_by(person: &Person) -> (u64, Taken) {
@@ -454,9 +504,9 @@ mod tests {
                 assert!(person.doubted.has(Layer::Scanner) && !person.doubted.has(Layer::Ddos), "{name}");
             }
         }
-        again.say_attacker(&whom(7));
-        again.say_attacker(&whom(8));
-        again.say_attacker(&whom(9));
+        again.say_attacker(&whom(7), at(2));
+        again.say_attacker(&whom(8), at(2));
+        again.say_attacker(&whom(9), at(2));
         let all = again.all(at(3));
         assert_eq!(all.iter().map(|person| person.key).collect::<Vec<_>>(), [8], "whom the site knows stays");
         assert!(all[0].is_known && all[0].doubted.is_empty() && all[0].doubted_secs == 0);
@@ -517,6 +567,135 @@ mod tests {
                 people.restore(&kept, at(day * 86_400));
             }
         }
+    }
+
+    #[test]
+    fn whose_pages_ask_too_often_is_not_blamed_for_it() {
+        let at = |secs: u64| Moment::from_secs(100 + secs);
+        let counts = Layers::of(Layer::RateLimit).and(Layers::of(Layer::Ddos));
+        let seen = Seen { from: [1, 2, 3], is_known: true, ..Seen::default() };
+        let certain = |pages_at: Option<u64>, layers: Layers| {
+            let people = People::default();
+            people.note(7, &seen, at(0));
+            if let Some(secs) = pages_at {
+                people.note_page(7, at(secs));
+            }
+            people.note(7, &Seen { certain: layers, ..seen }, at(1_000));
+            people.all(at(1_000))[0].certain
+        };
+        assert_eq!(certain(None, counts), counts, "a program that asks too often");
+        assert_eq!(certain(Some(999), counts), Layers::default(), "a browser whose pages do");
+        assert_eq!(certain(Some(100), counts), counts, "that was long ago");
+        let attack = Layers::of(Layer::Waf);
+        assert_eq!(certain(Some(999), attack.and(counts)), attack, "what it asks for is its own affair");
+        let people = People::default();
+        people.note_page(7, at(0));
+        assert!(people.all(at(0)).is_empty(), "nobody becomes a person by that");
+    }
+
+    #[test]
+    fn whoever_comes_for_the_first_time_pushes_out_nobody_who_came_back() {
+        let people = People::default();
+        let day = u64::from(DAY_SECS);
+        let note = |key: u64, is_known: bool, secs: u64| {
+            let seen = Seen { from: [key, key, 0], is_known, ..Seen::default() };
+            people.note(mixed(key), &seen, Moment::from_secs(100 + secs));
+        };
+        for day_secs in [0, day] {
+            (0..3_000).for_each(|key| note(key, true, day_secs));
+            (10_000..11_000).for_each(|key| note(key, false, day_secs));
+        }
+        // Some who came today, and were not there for a while.
+        (20_000..21_000).for_each(|key| note(key, true, day));
+        let of = |people: &People, is_known: bool, stands: bool| {
+            let all = people.all(Moment::from_secs(100 + day + 600));
+            all.iter().filter(|one| (one.is_known, one.has_standing()) == (is_known, stands)).count()
+        };
+        // Twice as many as there are places, again and again: who solves challenges, then who makes accounts.
+        let late = day + 600;
+        for number in 0..2 * SOLVERS as u64 {
+            (0..3).for_each(|_| note(1 << 20 | number, false, late));
+        }
+        assert_eq!(
+            [of(&people, true, true), of(&people, true, false), of(&people, false, true)],
+            [3_000, 1_000, 1_000]
+        );
+        assert!(of(&people, false, false) <= SOLVERS);
+        for number in 0..2 * PEOPLE as u64 {
+            (0..3).for_each(|_| note(1 << 30 | number, true, late));
+        }
+        assert_eq!([of(&people, true, true), of(&people, false, true)], [3_000, 1_000]);
+        assert!(of(&people, true, false) <= PEOPLE);
+        let now = Moment::from_secs(100 + late);
+        let kept = people.kept(now);
+        assert!(kept.len() <= EVERYBODY && people.evicted() > 0);
+        // The same after a restart, in whatever order they come back.
+        let again = People::default();
+        again.restore(&kept, now);
+        assert_eq!([of(&again, true, true), of(&again, false, true)], [3_000, 1_000]);
+    }
+
+    #[test]
+    fn nobody_who_came_back_goes_for_a_newcomer_of_their_network() {
+        let people = People::default();
+        let note = |key: u64, is_known: bool, secs: u64| {
+            let seen = Seen { from: [key / 16, 9, 0], is_known, ..Seen::default() };
+            people.note(mixed(key), &seen, Moment::from_secs(100 + secs));
+        };
+        let there = |stands: bool| {
+            let all = people.all(Moment::from_secs(200_000));
+            all.iter().filter(|one| one.has_standing() == stands).count()
+        };
+        for secs in [0, 86_400] {
+            (0..64).for_each(|key| note(key, true, secs));
+        }
+        (1_000..2_000).for_each(|key| note(key, true, 86_500));
+        assert_eq!((there(true), there(false), people.evicted()), (64, 0, 1_000));
+        // Nor for another address that has no place yet; and one who goes makes room.
+        people.tables.remove(mixed(7));
+        (2_000..2_010).for_each(|key| note(key, false, 86_500));
+        (3_000..3_010).for_each(|key| note(key, true, 86_500));
+        assert_eq!((there(true), there(false)), (63, 1));
+        assert!(people.all(Moment::from_secs(200_000)).iter().all(|one| one.is_known));
+    }
+
+    #[test]
+    fn whoever_becomes_somebody_else_is_remembered_once() {
+        let people = People::default();
+        let at = |secs: u64| Moment::from_secs(100 + secs);
+        let whom = Whom { key: 7, from: [1, 2, 3] };
+        let seen = |is_known| Seen { from: whom.from, is_known, ..Seen::default() };
+        people.note(7, &seen(false), at(0));
+        people.note(7, &seen(true), at(10));
+        people.say_human(&whom, Some(Layer::Waf), at(20));
+        people.say_attacker(&whom, at(30));
+        people.note(7, &seen(false), at(u64::from(DAY_SECS)));
+        let all = people.as_seen(at(u64::from(DAY_SECS)));
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert_eq!((all[0].days, all[0].visits, all[0].is_known), (2, 3, true));
+        assert_eq!(people.evicted(), 0);
+        let first = people.tables.made_places();
+        assert_eq!(first, 2 * PEOPLE + SOLVERS, "no table of those who never came");
+    }
+
+    #[test]
+    fn threads_make_one_person_of_whoever_comes_at_once() {
+        let people = People::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for round in 0..2_000_u64 {
+                        let at = if round < 1_000 { 0 } else { u64::from(DAY_SECS) };
+                        let seen =
+                            Seen { from: [1, round % 7, 0], is_known: round % 3 == 0, ..Seen::default() };
+                        people.note(mixed(round % 7), &seen, Moment::from_secs(100 + at));
+                    }
+                });
+            }
+        });
+        let all = people.all(Moment::from_secs(100 + u64::from(DAY_SECS)));
+        assert_eq!(all.len(), 7);
+        assert_eq!(all.iter().map(|person| person.visits).sum::<u32>(), 8_000, "no change is lost");
     }
 
     #[test]

@@ -2,10 +2,12 @@
 //! How many people one address may have remembered, and one network: whoever logs in a thousand times from one place
 //! pushes out himself, and nobody else.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::people::PEOPLE;
+use super::people::EVERYBODY;
+use super::tables::Kind;
 
 /// Of one address. Four of them count; the others are there so that whoever comes back is among those.
 pub(super) const OF_ADDRESS: usize = 16;
@@ -17,6 +19,20 @@ pub(super) const OF_NETWORK: usize = 64;
 pub(super) struct Taken {
     pub(super) key: u64,
     pub(super) address: u64,
+}
+
+/// How well somebody is known: first by their kind, then by days, visits and when they were seen last.
+pub(super) type Rank = (Reverse<Kind>, u16, u32, u32);
+
+/// What became of a newcomer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    /// There was room.
+    There,
+    /// This one goes.
+    InPlaceOf(u64),
+    /// Everybody there has precedence.
+    Nowhere,
 }
 
 /// By network. What lost its place otherwise is found out when a network is full, or at the next [`Places::begin`]: never
@@ -42,7 +58,7 @@ impl Places {
 impl Held {
     /// Whether it is time to [`begin`](Self::begin) anew.
     pub(super) const fn is_long(&self) -> bool {
-        self.count >= 2 * PEOPLE
+        self.count >= 2 * EVERYBODY
     }
 
     /// With those that are remembered, and their networks.
@@ -55,14 +71,15 @@ impl Held {
         }
     }
 
-    /// Notes a newcomer; who has to go for it. `seen` says how well somebody is known, and nothing of who is gone: the
-    /// one known least goes, of that very address if it is full.
-    pub(super) fn enter<S: Ord>(
+    /// Notes a newcomer, known so well. `seen` says how well somebody else is known, and nothing of who is gone: the one
+    /// known least goes, of that very address if it is full. Nobody goes for a newcomer of a kind that has less precedence.
+    pub(super) fn enter(
         &mut self,
         network: u64,
         new: Taken,
-        seen: impl Fn(u64) -> Option<S>,
-    ) -> Option<u64> {
+        rank: Rank,
+        seen: impl Fn(u64) -> Option<Rank>,
+    ) -> Entered {
         let taken = self.networks.entry(network).or_default();
         let before = taken.len();
         taken.retain(|known| known.key != new.key);
@@ -72,15 +89,24 @@ impl Held {
         if is_full(taken) {
             taken.retain(|known| seen(known.key).is_some());
         }
-        let mut goes = None;
+        let mut entered = Entered::There;
         if is_full(taken) {
             let is_address_full = is_of_address(taken) >= OF_ADDRESS;
             let of_those = taken.iter().filter(|known| !is_address_full || known.address == new.address);
-            goes = of_those.min_by_key(|known| seen(known.key)).map(|known| known.key);
-            taken.retain(|known| Some(known.key) != goes);
+            let ranked = of_those.filter_map(|known| Some((seen(known.key)?, known.key)));
+            entered = match ranked.min() {
+                Some((least, _)) if least.0 > rank.0 => Entered::Nowhere,
+                Some((_, key)) => Entered::InPlaceOf(key),
+                None => Entered::There,
+            };
         }
-        taken.push(new);
+        if let Entered::InPlaceOf(goes) = entered {
+            taken.retain(|known| known.key != goes);
+        }
+        if entered != Entered::Nowhere {
+            taken.push(new);
+        }
         self.count = (self.count + taken.len()).saturating_sub(before);
-        goes
+        entered
     }
 }

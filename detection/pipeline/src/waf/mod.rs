@@ -80,8 +80,10 @@ impl Pipeline {
             let mut thought = Thought::default();
             thought.note(Layer::Waf, judgement);
             judged.thought.note(Layer::Waf, judgement);
-            let proof = &self.memory().proof;
-            proof.add(judged.identity.key, thought.doubted, thought.certain, judged.at);
+            if !judged.is_page_made {
+                let proof = &self.memory().proof;
+                proof.add(judged.identity.key, thought.doubted, thought.certain, judged.at);
+            }
         }
         note(judged, Layer::Waf, decision, judgement);
         if most == Decision::Blocked {

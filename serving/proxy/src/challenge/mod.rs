@@ -147,12 +147,12 @@ pub(crate) fn ask(
     let Some(seal) = snapshot.challenge.seal.as_ref().or_else(|| shared.challenge.made.get()) else {
         return Ok(None);
     };
-    if has_pass(context, parts, seal, level) {
+    if let Some(pass) = pass_of(context, parts, seal, level) {
         count(context, "passed", Some(level));
         let ja4 = context.request_facts(usize::MAX, "").ja4;
         if let Some(judged) = &context.judged {
             for (layer, _) in judged.open_doubts() {
-                snapshot.pipeline.note_solver(judged, layer, ja4);
+                snapshot.pipeline.note_solver(judged, layer, ja4, &pass.id);
             }
         }
         if let Some(judged) = &mut context.judged {
@@ -222,7 +222,7 @@ fn solve(context: &mut RequestContext, parts: &Parts, seal: &Seal) -> Response<A
         return stop(context, ("forged", "failed"), words.failed, "/", words, None);
     };
     let level = Some(ticket.level);
-    if has_pass(context, parts, seal, ticket.level) {
+    if pass_of(context, parts, seal, ticket.level).is_some() {
         return see_other(&ticket.back);
     }
     if ticket.age(now) == Age::Expired {
@@ -318,8 +318,8 @@ fn see_other(back: &str) -> Response<AnswerBody> {
     response
 }
 
-/// Whether a pass comes with it that is good for this level.
-fn has_pass(context: &RequestContext, parts: &Parts, seal: &Seal, level: Level) -> bool {
+/// The pass that comes with it, if it is good for this level.
+fn pass_of(context: &RequestContext, parts: &Parts, seal: &Seal, level: Level) -> Option<Pass> {
     let now = now_ms();
     let user_agent = context.user_agent();
     let holder = holder(context, &user_agent);
@@ -328,7 +328,7 @@ fn has_pass(context: &RequestContext, parts: &Parts, seal: &Seal, level: Level) 
         cookies(context, parts, "pass").filter_map(|text| Pass::open(text, seal, &holder)).find(is_good);
     let full = || context.shared.listener_metrics.limit_hits("challenge_passes").inc();
     let books = &context.shared.challenge.books;
-    found.is_some_and(|pass| books.may_use(pass.id, context.client, now.div_euclid(1_000), full))
+    found.filter(|pass| books.may_use(pass.id, context.client, now.div_euclid(1_000), full))
 }
 
 /// Whether the page's cookie came back.

@@ -85,7 +85,7 @@ pub(crate) fn label(core: &Core, kept: &Kept, label: Label) -> String {
             "who sent it counts as a person".to_owned()
         }
         (Label::Attack, _) => {
-            proof.say_attacker(whom);
+            proof.say_attacker(whom, core.shared.now());
             "who sent it counts as a person no more, unless the site knows them".to_owned()
         }
     };

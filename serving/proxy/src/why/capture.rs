@@ -133,6 +133,7 @@ impl Capture {
             body: &self.body,
             header_order: self.header_order,
             ja4: &self.ja4,
+            is_page_made: false,
         };
         self.snapshot.pipeline.weigh(&facts, self.now, scratch)
     }
