@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
 
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -136,6 +137,150 @@ fn a_session_needs_its_cookie_its_proof_and_its_own_page() {
     assert_eq!(proxy.api("GET", "/api/v1/blocklist", "").json()["total"], 1);
 }
 
+/// Each call of the API's description, its path's parts filled in; with whether it needs the token itself.
+fn described() -> Vec<(String, String, bool)> {
+    let description: Value = serde_json::from_str(sunbeam_proxy::OPENAPI).unwrap();
+    let mut calls = Vec::new();
+    for (path, page) in description["paths"].as_object().unwrap() {
+        for (method, operation) in page.as_object().unwrap() {
+            if operation["security"] == json!([]) {
+                continue;
+            }
+            let needs_token = operation["security"] == json!([{"token": []}]);
+            let filled: Vec<&str> =
+                path.split('/').map(|part| if part.starts_with('{') { "nothing" } else { part }).collect();
+            calls.push((method.to_uppercase(), filled.join("/"), needs_token));
+        }
+    }
+    calls
+}
+
+#[test]
+fn a_session_changes_neither_the_configuration_nor_what_it_may_itself() {
+    let (_backend, proxy) = start("");
+    let session = log_in(&proxy, &link(&proxy)).unwrap_or_else(|answer| panic!("{}", answer.text()));
+    let running = || proxy.api("GET", "/api/v1/config", "").json();
+    let before = running();
+    let mut refused = Vec::new();
+    // Events have no end.
+    for (method, path, needs_token) in described().into_iter().filter(|(_, path, _)| path != "/api/v1/events")
+    {
+        let answer = call(&proxy, &session, &method, &path, &[]);
+        assert_eq!(answer.status == 403, needs_token, "{method} {path}: {} {}", answer.status, answer.text());
+        if needs_token {
+            assert!(answer.text().contains("the node's token"), "{method} {path}: {}", answer.text());
+            refused.push(format!("{method} {path}"));
+        }
+    }
+    for page in ["config/apply", "config/reload", "config/rollback", "models/install", "rules", "login-links"]
+    {
+        assert!(refused.contains(&format!("POST /api/v1/{page}")), "{page}: {refused:?}");
+    }
+    // As somebody would who has stolen it: a token of their own, and the disk to read.
+    let text = format!(
+        "management.token = \"a-token-of-a-thief\"\n{}",
+        before["toml"].as_str().unwrap().replace("[[routes]]", "[[routes]]\nstatic_root = \"/etc\"")
+    );
+    let host = address(&proxy).to_string();
+    let applied = proxy
+        .api_client()
+        .method("POST")
+        .header("cookie", &session.cookie)
+        .header("x-sunbeam-csrf", &session.proof)
+        .header("origin", &format!("http://{host}"))
+        .body(text)
+        .get(&host, "/api/v1/config/apply");
+    assert_eq!(applied.status, 403, "{}", applied.text());
+    assert_eq!(running(), before);
+    // That somebody tried is written down.
+    let trail = proxy.api("GET", "/api/v1/trail", "").json();
+    let newest = &trail["changes"][0];
+    assert_eq!((&newest["what"], &newest["status"]), (&json!("POST /api/v1/config/apply"), &json!(403)));
+    assert!(newest["who"].as_str().unwrap().starts_with("console "), "{newest}");
+}
+
+/// Watches events with a session or the token until the stream ends.
+fn watch(proxy: &TestProxy, headers: &str) -> std::thread::JoinHandle<()> {
+    let address = address(proxy);
+    let request = format!("GET /api/v1/events HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut head = [0; 15];
+    stream.read_exact(&mut head).unwrap();
+    assert_eq!(&head, b"HTTP/1.1 200 OK");
+    std::thread::spawn(move || drop(std::io::copy(&mut stream, &mut std::io::sink())))
+}
+
+#[test]
+fn events_end_with_the_session_or_the_token_that_asked_for_them() {
+    let (_backend, proxy) = start("management.token = \"a-token-of-the-test\"\n");
+    let host = address(&proxy).to_string();
+    let opened = || {
+        let client = proxy.api_client().method("POST").header("authorization", "Bearer a-token-of-the-test");
+        let path = client.get(&host, "/api/v1/login-links").json()["path"].as_str().unwrap().to_owned();
+        log_in(&proxy, &path).unwrap_or_else(|answer| panic!("{}", answer.text()))
+    };
+    let both =
+        |session: &Session| format!("Cookie: {}\r\nX-Sunbeam-CSRF: {}\r\n", session.cookie, session.proof);
+    let ends = |why: &str, watching: std::thread::JoinHandle<()>| {
+        eventually(why, || watching.is_finished().then_some(()));
+    };
+    let by_token = watch(&proxy, "Authorization: Bearer a-token-of-the-test\r\n");
+    let (leaver, moved, other) = (opened(), opened(), opened());
+    let [of_leaver, of_moved, of_other] = [&leaver, &moved, &other].map(|one| watch(&proxy, &both(one)));
+    assert_eq!(call(&proxy, &leaver, "DELETE", "/api/v1/session", &[]).status, 200);
+    ends("it is logged out", of_leaver);
+    let stolen =
+        format!("GET /api/v1/status HTTP/1.1\r\nHost: {host}\r\n{}Connection: close\r\n\r\n", both(&moved));
+    let thief = connect_from(IpAddr::from([127, 0, 0, 2]), address(&proxy));
+    assert!(exchange(thief, stolen.as_bytes()).starts_with("HTTP/1.1 401"));
+    ends("it was used from elsewhere", of_moved);
+    assert!(!of_other.is_finished() && !by_token.is_finished(), "others watch on");
+    let config = fs::read_to_string(proxy.config_path()).unwrap();
+    proxy.reload(&config.replace("a-token-of-the-test", "another-token-of-it")).unwrap();
+    ends("the token is another", by_token);
+    ends("and with it go all sessions", of_other);
+}
+
+#[test]
+fn a_change_whose_asker_hangs_up_is_made_and_in_the_trail() {
+    const ROUTES: usize = 6;
+    const LAYERS: [&str; 4] = ["ddos", "scanner", "rate_limit", "waf"];
+    let routes: String = (0..ROUTES)
+        .map(|number| format!("[[routes]]\nhost_prefix = \"r{number}\"\nbackend = \"http://127.0.0.1:9\"\n"))
+        .collect();
+    let proxy = TestProxy::builder().config(&routes).start();
+    let token = fs::read_to_string(proxy.node().token_path().unwrap()).unwrap();
+    let ask = |layer: &str, route: usize| {
+        let body = json!({"layer": layer, "route": format!("r{route}"), "mode": "observe"}).to_string();
+        let request = format!(
+            "POST /api/v1/layers HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{body}",
+            address(&proxy),
+            token.trim(),
+            body.len()
+        );
+        let mut stream = TcpStream::connect(address(&proxy)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        stream
+    };
+    let made = || {
+        let told = proxy.api("GET", "/api/v1/layers", "").json();
+        let layers = told["layers"].as_array().unwrap().iter();
+        layers.map(|layer| layer["routes"].as_array().unwrap().len()).sum::<usize>()
+    };
+    let mut asked: Vec<TcpStream> =
+        LAYERS.iter().flat_map(|layer| (0..ROUTES).map(|route| ask(layer, route))).collect();
+    // One change at a time: while the first is made, the others wait for it.
+    eventually("they are under way", || (made() > 0).then_some(()));
+    asked.clear();
+    eventually("all are made, and each is written down", || {
+        let trail = proxy.api("GET", "/api/v1/trail", "").json();
+        let lines = trail["changes"].as_array().unwrap().iter();
+        let written = lines.filter(|line| line["what"] == "POST /api/v1/layers" && line["status"] == 200);
+        ((made(), written.count()) == (LAYERS.len() * ROUTES, LAYERS.len() * ROUTES)).then_some(())
+    });
+}
+
 #[test]
 fn a_session_that_is_used_from_another_address_ends() {
     let (_backend, proxy) = start("");
@@ -191,6 +336,21 @@ fn every_change_is_in_the_trail_with_who_and_from_where() {
         assert!(!text.contains(secret), "{text}");
     }
     assert!(!text.contains("login#"), "no link: {text}");
+}
+
+#[test]
+fn a_log_in_is_on_the_disk_before_it_is_answered() {
+    let (_backend, proxy) = start("");
+    let lines = |what: &str| {
+        let text = fs::read_to_string(proxy.folder().join("audit-trail.jsonl")).unwrap();
+        text.lines().filter(|line| line.contains(&format!("\"what\":\"{what}\""))).count()
+    };
+    for count in 1..=10 {
+        let session = log_in(&proxy, &link(&proxy)).unwrap_or_else(|answer| panic!("{}", answer.text()));
+        assert_eq!(lines("log-in"), count);
+        assert_eq!(call(&proxy, &session, "DELETE", "/api/v1/session", &[]).status, 200);
+        assert_eq!(lines("log-out"), count);
+    }
 }
 
 #[test]

@@ -2,6 +2,9 @@
 //! Changes beside the configuration that are taken back unless somebody confirms them.
 #![allow(clippy::unwrap_used, reason = "a helper that fails fails the test that called it")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use sunbeam_testkit::{TestFolder, TestProxy, TestResponse, TestUpstream, eventually};
 
@@ -122,7 +125,7 @@ fn a_change_that_ran_out_while_the_node_was_down_is_taken_back_at_its_start() {
     proxy.drain();
     let ran_out = kept.replace(&format!("\"id\":\"{later}\""), "\"id\":\"0000beef\"");
     state.write("unconfirmed.json", &ran_out);
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    std::thread::sleep(Duration::from_millis(1_100));
     proxy = start(&state, &backend);
     assert_eq!(status(&proxy, "/.env"), 403, "before anything was served");
     assert_eq!(from(&proxy, "198.51.100.7", "/").status, 403);
@@ -246,4 +249,85 @@ fn a_configuration_that_waits_is_listed_and_confirmed_with_the_others() {
     assert_eq!((listed.len(), &listed[0]["id"]), (1, &json!("configuration")), "{listed:?}");
     assert_eq!(proxy.api("POST", "/api/v1/changes/configuration/confirm", "").status, 200);
     assert!(waiting(&proxy).is_empty());
+}
+
+#[test]
+fn a_configuration_that_nobody_confirms_is_taken_back_and_in_the_trail() {
+    let (backend, state) = (TestUpstream::echo(), TestFolder::new());
+    let proxy = start(&state, &backend);
+    // At its start the node looks at its files once more, and takes what they say.
+    let uptime = || proxy.metric("sunbeam_uptime_seconds", &[]);
+    eventually("it has looked at its files", || (uptime() >= 3.0).then_some(()));
+    let running = || proxy.api("GET", "/api/v1/config", "").json()["toml"].as_str().unwrap().to_owned();
+    let config = running();
+    let other = |passes: &str| config.replace("sample_passes = 0.001", &format!("sample_passes = {passes}"));
+    let apply = |text: &str| {
+        let applied = proxy.api("POST", "/api/v1/config/apply?confirm_within=1", text);
+        assert_eq!(applied.status, 200, "{}", applied.text());
+    };
+    apply(&other("0.002"));
+    eventually("it is taken back", || (running() == config).then_some(()));
+    let told = eventually("that is written down", || taken_back(&proxy).first().cloned());
+    assert!(told.contains("nobody confirmed it"), "{told}");
+    assert_eq!(proxy.metric("sunbeam_changes_confirmed_total", &[("result", "taken_back")]), 1.0);
+    assert!(waiting(&proxy).is_empty());
+    // What it goes back to needs rules that are gone: that is said, and it waits on.
+    let without = config.replace("rules_dir = ", "# rules_dir = ");
+    assert_ne!(without, config);
+    apply(&without);
+    std::fs::rename(state.join("rules"), state.join("gone")).unwrap();
+    let told = eventually("it cannot be taken back", || {
+        taken_back(&proxy).first().filter(|told| told.contains("could not")).cloned()
+    });
+    assert!(told.contains("rules") && told.contains("tried again"), "{told}");
+    assert_eq!(waiting(&proxy).len(), 1, "it waits on");
+    let trail = proxy.api("GET", "/api/v1/trail", "").json();
+    assert_eq!(trail["changes"][0]["status"], 500, "{trail}");
+    assert_eq!(proxy.api("POST", "/api/v1/changes/configuration/confirm", "").status, 200);
+}
+
+#[test]
+fn what_is_taken_back_takes_nothing_else_along() {
+    /// However it goes, the people end.
+    const MOST: Duration = Duration::from_secs(60);
+    let proxy = TestProxy::start("[[routes]]\nhost_prefix = \"shop\"\nbackend = \"http://127.0.0.1:9\"\n");
+    let (is_over, begun) = (AtomicBool::new(false), Instant::now());
+    std::thread::scope(|scope| {
+        // Three people, each with a layer of their own: what each was told is so stays so.
+        let people = ["ddos", "rate_limit", "waf"].map(|layer| {
+            let (proxy, is_over) = (&proxy, &is_over);
+            let say = move |mode: &str| {
+                post(proxy, "/api/v1/layers", &json!({"layer": layer, "mode": mode}));
+            };
+            let holds = move |want: &str| {
+                let told = proxy.api("GET", "/api/v1/layers", "").json();
+                let mut layers = told["layers"].as_array().unwrap().iter();
+                let mode = &layers.find(|one| one["layer"] == layer).unwrap()["mode"];
+                assert_eq!(mode, want, "{layer}");
+            };
+            scope.spawn(move || {
+                let mut said = None;
+                for mode in ["observe", "enforce", "auto"].iter().cycle() {
+                    if is_over.load(Ordering::Relaxed) || begun.elapsed() > MOST {
+                        break;
+                    }
+                    if let Some(said) = said {
+                        holds(said);
+                    }
+                    say(mode);
+                    holds(mode);
+                    said = Some(*mode);
+                }
+            })
+        });
+        for _ in 0..4 {
+            switch(&proxy, "observe", 1);
+            eventually("it is taken back", || waiting(&proxy).is_empty().then_some(()));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        for person in people {
+            person.join().unwrap();
+        }
+    });
+    assert_eq!(proxy.metric("sunbeam_changes_confirmed_total", &[("result", "taken_back")]), 4.0);
 }

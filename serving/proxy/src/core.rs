@@ -14,7 +14,7 @@ use sunbeam_config::{
 };
 use sunbeam_listeners::Scheme;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, warn};
 
 use crate::admin::{Sessions, Traffic};
@@ -119,6 +119,8 @@ pub(crate) struct Core {
     pub(crate) token_path: ArcSwapOption<PathBuf>,
     /// Who is logged in to the console.
     pub(crate) sessions: Sessions,
+    /// Changes over the management API that are being made.
+    pub(crate) changes: Arc<Semaphore>,
     /// The last hour.
     pub(crate) traffic: Traffic,
     pub(crate) on_change: Option<OnChange>,
@@ -144,12 +146,22 @@ pub(crate) struct Changing {
     tls_error: Option<String>,
     /// A new process is taking this node over.
     is_handing_over: bool,
-    /// A change that is taken back unless somebody confirms it: its generation, and where to go back to.
-    unconfirmed: Option<(u64, u64)>,
-    /// When, in Unix time.
-    unconfirmed_until: Timestamp,
+    /// A change that is taken back unless somebody confirms it.
+    unconfirmed: Option<Awaited>,
     /// The newest change: its generation, where to go back to, and when it was.
     newest: Option<(u64, u64, Instant)>,
+}
+
+/// A configuration that waits to be confirmed.
+#[derive(Clone, Copy, Debug)]
+struct Awaited {
+    generation: u64,
+    /// The kept configuration before it.
+    back_to: u64,
+    /// When it is taken back.
+    until: Timestamp,
+    /// It is being taken back just now, and can be confirmed no more.
+    is_ending: bool,
 }
 
 /// Series of backends that are gone go with them: a fleet that comes and goes must not fill the memory.
@@ -234,13 +246,34 @@ impl Core {
 
     /// Keeps a change that would have been taken back. `false`: there is none.
     pub(crate) fn confirm(&self) -> bool {
-        self.changing().unconfirmed.take().is_some()
+        let confirmed = self.changing().unconfirmed.take_if(|awaited| !awaited.is_ending).is_some();
+        if confirmed {
+            self.shared.metrics.changes_confirmed("confirmed").inc();
+        }
+        confirmed
     }
 
     /// When the configuration goes back to the one before, if nobody confirms it.
     pub(crate) fn unconfirmed_configuration(&self) -> Option<Timestamp> {
-        let changing = self.changing();
-        changing.unconfirmed.map(|_| changing.unconfirmed_until)
+        self.changing().unconfirmed.map(|awaited| awaited.until)
+    }
+
+    /// Where to go back to from a configuration that nobody confirmed in time; from now on nobody can. `None`: somebody did,
+    /// or another change came after it.
+    pub(crate) fn begin_take_back(&self, generation: u64) -> Option<u64> {
+        let mut changing = self.changing();
+        let awaited = changing.unconfirmed.as_mut().filter(|awaited| awaited.generation == generation)?;
+        awaited.is_ending = true;
+        Some(awaited.back_to)
+    }
+
+    /// It could not be taken back yet, and can be confirmed again.
+    pub(crate) fn wait_on(&self, generation: u64) {
+        let mut changing = self.changing();
+        let awaited = changing.unconfirmed.as_mut().filter(|awaited| awaited.generation == generation);
+        if let Some(awaited) = awaited {
+            awaited.is_ending = false;
+        }
     }
 
     /// Makes a configuration the running one: whole, or not at all.
@@ -472,11 +505,12 @@ impl Core {
             // Nothing but the generation changed.
             *of += u64::from(*of == before.generation);
         }
-        changing.unconfirmed = way_back.unless_confirmed.map(|id| (generation, id));
-        if let (Some(_), Some(within)) = (changing.unconfirmed, mode.confirm_within) {
+        changing.unconfirmed = None;
+        if let (Some(back_to), Some(within)) = (way_back.unless_confirmed, mode.confirm_within) {
             let within_secs = i64::try_from(within.as_secs()).unwrap_or(i64::MAX);
             let until = Timestamp::now().checked_add(jiff::SignedDuration::from_secs(within_secs));
-            changing.unconfirmed_until = until.unwrap_or(Timestamp::MAX);
+            let until = until.unwrap_or(Timestamp::MAX);
+            changing.unconfirmed = Some(Awaited { generation, back_to, until, is_ending: false });
             self.take_back_after(generation, within);
         }
     }
@@ -514,30 +548,6 @@ impl Core {
         if let Err(error) = self.state.keep(sources, note) {
             error!(%error, "the configuration is in use, but a rollback will not find it");
         }
-    }
-
-    /// Goes back to the configuration before `generation` unless that is confirmed in time.
-    fn take_back_after(self: &Arc<Self>, generation: u64, within: Duration) {
-        let core = Arc::clone(self);
-        self.runtime.spawn(async move {
-            tokio::time::sleep(within).await;
-            let take_back = move || {
-                let mut changing = core.changing();
-                let unconfirmed = changing.unconfirmed.filter(|(of, _)| *of == generation);
-                if unconfirmed.is_some() {
-                    changing.unconfirmed = None;
-                }
-                drop(changing);
-                if let Some((_, id)) = unconfirmed {
-                    warn!(generation, "the change was not confirmed in time: taking it back");
-                    // What came of it is in the log and the metrics.
-                    let mode = ChangeMode { only_after: Some(generation), ..ChangeMode::default() };
-                    drop(core.rollback(Some(id), mode));
-                }
-            };
-            // A panic in there was logged by the hook.
-            drop(tokio::task::spawn_blocking(take_back).await);
-        });
     }
 
     /// Looks at the files once.

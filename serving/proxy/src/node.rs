@@ -16,10 +16,10 @@ use sunbeam_listeners::{
 use sunbeam_metrics::Registry;
 use sunbeam_pipeline::DetectionMetrics;
 use tokio::runtime::Runtime;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::admin::{Sessions, Traffic};
+use crate::admin::{CHANGES_MAX, Sessions, Traffic};
 use crate::audit_log::{AuditLog, AuditLogError};
 use crate::challenge::Challenges;
 use crate::config::Config;
@@ -40,6 +40,9 @@ use crate::worker::{Order, Worker};
 /// How often configuration and certificate files are looked at. Polling sees what notification misses:
 /// the swapped symbolic links of Kubernetes, network file systems.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// How long a node that ends waits for changes that are being made: whoever stops it waits, too.
+const CHANGES_FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a node starts with.
 #[derive(Debug)]
@@ -180,6 +183,7 @@ impl Node {
             token: ArcSwap::from_pointee(token),
             token_path: ArcSwapOption::from_pointee(token_path),
             sessions: Sessions::default(),
+            changes: Arc::new(Semaphore::new(CHANGES_MAX)),
             traffic: Traffic::default(),
             on_change,
             successor: watch::Sender::new(None),
@@ -317,6 +321,7 @@ impl Node {
                 error!("a serving thread had panicked");
             }
         }
+        self.finish_changes();
         shared.telemetry.close();
         shared.audit.close();
         shared.decisions.close();
@@ -327,6 +332,16 @@ impl Node {
         // A node file without a node would send the command line to a closed door; a successor wrote its own.
         if !has_successor {
             drop(std::fs::remove_file(self.core.node_file()));
+        }
+    }
+
+    /// What was asked of the management API is finished and in the audit trail, also where nobody waits for the answer.
+    fn finish_changes(&self) {
+        let all = u32::try_from(CHANGES_MAX).unwrap_or(u32::MAX);
+        let finished =
+            async { tokio::time::timeout(CHANGES_FINISH_WITHIN, self.core.changes.acquire_many(all)).await };
+        if self.core.runtime.block_on(finished).is_err() {
+            warn!("changes over the management API are not finished, and may be missing in the audit trail");
         }
     }
 
@@ -396,6 +411,52 @@ impl Drop for Node {
         }
         // Tasks that are still about to end hold it, and whoever starts the next node opens it at once.
         self.core.state.lend();
+    }
+}
+
+/// A node of a test of this crate: what changes a node is tried on a whole one.
+#[cfg(test)]
+pub(crate) struct TestNode {
+    pub(crate) core: Arc<Core>,
+    folder: PathBuf,
+    /// Dropped before its folder goes.
+    node: Option<Node>,
+}
+
+#[cfg(test)]
+impl TestNode {
+    pub(crate) fn start(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("sunbeam-node-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let text = format!(
+            "listen.http = \"127.0.0.1:0\"\nlisten.https = []\ntelemetry.metrics_port = 0\n\
+             management.bind = \"127.0.0.1:0\"\naudit.path = {:?}\nstate.path = {:?}\n\
+             [[routes]]\nhost_prefix = \"shop\"\nbackend = \"http://127.0.0.1:9\"\n\
+             disable_secure_redirection = true\n",
+            folder.join("audit.log"),
+            folder.join("state.redb")
+        );
+        let source = sunbeam_config::Source { name: "test".to_owned(), path: None, text };
+        let loaded = sunbeam_config::load_sources(Sources(vec![source]), Config::check).unwrap();
+        let node = Node::start(NodeOptions {
+            files: None,
+            loaded,
+            threads: 1,
+            certificate: None,
+            on_change: None,
+            inherit: Inherit::Nothing,
+            operator: None,
+        })
+        .unwrap();
+        Self { core: Arc::clone(&node.core), folder, node: Some(node) }
+    }
+}
+
+#[cfg(test)]
+impl Drop for TestNode {
+    fn drop(&mut self) {
+        drop(self.node.take());
+        drop(std::fs::remove_dir_all(&self.folder));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use jiff::Timestamp;
@@ -31,55 +31,89 @@ use crate::explain::ExplainRequest;
 /// A page and what answers it.
 pub(super) struct Endpoint {
     pub(super) path: &'static str,
+    /// What a session of the console may do there; everything else needs the token itself. A session is a browser's, for
+    /// hours: what it does must not let it stay for longer, nor reach what the console does not show. So a session changes
+    /// no configuration, token or model, adds no rules, names no files, and confirms nothing of the kind.
+    pub(super) session: &'static str,
     pub(super) handler: fn() -> MethodRouter<Arc<Core>>,
 }
 
-/// All of them; `openapi.json` describes each (a test compares).
+/// Whether a session of the console is enough for a call. What is not in the lists needs the token.
+pub(super) fn is_for_sessions(method: &Method, path: &str) -> bool {
+    let method = if *method == Method::HEAD { &Method::GET } else { method };
+    let endpoint = ENDPOINTS.iter().chain(RANGES).find(|endpoint| endpoint.path == path);
+    endpoint.is_some_and(|endpoint| endpoint.session.split(' ').any(|known| known == method.as_str()))
+}
+
+/// All of them; `openapi.json` describes each, and for which of them the token is needed (a test compares).
 pub(super) const ENDPOINTS: &[Endpoint] = &[
-    Endpoint { path: "/api/v1/status", handler: || get(status) },
-    Endpoint { path: "/api/v1/stats", handler: || get(statistics) },
-    Endpoint { path: "/api/v1/traffic", handler: || get(traffic) },
-    Endpoint { path: "/api/v1/top", handler: || get(top) },
-    Endpoint { path: "/api/v1/limits", handler: || get(limits) },
-    Endpoint { path: "/api/v1/trail", handler: || get(trail) },
-    Endpoint { path: "/api/v1/login-links", handler: || post(super::console::link) },
-    Endpoint { path: "/api/v1/backends", handler: || get(backends) },
-    Endpoint { path: "/api/v1/blocklist", handler: || get(blocks).post(block) },
-    Endpoint { path: "/api/v1/blocklist/{cidr}", handler: || delete(unblock) },
-    Endpoint { path: "/api/v1/blacklist", handler: || get(blocks).post(block) },
-    Endpoint { path: "/api/v1/blacklist/{cidr}", handler: || delete(unblock) },
-    Endpoint { path: "/api/v1/allowlist", handler: || post(allow) },
-    Endpoint { path: "/api/v1/allowlist/{cidr}", handler: || delete(disallow) },
-    Endpoint { path: "/api/v1/lists", handler: || get(all_lists) },
-    Endpoint { path: "/api/v1/bots", handler: || get(bots) },
-    Endpoint { path: "/api/v1/floods", handler: || get(floods) },
-    Endpoint { path: "/api/v1/models", handler: || get(all_models) },
-    Endpoint { path: "/api/v1/models/shadow", handler: || post(shadow) },
-    Endpoint { path: "/api/v1/models/shadow/{detector}", handler: || delete(unshadow) },
-    Endpoint { path: "/api/v1/models/install", handler: || post(install) },
-    Endpoint { path: "/api/v1/models/installed/{detector}", handler: || delete(uninstall) },
-    Endpoint { path: "/api/v1/explain", handler: || post(explain) },
-    Endpoint { path: "/api/v1/rules", handler: || get(added_rules).post(add_rules) },
-    Endpoint { path: "/api/v1/rules/{name}", handler: || delete(remove_rules) },
-    Endpoint { path: "/api/v1/decisions", handler: || get(all_decisions) },
-    Endpoint { path: "/api/v1/decisions/{id}", handler: || get(one_decision) },
-    Endpoint { path: "/api/v1/decisions/{id}/label", handler: || post(label_decision) },
-    Endpoint { path: "/api/v1/layers", handler: || get(all_layers).post(switch_layer) },
-    Endpoint { path: "/api/v1/changes", handler: || get(all_changes) },
-    Endpoint { path: "/api/v1/changes/{id}/confirm", handler: || post(confirm_change) },
-    Endpoint { path: "/api/v1/layers/plan", handler: || get(layers_plan) },
-    Endpoint { path: "/api/v1/exceptions", handler: || get(all_exceptions).post(make_exception) },
-    Endpoint { path: "/api/v1/exceptions/{id}", handler: || get(one_exception).delete(remove_exception) },
-    Endpoint { path: "/api/v1/waf/rules", handler: || get(waf_rules) },
-    Endpoint { path: "/api/v1/waf/stats", handler: || get(waf_stats) },
-    Endpoint { path: "/api/v1/certificates", handler: || get(certificates) },
-    Endpoint { path: "/api/v1/config", handler: || get(config) },
-    Endpoint { path: "/api/v1/config/validate", handler: || post(validate) },
-    Endpoint { path: "/api/v1/config/apply", handler: || post(apply) },
-    Endpoint { path: "/api/v1/config/reload", handler: || post(reload) },
-    Endpoint { path: "/api/v1/config/rollback", handler: || post(rollback) },
-    Endpoint { path: "/api/v1/config/confirm", handler: || post(confirm) },
-    Endpoint { path: "/api/v1/config/history", handler: || get(history) },
+    Endpoint { path: "/api/v1/status", session: "GET", handler: || get(status) },
+    Endpoint { path: "/api/v1/stats", session: "GET", handler: || get(statistics) },
+    Endpoint { path: "/api/v1/traffic", session: "GET", handler: || get(traffic) },
+    Endpoint { path: "/api/v1/top", session: "GET", handler: || get(top) },
+    Endpoint { path: "/api/v1/limits", session: "GET", handler: || get(limits) },
+    Endpoint { path: "/api/v1/events", session: "GET", handler: || get(super::events::events) },
+    Endpoint { path: "/api/v1/trail", session: "GET", handler: || get(trail) },
+    Endpoint { path: "/api/v1/login-links", session: "", handler: || post(super::console::link) },
+    Endpoint { path: "/api/v1/backends", session: "GET", handler: || get(backends) },
+    Endpoint { path: "/api/v1/blocklist", session: "GET POST", handler: || get(blocks).post(block) },
+    Endpoint { path: "/api/v1/blocklist/{cidr}", session: "DELETE", handler: || delete(unblock) },
+    Endpoint { path: "/api/v1/blacklist", session: "GET POST", handler: || get(blocks).post(block) },
+    Endpoint { path: "/api/v1/blacklist/{cidr}", session: "DELETE", handler: || delete(unblock) },
+    Endpoint { path: "/api/v1/allowlist", session: "POST", handler: || post(allow) },
+    Endpoint { path: "/api/v1/allowlist/{cidr}", session: "DELETE", handler: || delete(disallow) },
+    Endpoint { path: "/api/v1/lists", session: "GET", handler: || get(all_lists) },
+    Endpoint { path: "/api/v1/bots", session: "GET", handler: || get(bots) },
+    Endpoint { path: "/api/v1/floods", session: "GET", handler: || get(floods) },
+    Endpoint { path: "/api/v1/models", session: "GET", handler: || get(all_models) },
+    Endpoint { path: "/api/v1/models/shadow", session: "", handler: || post(shadow) },
+    Endpoint { path: "/api/v1/models/shadow/{detector}", session: "", handler: || delete(unshadow) },
+    Endpoint { path: "/api/v1/models/install", session: "", handler: || post(install) },
+    Endpoint { path: "/api/v1/models/installed/{detector}", session: "", handler: || delete(uninstall) },
+    Endpoint { path: "/api/v1/explain", session: "POST", handler: || post(explain) },
+    Endpoint { path: "/api/v1/rules", session: "GET", handler: || get(added_rules).post(add_rules) },
+    Endpoint { path: "/api/v1/rules/{name}", session: "DELETE", handler: || delete(remove_rules) },
+    Endpoint { path: "/api/v1/decisions", session: "GET", handler: || get(all_decisions) },
+    Endpoint { path: "/api/v1/decisions/{id}", session: "GET", handler: || get(one_decision) },
+    Endpoint { path: "/api/v1/decisions/{id}/label", session: "POST", handler: || post(label_decision) },
+    Endpoint { path: "/api/v1/layers", session: "GET POST", handler: || get(all_layers).post(switch_layer) },
+    Endpoint { path: "/api/v1/changes", session: "GET", handler: || get(all_changes) },
+    Endpoint { path: "/api/v1/changes/{id}/confirm", session: "", handler: || post(confirm_change) },
+    Endpoint { path: "/api/v1/layers/plan", session: "GET", handler: || get(layers_plan) },
+    Endpoint {
+        path: "/api/v1/exceptions",
+        session: "GET POST",
+        handler: || get(all_exceptions).post(make_exception),
+    },
+    Endpoint {
+        path: "/api/v1/exceptions/{id}",
+        session: "GET DELETE",
+        handler: || get(one_exception).delete(remove_exception),
+    },
+    Endpoint { path: "/api/v1/waf/rules", session: "GET", handler: || get(waf_rules) },
+    Endpoint { path: "/api/v1/waf/stats", session: "GET", handler: || get(waf_stats) },
+    Endpoint { path: "/api/v1/certificates", session: "GET", handler: || get(certificates) },
+    Endpoint { path: "/api/v1/config", session: "", handler: || get(config) },
+    Endpoint { path: "/api/v1/config/validate", session: "", handler: || post(validate) },
+    Endpoint { path: "/api/v1/config/apply", session: "", handler: || post(apply) },
+    Endpoint { path: "/api/v1/config/reload", session: "", handler: || post(reload) },
+    Endpoint { path: "/api/v1/config/rollback", session: "", handler: || post(rollback) },
+    Endpoint { path: "/api/v1/config/confirm", session: "", handler: || post(confirm) },
+    Endpoint { path: "/api/v1/config/history", session: "", handler: || get(history) },
+];
+
+/// The same pages for a range as people write it, its slash not encoded.
+pub(super) const RANGES: &[Endpoint] = &[
+    Endpoint {
+        path: "/api/v1/blocklist/{address}/{bits}",
+        session: "DELETE",
+        handler: || delete(unblock_range),
+    },
+    Endpoint {
+        path: "/api/v1/blacklist/{address}/{bits}",
+        session: "DELETE",
+        handler: || delete(unblock_range),
+    },
 ];
 
 /// `{"error": …}`
@@ -202,7 +236,7 @@ fn read<T: DeserializeOwned>(body: &str) -> Result<T, Refused> {
 /// See [`unblock_range`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct UnblockQuery {
+struct UnblockQuery {
     dry_run: bool,
 }
 
@@ -222,7 +256,7 @@ async fn unblock(
     told(blocking(move || lists::unblock(&core, &what, query.dry_run)).await)
 }
 
-pub(super) async fn unblock_range(
+async fn unblock_range(
     State(core): State<Arc<Core>>,
     Path((address, bits)): Path<(String, String)>,
     Query(query): Query<UnblockQuery>,
@@ -545,13 +579,42 @@ mod tests {
 
     use super::*;
 
+    fn described() -> serde_json::Map<String, Value> {
+        let description: Value = serde_json::from_str(crate::OPENAPI).unwrap();
+        description["paths"].as_object().unwrap().clone()
+    }
+
     #[test]
     fn the_description_has_every_page_and_no_other() {
-        let description: Value = serde_json::from_str(crate::OPENAPI).unwrap();
-        let described: BTreeSet<&str> =
-            description["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        let described = described();
+        let described: BTreeSet<&str> = described.keys().map(String::as_str).collect();
         let mut served: BTreeSet<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
-        served.extend(["/health", "/live", "/ready", "/openapi.json", "/api/v1/events", "/api/v1/session"]);
+        served.extend(["/health", "/live", "/ready", "/openapi.json", "/api/v1/session"]);
         assert_eq!(described, served);
+    }
+
+    #[test]
+    fn the_description_says_what_needs_the_token_itself() {
+        let mut sessions = BTreeSet::new();
+        for (path, page) in described() {
+            for (method, operation) in page.as_object().unwrap() {
+                let method: Method = method.to_uppercase().parse().unwrap();
+                let is_open = operation["security"] == json!([]);
+                let needs_token = operation["security"] == json!([{"token": []}]);
+                assert!(is_open || needs_token || operation["security"].is_null(), "{method} {path}");
+                let want = !is_open && !needs_token;
+                assert_eq!(is_for_sessions(&method, &path), want, "{method} {path}");
+                if want {
+                    sessions.insert((path.clone(), method.to_string()));
+                }
+            }
+        }
+        let listed = ENDPOINTS.iter().flat_map(|endpoint| {
+            let methods = endpoint.session.split(' ').filter(|method| !method.is_empty());
+            methods.map(|method| (endpoint.path.to_owned(), method.to_owned()))
+        });
+        assert_eq!(sessions, listed.collect(), "no method that a page does not have");
+        assert!(is_for_sessions(&Method::HEAD, "/api/v1/status"));
+        assert!(!is_for_sessions(&Method::GET, "/api/v1/what-nobody-has-listed"));
     }
 }

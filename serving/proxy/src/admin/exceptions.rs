@@ -227,11 +227,13 @@ struct Held {
 
 /// The exception, from the next request on, or the same one for longer.
 fn hold(core: &Core, new: KeptException, (dry_run, within): (bool, Within)) -> Result<Held, Refused> {
-    let (until, now) = (new.expires, new.created);
+    let until = new.expires;
     within.check(core, &exception_subject(new.id))?;
     let (held, waiting) = (OnceCell::new(), OnceCell::new());
     let change = |running: &Snapshot, additions: &mut Additions| -> Result<(), Refused> {
-        let before = running.exceptions.added().find(new.id).filter(|before| before.expires() > now);
+        // By the clock of now: it may have ended while somebody looked at what it would let pass.
+        let now = Timestamp::now().as_second();
+        let before = running.exceptions.added().find(new.id).filter(|before| before.holds(now));
         if let Some(before) = before {
             if before.scope() != &new.scope {
                 return Err(Refused::Failed(format!(
@@ -261,14 +263,13 @@ fn hold(core: &Core, new: KeptException, (dry_run, within): (bool, Within)) -> R
         let waits = within.write(core, &what, undo)?;
         let kept = core.state.keep_exceptions(&[KeptException { expires, ..known.kept() }]);
         kept.inspect_err(|_| changes::not_made(core, waits.as_ref()))?;
+        // Behind the lock, as whoever ends it looks.
+        known.extend(until);
         drop(waiting.set(waits));
         Ok(())
     })?;
     let (known, before) =
         held.into_inner().ok_or_else(|| Refused::Failed("the exception is not there".to_owned()))?;
-    if !dry_run {
-        known.extend(until);
-    }
     Ok(Held { known, before, waiting: waiting.into_inner().flatten() })
 }
 

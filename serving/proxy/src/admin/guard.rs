@@ -7,18 +7,25 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use sunbeam_routing::host_of;
+use tokio::sync::OwnedSemaphorePermit;
 
-use super::api::failure;
+use super::api::{failure, is_for_sessions};
 use super::console::sessions::NoSession;
 use super::console::{is_own_page, session};
 use super::lists::{OPERATOR, note_operator};
 use super::trail;
 use crate::core::Core;
+
+/// Changes that are made at the same time, those among them whose askers have hung up: as many as connections.
+pub(crate) const CHANGES_MAX: usize = super::CONNECTIONS_MAX;
+
+const NEEDS_TOKEN: &str = "this needs the node's token: a session of the console is not enough; the commands on the node's \
+                           machine have it";
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -42,7 +49,8 @@ impl fmt::Display for Caller {
     }
 }
 
-/// 401 without the Bearer token and without a session. What changes something is written down.
+/// 401 without the Bearer token and without a session, 403 where a session is not enough. What changes something is
+/// written down, whether somebody waits for the answer or not.
 pub(super) async fn require_caller(
     State(core): State<Arc<Core>>,
     mut request: Request,
@@ -65,13 +73,54 @@ pub(super) async fn require_caller(
         }
     }
     note_operator(&core, request.headers());
-    request.extensions_mut().insert(caller.clone());
+    let may = may(&caller, &request);
     if !trail::is_change(request.method(), request.uri().path()) {
-        return next.run(request).await;
+        return match may {
+            Ok(()) => next.run(request).await,
+            Err(why) => failure(StatusCode::FORBIDDEN, why),
+        };
     }
+    let turn = turn(&core).await;
     let asked = (request.method().clone(), request.uri().clone());
-    let answer = next.run(request).await;
-    trail::told(&core, &caller, peer, asked, answer).await
+    let change = async move {
+        let _turn = turn;
+        let answer = match may {
+            Ok(()) => next.run(request).await,
+            Err(why) => failure(StatusCode::FORBIDDEN, why),
+        };
+        trail::told(&core, &caller, peer, asked, answer).await
+    };
+    // Whoever hangs up has asked all the same: what was begun is finished, and written down.
+    let changed = tokio::spawn(change).await;
+    changed.unwrap_or_else(|_| failure(StatusCode::INTERNAL_SERVER_ERROR, "that failed; the log says why"))
+}
+
+/// Whether a caller may do what is asked; if not, why.
+fn may(caller: &Caller, request: &Request) -> Result<(), &'static str> {
+    let page = request.extensions().get::<MatchedPath>();
+    let is_enough = match caller {
+        Caller::Token => true,
+        Caller::Console(_) => page.is_some_and(|page| is_for_sessions(request.method(), page.as_str())),
+    };
+    if is_enough { Ok(()) } else { Err(NEEDS_TOKEN) }
+}
+
+/// Waits until a change may begin. Whoever hangs up before that has changed nothing.
+async fn turn(core: &Core) -> Option<OwnedSemaphorePermit> {
+    if let Ok(turn) = Arc::clone(&core.changes).try_acquire_owned() {
+        return Some(turn);
+    }
+    core.shared.listener_metrics.limit_hits("management_changes").inc();
+    // It is never closed.
+    Arc::clone(&core.changes).acquire_owned().await.ok()
+}
+
+/// Whether whoever asked would still be let in: for answers that last.
+pub(super) fn holds(core: &Core, headers: &HeaderMap, peer: Peer) -> bool {
+    if headers.contains_key(header::AUTHORIZATION) {
+        return has_token(core, headers);
+    }
+    session(core, headers, peer.0).is_ok()
 }
 
 /// Who asks; or which status is answered, and why.

@@ -2,7 +2,7 @@
 //! Blocks, lists and crawlers: what the API's pages about them answer.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard};
 
 use axum::http::HeaderMap;
 use ipnet::IpNet;
@@ -156,6 +156,8 @@ pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr
     if request.dry_run {
         return Ok(answer);
     }
+    // What is written down of the block before it, and what takes its place, belong together.
+    let listing = core.listing();
     let lists = core.shared.memory.lists.all();
     let is_before = |entry: &&Entry| {
         let is_operators = (entry.list, entry.origin) == (List::Block, Origin::Operator);
@@ -165,8 +167,9 @@ pub(super) fn block(core: &Core, request: &BlockRequest, operator: Option<IpAddr
     let kept_before = lists.iter().find(is_before).map(|entry| Box::new(KeptEntry::from(entry)));
     let undo = Undo::Blocked { network: network.to_string(), since, before: kept_before };
     let waiting = within.write(core, &format!("{what} {network} blocked {how_long}"), undo)?;
-    let added = added(core, request, (network, List::Block), since);
+    let added = added(core, &listing, request, (network, List::Block), since);
     let (entry, before) = added.inspect_err(|_| changes::not_made(core, waiting.as_ref()))?;
+    drop(listing);
     changes::tell(&mut answer, waiting.as_ref());
     if let (Some(before), Some(answer)) = (&before, answer.as_object_mut()) {
         let message = answer.get("message").and_then(Value::as_str).unwrap_or_default();
@@ -215,9 +218,10 @@ fn noun(network: IpNet) -> &'static str {
     if network.prefix_len() == network.max_prefix_len() { "IP" } else { "range" }
 }
 
-/// The new entry, in memory and on the disk, and what it replaces; or neither.
+/// The new entry, in memory and on the disk, and what it replaces; or neither. Whoever asks holds the lists.
 fn added(
     core: &Core,
+    _listing: &MutexGuard<'_, ()>,
     request: &BlockRequest,
     (network, list): (IpNet, List),
     since: i64,
@@ -225,7 +229,6 @@ fn added(
     let new =
         NewEntry { network, list, reason: request.reason.clone(), since, secs: request.duration_seconds };
     let lists = &core.shared.memory.lists;
-    let _listing = core.listing();
     let (entry, before) =
         lists.add(new, core.shared.now()).map_err(|full| Refused::Failed(full.to_string()))?;
     if let Err(error) = core.state.keep_entry(&KeptEntry::from(&entry)) {
@@ -250,7 +253,7 @@ pub(super) fn allow(core: &Core, request: &BlockRequest) -> Result<Value, Refuse
         None
     } else {
         let since = Timestamp::now().as_second();
-        let (entry, _) = added(core, request, (network, List::Allow), since)?;
+        let (entry, _) = added(core, &core.listing(), request, (network, List::Allow), since)?;
         tracing::info!(%network, secs = request.duration_seconds, reason = request.reason, "allowed by an operator");
         Some(entry.id.to_string())
     };

@@ -6,6 +6,7 @@ mod backends;
 mod changes;
 mod console;
 mod decisions;
+mod events;
 mod exceptions;
 mod guard;
 mod layers;
@@ -21,9 +22,9 @@ mod trail;
 mod waf;
 
 pub(crate) use self::console::sessions::Sessions;
+pub(crate) use self::guard::CHANGES_MAX;
 pub(crate) use self::traffic::{STEP_SECS, Traffic};
 
-use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,10 +33,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::{delete, get};
-use futures_util::Stream;
+use axum::routing::get;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -43,7 +42,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
 use tokio::net::TcpStream;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::guard::Peer;
@@ -154,14 +153,10 @@ pub(crate) fn metrics_router(core: &Arc<Core>) -> Router {
 /// or a session; Host and Origin are checked on all.
 pub(crate) fn management_router(core: &Arc<Core>) -> Router {
     let mut api = Router::new();
-    for endpoint in api::ENDPOINTS {
+    for endpoint in api::ENDPOINTS.iter().chain(api::RANGES) {
         api = api.route(endpoint.path, (endpoint.handler)());
     }
     let api = api
-        .route("/api/v1/events", get(events))
-        // A range as people write it, its slash not encoded.
-        .route("/api/v1/blocklist/{address}/{bits}", delete(api::unblock_range))
-        .route("/api/v1/blacklist/{address}/{bits}", delete(api::unblock_range))
         .layer(axum::middleware::map_response(refused_as_ours))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(core), guard::require_caller));
     let console = console::router(core).layer(axum::middleware::map_response(refused_as_ours));
@@ -233,20 +228,4 @@ async fn metrics(State(core): State<Arc<Core>>) -> Response {
 
 async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
-}
-
-/// Audit records as they happen. A watcher that is too slow is told how many it missed.
-async fn events(State(core): State<Arc<Core>>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
-    let receiver = core.shared.events.watch();
-    let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
-        let event = match receiver.recv().await {
-            Ok(record) => Event::default().event("request").data(record),
-            Err(broadcast::error::RecvError::Lagged(missed)) => {
-                Event::default().event("missed").data(missed.to_string())
-            }
-            Err(broadcast::error::RecvError::Closed) => return None,
-        };
-        Some((Ok(event), receiver))
-    });
-    Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
 }

@@ -103,7 +103,12 @@ impl Known {
         self.expires.load(Ordering::Relaxed)
     }
 
-    /// It holds longer, never shorter.
+    /// Whether it lets anything pass still.
+    pub(crate) fn holds(&self, now: i64) -> bool {
+        self.expires() > now && !self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// It holds longer, never shorter. Behind the lock of changes, as all that changes when it ends.
     pub(crate) fn extend(&self, until: i64) {
         self.expires.fetch_max(until, Ordering::Relaxed);
     }

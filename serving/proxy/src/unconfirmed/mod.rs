@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Changes that are taken back by themselves unless somebody confirms them in time (`--confirm-within`): what lies beside
-//! the configuration. (A change of the configuration itself has its own way back: the configurations that are kept.)
+//! the configuration. (A change of the configuration itself has its own way back, in `configuration`: the configurations
+//! that are kept.)
 //!
 //! A change is written down before it is made, with what takes it back, so that neither the end of the command nor that of
 //! the node lets it stay: what ran out while the node was down is taken back at its start. Where somebody else has changed
 //! the same thing since, nothing is taken back.
 
+mod configuration;
 mod take_back;
 
 pub(crate) use take_back::restore;
@@ -162,21 +164,22 @@ impl Unconfirmed {
 
     /// It stays, or was never made. `None`: it does not wait, or is being taken back.
     pub(crate) fn forget(&self, folder: &Path, id: &str) -> Result<Option<Waiting>, StateError> {
-        self.forget_where(folder, |waiting| waiting.id == id)
+        self.forget_where(folder, |timed| !timed.is_ending && timed.waiting.id == id)
     }
 
-    /// Somebody has changed the same thing without a word of confirmation: what they want stays.
+    /// Somebody has changed the same thing without a word of confirmation: what they want stays, also where the other is
+    /// being taken back just now.
     pub(crate) fn supersede(&self, folder: &Path, subject: &str) -> Result<Option<Waiting>, StateError> {
-        self.forget_where(folder, |waiting| waiting.undo.subject() == subject)
+        self.forget_where(folder, |timed| timed.waiting.undo.subject() == subject)
     }
 
     fn forget_where(
         &self,
         folder: &Path,
-        is_meant: impl Fn(&Waiting) -> bool,
+        is_meant: impl Fn(&Timed) -> bool,
     ) -> Result<Option<Waiting>, StateError> {
         let mut all = self.all();
-        let found = all.iter().position(|timed| !timed.is_ending && is_meant(&timed.waiting));
+        let found = all.iter().position(is_meant);
         let Some(place) = found else { return Ok(None) };
         let timed = all.remove(place);
         if let Err(error) = keep(folder, &all) {
@@ -184,6 +187,12 @@ impl Unconfirmed {
             return Err(error);
         }
         Ok(Some(timed.waiting))
+    }
+
+    /// Whether it waits, or is being taken back. Asked behind the lock of what it changes: whoever changes the same thing
+    /// says so behind it, too.
+    fn has(&self, id: &str) -> bool {
+        self.all().iter().any(|timed| timed.waiting.id == id)
     }
 
     /// The one that waits for this thing.
@@ -308,6 +317,14 @@ mod tests {
         all.add(&folder, undo("waf"), minute, 1_000).unwrap();
         assert!(all.supersede(&folder, &layer_subject("waf", Some("shop"))).unwrap().is_none());
         assert!(all.supersede(&folder, &layer_subject("waf", None)).unwrap().is_some());
+        // Also where the other is on its way already: what somebody wants now stays.
+        let ddos = all.add(&folder, undo("ddos"), Duration::ZERO, 1_000).unwrap();
+        assert!(all.due().len() == 1 && all.has(&ddos.id));
+        assert!(
+            all.supersede(&folder, &layer_subject("ddos", None)).unwrap().is_some() && !all.has(&ddos.id)
+        );
+        all.ended(&folder, &ddos.id, false).unwrap();
+        assert_eq!(all.len(), 0);
         for number in 0..WAITING_MAX {
             all.add(&folder, undo(&number.to_string()), minute, 1_000).unwrap();
         }

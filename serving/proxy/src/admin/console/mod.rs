@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use self::sessions::{Holder, LINK_LIVES, NoSession, Opened, SESSION_LIVES};
 use super::api::failure;
-use super::guard::{Caller, Peer};
+use super::guard::Peer;
 use crate::core::Core;
 
 /// The header with the proof.
@@ -57,13 +57,10 @@ async fn only_if_on(
     failure(StatusCode::NOT_FOUND, "the console is off: see `management.console`")
 }
 
-/// `POST /api/v1/login-links`: with the token only, so that a session cannot make others.
-pub(super) async fn link(State(core): State<Arc<Core>>, caller: Extension<Caller>) -> Response {
+/// `POST /api/v1/login-links`: not for sessions, so that none can make others.
+pub(super) async fn link(State(core): State<Arc<Core>>) -> Response {
     if !core.shared.snapshot().config.management.console {
         return failure(StatusCode::NOT_FOUND, "the console is off: see `management.console`");
-    }
-    if !matches!(caller.0, Caller::Token) {
-        return failure(StatusCode::FORBIDDEN, "a link to log in is made with the token: `sunbeam login`");
     }
     match core.sessions.link(Instant::now()) {
         Ok((secret, is_full)) => {
@@ -101,7 +98,7 @@ async fn log_in(
         return failure(StatusCode::UNPROCESSABLE_ENTITY, "the body is `{\"secret\": …}`");
     };
     match core.sessions.open(&secret, from, Instant::now()) {
-        Ok(Some((opened, is_full))) => welcome(&core, &headers, from, &opened, is_full),
+        Ok(Some((opened, is_full))) => welcome(&core, &headers, from, &opened, is_full).await,
         Ok(None) => {
             core.shared.metrics.console_logins("refused").inc();
             failure(
@@ -113,18 +110,26 @@ async fn log_in(
     }
 }
 
-fn welcome(core: &Arc<Core>, headers: &HeaderMap, from: IpAddr, opened: &Opened, is_full: bool) -> Response {
+async fn welcome(
+    core: &Arc<Core>,
+    headers: &HeaderMap,
+    from: IpAddr,
+    opened: &Opened,
+    is_full: bool,
+) -> Response {
     core.shared.metrics.console_logins("ok").inc();
     if is_full {
         core.shared.listener_metrics.limit_hits("console_sessions").inc();
     }
     let note = json!({"who": format!("console {}", opened.name), "from": from, "what": "log-in"});
     let operator = Arc::clone(core);
-    // Both touch the disk.
-    drop(tokio::task::spawn_blocking(move || {
+    // Both touch the disk, before it is answered; also where whoever logs in has hung up. A panic in there was logged by
+    // the hook.
+    let written = tokio::task::spawn_blocking(move || {
         operator.trail(&note);
         operator.exempt_operator(from);
-    }));
+    });
+    drop(written.await);
     let cookie = cookie(headers, &opened.id, SESSION_LIVES.as_secs());
     let body =
         json!({"proof": opened.proof, "name": opened.name, "expires_in_seconds": SESSION_LIVES.as_secs()});
@@ -154,7 +159,8 @@ async fn log_out(
     if let Ok(holder) = session(&core, &headers, from) {
         core.sessions.close(&holder.name);
         let note = json!({"who": format!("console {}", holder.name), "from": from, "what": "log-out"});
-        drop(tokio::task::spawn_blocking(move || core.trail(&note)));
+        // On the disk before it is answered, as every line of it.
+        drop(tokio::task::spawn_blocking(move || core.trail(&note)).await);
     }
     let answer = Json(json!({"success": true, "message": "logged out"})).into_response();
     with_cookie(answer, &cookie(&headers, "", 0))
