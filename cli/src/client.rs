@@ -3,11 +3,13 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use http::{Method, Request, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
 use crate::cli::GlobalArgs;
@@ -28,7 +30,14 @@ pub(crate) struct Client {
 /// The header that carries [`Client::operator`].
 const OPERATOR_HEADER: &str = "sunbeam-operator";
 
+/// POSTs that change nothing.
+const ASKING: [&str; 2] = ["/api/v1/explain", "/api/v1/config/validate"];
+
 impl Client {
+    /// How long the answer to a change may take: a reload reads files, and an exception is held against what was decided
+    /// before; others may be waiting for the same lock.
+    const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
+
     /// Bytes that an answer may have; the effective configuration is the largest.
     const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
@@ -111,12 +120,17 @@ impl Client {
     }
 
     fn call(&self, method: Method, path: &str, body: String) -> Result<Value, CliError> {
+        let is_change = method != Method::GET && !ASKING.contains(&path);
         let request = self.request(method, path, body)?;
+        // What is sent may be done, whatever becomes of the answer.
+        let lost = |error: io::Error| if is_change { self.unsure(&error) } else { self.lost(&error) };
+        let limit = if is_change { Self::CHANGE_TIMEOUT } else { http1::TIMEOUT };
         let (status, text) = self.runtime.block_on(async {
-            let answer = self.send(request).await?;
+            let stream = self.connected().await?;
+            let answer = http1::exchange(stream, request, limit).await.map_err(lost)?;
             let status = answer.status();
             let text = http1::whole(answer.into_body(), Self::ANSWER_BYTES_MAX).await;
-            text.map(|text| (status, text)).map_err(|error| self.lost(&error))
+            text.map(|text| (status, text)).map_err(lost)
         })?;
         if !status.is_success() {
             return Err(refused(status, &text));
@@ -147,7 +161,25 @@ impl Client {
         &self,
         request: Request<String>,
     ) -> Result<http::Response<hyper::body::Incoming>, CliError> {
-        http1::send(&self.address.authority, request, http1::TIMEOUT).await.map_err(|error| self.lost(&error))
+        let stream = self.connected().await?;
+        http1::exchange(stream, request, http1::TIMEOUT).await.map_err(|error| self.lost(&error))
+    }
+
+    async fn connected(&self) -> Result<TcpStream, CliError> {
+        let connected = http1::connect(&self.address.authority, http1::TIMEOUT).await;
+        connected.map_err(|error| self.lost(&error))
+    }
+
+    /// A change was asked for, and its answer did not come.
+    fn unsure(&self, error: &io::Error) -> CliError {
+        CliError::unreachable(format!(
+            "the node at {} was asked, and its answer did not come: {error}. The change may have been made",
+            self.url()
+        ))
+        .hint(
+            "look before you ask again: the node's audit trail (`audit-trail.jsonl` beside its state, or Changes in the \
+             console) has what came of it, and how to undo it",
+        )
     }
 
     fn lost(&self, error: &io::Error) -> CliError {
@@ -337,6 +369,40 @@ mod tests {
             let found = operator([connection, client].map(|session| session.map(str::to_owned)));
             assert_eq!(found, want.map(|address| address.parse().unwrap()), "{name}");
         }
+    }
+
+    #[test]
+    fn a_change_whose_answer_does_not_come_may_have_been_made() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        // Takes what is asked, and goes.
+        let node = std::thread::spawn(move || {
+            for _ in 0..3 {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut head = [0; 4096];
+                assert!(io::Read::read(&mut stream, &mut head).unwrap() > 0);
+            }
+        });
+        let address = NodeAddress { authority, token: "t".into() };
+        let client = Client { runtime: http1::runtime().unwrap(), address, operator: None };
+        for (name, asked, may_be_made) in [
+            ("a change", client.post("/api/v1/layers", "{}".to_owned()), true),
+            ("a question", client.get("/api/v1/layers"), false),
+            ("a question with a body", client.post("/api/v1/explain", "{}".to_owned()), false),
+        ] {
+            let error = asked.unwrap_err();
+            assert_eq!(
+                error.message.contains("may have been made"),
+                may_be_made,
+                "{name}: {}",
+                error.message
+            );
+            assert_eq!(error.code, ExitCode::Unreachable, "{name}");
+        }
+        node.join().unwrap();
+        // Nobody was asked.
+        let error = client.post("/api/v1/layers", "{}".to_owned()).unwrap_err();
+        assert!(!error.message.contains("may have been made"), "{}", error.message);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //! The other commands against a running node, and without one.
 
 use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
 use std::process::Stdio;
 
-use sunbeam_testkit::{TestFolder, TestUpstream, eventually};
+use sunbeam_testkit::{TestFolder, TestUpstream, eventually, free_address};
 
-use crate::program::{Serving, get, run, sunbeam, told};
+use crate::program::{Serving, get, run, sunbeam, told, write_config};
 
 fn node(backend: &TestUpstream) -> Serving {
     Serving::start(&format!(
@@ -40,6 +41,31 @@ fn a_running_node_answers_every_question_as_table_and_as_json() {
     }
     let (_, doctor, _) = node.ask(&["doctor"]);
     assert!(doctor.contains("configuration") && doctor.contains("state"), "{doctor}");
+}
+
+#[test]
+fn doctor_knows_the_node_that_was_started_by_a_relative_path() {
+    let (backend, folder) = (TestUpstream::echo(), TestFolder::new());
+    write_config(&folder, &format!("[[routes]]\nhost = \"localhost\"\nbackend = \"{}\"\n", backend.url()));
+    let http = free_address().to_string();
+    let text = std::fs::read_to_string(folder.join("config.toml")).unwrap();
+    folder.write("config.toml", text.replacen("http = \"127.0.0.1:0\"", &format!("http = {http:?}"), 1));
+    let log = std::fs::File::create(folder.join("log")).unwrap();
+    let child = sunbeam(&folder)
+        .current_dir(folder.join("."))
+        .args(["serve", "--config", "config.toml"])
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let node = Serving { child, folder, http: any, https: any };
+    eventually("the node is ready", || node.log().contains("ready").then_some(()));
+    let mut doctor = sunbeam(&node.folder);
+    doctor.env("SUNBEAM_CONFIG", node.folder.join("config.toml")).arg("doctor");
+    let (_, out, err) = told(&doctor.output().unwrap());
+    assert!(out.contains(&format!("the node listens on {http}")), "{out}{err}");
+    assert!(!out.contains("another program"), "{out}{err}");
 }
 
 #[test]
@@ -132,7 +158,7 @@ fn secrets_are_never_printed() {
 #[test]
 fn without_a_node_the_code_is_three_and_without_the_token_four() {
     let folder = TestFolder::new();
-    let nobody = format!("http://{}", sunbeam_testkit::free_address());
+    let nobody = format!("http://{}", free_address());
     for command in ["status", "reload", "tail"] {
         let (code, _, err) = told(&run(&folder, &["--node", &nobody, "--token-file", "/dev/null", command]));
         assert!(code == 3 || code == 4, "{command}: {code} {err}");

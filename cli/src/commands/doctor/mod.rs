@@ -5,6 +5,7 @@ mod backends;
 mod host;
 mod ports;
 
+use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -183,9 +184,31 @@ fn of_files(files: &ConfigFiles, is_named: bool, node: Option<Status>) -> (Findi
         }
     };
     // The node may run with something else: then nothing follows from it for these files.
-    let runs_with = |node: &Status| node.config_files.iter().any(|file| Path::new(file) == files.path);
+    let runs_with = |node: &Status| {
+        node.config_files.iter().any(|file| is_same_file(node.pid, Path::new(file), &files.path))
+    };
     let node = node.filter(|node| is_named || runs_with(node));
     (finding, Some(Patient { config: loaded.config, node }))
+}
+
+/// Whether a node means this file: by its own name for it, which may be relative to where it was started.
+fn is_same_file(pid: i32, of_node: &Path, ours: &Path) -> bool {
+    if of_node == ours {
+        return true;
+    }
+    // Of another user's process only root can tell where it stands; then names are compared, as above.
+    let of_node = if of_node.is_absolute() {
+        of_node.to_owned()
+    } else {
+        match fs::read_link(format!("/proc/{pid}/cwd")) {
+            Ok(folder) => folder.join(of_node),
+            Err(_) => return false,
+        }
+    };
+    match (of_node.canonicalize(), ours.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
 }
 
 fn about_node(node: &Status) -> Finding {
