@@ -227,6 +227,7 @@ fn exceptions_that_nobody_confirms_go_and_those_that_were_removed_come_back() {
     // Removed, and back.
     let removed = proxy.api("DELETE", &format!("{page}?confirm_within_secs=2"), "");
     assert_eq!((removed.status, status(&proxy, WALRUS)), (200, 403), "{}", removed.text());
+    assert!(said(&removed.json(), "stays until that is confirmed") && labels().contains(&id));
     eventually("it is back", || (status(&proxy, WALRUS) == 200).then_some(()));
     assert_eq!(expires(), before);
     // It is there after a restart, too.

@@ -125,8 +125,8 @@ pub(super) fn confirm(core: &Core, id: &str) -> Result<Value, Refused> {
         let confirmed = confirmed.map_err(|error| Refused::Failed(format!("it still waits: {error}")))?;
         let confirmed = confirmed.ok_or_else(missing)?;
         core.shared.metrics.changes_confirmed("confirmed").inc();
-        let more = confirmed.allowed().map(|exception| exceptions::confirmed(core, exception));
-        (confirmed.what, more.unwrap_or_default())
+        let more = exceptions::confirmed(core, confirmed.undo());
+        (confirmed.what, more)
     };
     tracing::info!(id, what, "a change is confirmed by an operator");
     Ok(json!({"success": true, "message": format!("the change stays: {what}{more}")}))

@@ -198,13 +198,21 @@ pub(super) fn make(
     Ok(answer)
 }
 
-/// Somebody stands by an exception that waited for that: now its request is a person's. What is to be said of that.
-pub(super) fn confirmed(core: &Core, id: u64) -> String {
-    let snapshot = core.shared.snapshot();
-    let Some(known) = snapshot.exceptions.added().find(id) else { return String::new() };
-    match find(core, known.from()) {
-        Ok(kept) => label_human(core, &kept),
-        Err(_) => format!("; `{}` is no longer kept, and is not labelled", known.from()),
+/// Somebody stands by a change that waited for that: what it says of a request is said now. What is to be told of that.
+pub(super) fn confirmed(core: &Core, change: &Undo) -> String {
+    match change {
+        Undo::Allowed { id, .. } => {
+            let snapshot = core.shared.snapshot();
+            let Some(known) = snapshot.exceptions.added().find(*id) else { return String::new() };
+            match find(core, known.from()) {
+                Ok(kept) => label_human(core, &kept),
+                Err(_) => format!("; `{}` is no longer kept, and is not labelled", known.from()),
+            }
+        }
+        Undo::Removed { exception } => {
+            unlabel(core, &exception.from, find(core, &exception.from).ok().as_ref())
+        }
+        Undo::Layer { .. } | Undo::Blocked { .. } => String::new(),
     }
 }
 
@@ -329,6 +337,7 @@ pub(super) fn remove(
         drop(waiting.set(waits));
         Ok(())
     })?;
+    let waiting = waiting.into_inner().flatten();
     // Nothing of one that is older than what is kept.
     let kept = find(core, known.from()).ok();
     let left = known.expires().saturating_sub(Timestamp::now().as_second()).max(1);
@@ -337,7 +346,10 @@ pub(super) fn remove(
     let mut message = format!("exception {id} {verb}: {}", known.scope().sentence());
     if !dry_run {
         tracing::info!(id, what = known.scope().sentence(), "an exception is removed by an operator");
-        message.push_str(&unlabel(core, &known, kept.as_ref()));
+        match &waiting {
+            Some(_) => message.push_str("; what its request is labelled stays until that is confirmed"),
+            None => message.push_str(&unlabel(core, known.from(), kept.as_ref())),
+        }
     }
     let needs_force = known.kept().high > 0 || is_to_be_forced(core, kept.as_ref());
     let mut answer = json!({
@@ -350,7 +362,7 @@ pub(super) fn remove(
             if needs_force { " --force" } else { "" }
         ),
     });
-    changes::tell(&mut answer, waiting.into_inner().flatten().as_ref());
+    changes::tell(&mut answer, waiting.as_ref());
     Ok(answer)
 }
 
@@ -361,8 +373,8 @@ fn is_to_be_forced(core: &Core, kept: Option<&Kept>) -> bool {
 }
 
 /// What should not have been allowed is no person's word either, and must teach no model. What is to be said of that.
-fn unlabel(core: &Core, known: &Known, kept: Option<&Kept>) -> String {
-    match labels::take_back(core.state.folder(), known.from(), Label::Human) {
+fn unlabel(core: &Core, from: &str, kept: Option<&Kept>) -> String {
+    match labels::take_back(core.state.folder(), from, Label::Human) {
         Ok(false) => String::new(),
         Ok(true) => {
             let more = kept.map(|kept| format!(", {}", people::label(core, kept, Label::Attack)));

@@ -86,12 +86,8 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// The exception that it made or prolonged.
-    pub(crate) const fn allowed(&self) -> Option<u64> {
-        match self.undo {
-            Undo::Allowed { id, .. } => Some(id),
-            _ => None,
-        }
+    pub(crate) const fn undo(&self) -> &Undo {
+        &self.undo
     }
 
     pub(crate) fn told(&self) -> Value {
