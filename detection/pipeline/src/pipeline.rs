@@ -91,6 +91,8 @@ pub struct Judged {
     pub(crate) texts: Option<Texts>,
     /// It speaks for others, or may do what it likes: what it does is not held against its address.
     is_trusted: bool,
+    /// It comes from the operator's own networks.
+    is_bypassed: bool,
     /// It is the crawler that it says it is.
     is_verified_crawler: bool,
     /// A page made its client's browser send it: it is nobody's word for or against a layer.
@@ -111,6 +113,12 @@ impl Judged {
         let is_open = self.decision == Decision::Observed && !is_excused;
         let doubts = Layer::ALL.into_iter().zip(self.doubts).filter(move |_| is_open);
         doubts.filter_map(|(layer, reason)| Some((layer, reason?)))
+    }
+
+    /// Whether its address is not held to what is stopped of it: one of the operator's own networks, one that a list lets
+    /// by, a verified crawler's. (A proxy that nobody declared is an address like others: a header would make everybody one.)
+    pub const fn is_nobodys_offence(&self) -> bool {
+        self.is_bypassed || self.is_unjudged || self.is_verified_crawler
     }
 
     /// The client is to clear the doubt first.
@@ -431,6 +439,7 @@ impl Pipeline {
             is_unjudged: false,
             texts: None,
             is_trusted: subject.is_trusted(&self.rules),
+            is_bypassed: subject.is_bypassed,
             is_verified_crawler: subject
                 .crawler(&self.rules)
                 .is_some_and(|(_, proof)| proof == Proof::Verified),

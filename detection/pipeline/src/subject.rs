@@ -144,7 +144,7 @@ pub struct Subject<'a> {
     /// What is not held against it, and what of that made a difference.
     pub(crate) applied: Applied<'a>,
     pub(crate) used: Used,
-    is_bypassed: bool,
+    pub(crate) is_bypassed: bool,
     /// The client chooses what follows the first label of the host.
     is_by_label: bool,
 }

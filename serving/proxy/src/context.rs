@@ -65,6 +65,8 @@ pub(crate) struct ConnectionInfo {
     pub(crate) ja4: Box<str>,
     /// HTTP/2: bytes that have come of a DATA frame that is not whole yet.
     pub(crate) partial_data: Cell<u32>,
+    /// HTTP/2: it is to end at once.
+    pub(crate) is_cut: Cell<bool>,
     /// Of the thread's time; before the permit, because what it gives back belongs to the permit's address.
     pub(crate) share: Option<Rc<Share>>,
     /// Its place in the connection count. A tunnel outlives the task of its connection and holds
@@ -82,9 +84,9 @@ impl ConnectionInfo {
     ) -> Self {
         let peer_value = address_value(peer.ip().to_canonical());
         let share = shares.of(&permit);
-        let (partial_data, ja4) = (Cell::default(), Box::default());
+        let (partial_data, is_cut, ja4) = (Cell::default(), Cell::default(), Box::default());
         let local = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-        Self { peer, local, peer_value, scheme, tls_version, ja4, partial_data, share, permit }
+        Self { peer, local, peer_value, scheme, tls_version, ja4, partial_data, is_cut, share, permit }
     }
 
     /// With where it came in.
@@ -109,6 +111,8 @@ pub(crate) struct RequestContext {
     /// How it came to be worked on, and when.
     pub(crate) turn: Turn,
     pub(crate) turned: Instant,
+    /// Too many of its address wait: what was asked nobody knows.
+    pub(crate) is_turned_away: bool,
     pub(crate) connection: Rc<ConnectionInfo>,
     pub(crate) id: Uuid,
     /// The id as text.
@@ -247,8 +251,9 @@ impl RequestContext {
         let mut context = Self {
             shared: Arc::clone(shared),
             open: None,
-            turn: Turn::Free,
+            turn: Turn::Ordinary,
             turned: started,
+            is_turned_away: false,
             connection: Rc::clone(connection),
             id,
             id_value: HeaderValue::from_str(id.hyphenated().encode_lower(&mut Uuid::encode_buffer()))

@@ -312,7 +312,7 @@ impl Core {
                 }
             }
             // Nothing is wrong with the configuration: there was none to read, or it is not asked for.
-            Err(ReloadError::NoFiles | ReloadError::NoHistory { .. }) => {}
+            Err(ReloadError::NoFiles | ReloadError::NoHistory { .. } | ReloadError::Superseded) => {}
             Err(error @ ReloadError::HandingOver) => warn!("{error}"),
             Err(error) => {
                 metrics.config_reloads("failed").inc();

@@ -335,7 +335,8 @@ impl Node {
         }
     }
 
-    /// What was asked of the management API is finished and in the audit trail, also where nobody waits for the answer.
+    /// What was asked of the management API is finished and in the audit trail, also where nobody waits for the answer; and
+    /// nothing more begins.
     fn finish_changes(&self) {
         let all = u32::try_from(CHANGES_MAX).unwrap_or(u32::MAX);
         let finished =
@@ -343,6 +344,7 @@ impl Node {
         if self.core.runtime.block_on(finished).is_err() {
             warn!("changes over the management API are not finished, and may be missing in the audit trail");
         }
+        self.core.changes.close();
     }
 
     /// What accepts beside the serving threads: probes and the API answer for the node that drains, until

@@ -5,14 +5,15 @@
 //! with them: each of his connections has its turn as often as each of everybody else's, and who has most connections
 //! has most turns. A flood from 32 addresses that was stopped whole made good clients, who asked for 30 % of what the
 //! thread can do, wait for seconds. So an address of which [`OFFENCES`] requests were stopped within seconds waits
-//! for its turn in a queue of its own, out of which requests are let only while what stopping them takes stays below a
-//! [`SHARE`]th of the thread's time. Its connections are not read meanwhile: the sender waits, too.
+//! for its turn beside all the others, out of which requests are let, address by address, only while what stopping them
+//! takes stays below a [`SHARE`]th of the thread's time. Its connections are not read meanwhile: the sender waits, too; one
+//! that sends more than may wait is hung up on.
 //!
-//! That holds while the thread has others to serve. Requests that pass are not counted: a person behind an
+//! That holds while the thread has others to serve. Requests that pass are not charged: a person behind an
 //! attacker's address waits for a turn, and is served like everybody else then.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -52,7 +53,10 @@ const TICK: Duration = Duration::from_millis(1);
 const QUIET_TICK: usize = 64;
 
 /// Requests that may wait on a thread.
-const WAITING_MAX: usize = 4_096;
+const WAITING_MAX: usize = 8_192;
+
+/// Requests of one address of these.
+const WAITING_OF_ONE: usize = 128;
 
 /// Kind of the keyed hashes.
 const ADDRESS: u64 = 0x6f66;
@@ -68,8 +72,8 @@ pub(crate) struct Offenders {
 #[derive(Clone, Copy, Debug, Default)]
 struct Offences {
     count: u16,
-    /// Seconds of [`Moment`].
-    counted: u64,
+    /// Seconds of [`Moment`]: when it was halved last, or should have been.
+    since: u64,
 }
 
 #[derive(Debug)]
@@ -81,14 +85,24 @@ struct Lane {
     others: Option<Instant>,
     /// What it takes to stop one, in eighths of a microsecond.
     typical: i64,
-    waiting: VecDeque<oneshot::Sender<Turn>>,
+    waiting: Waiting,
     is_watched: bool,
+}
+
+/// Those that wait: of each address in the order in which they came, the addresses in turn.
+#[derive(Debug, Default)]
+struct Waiting {
+    of: HashMap<u64, VecDeque<oneshot::Sender<Turn>>>,
+    turns: VecDeque<u64>,
+    count: usize,
 }
 
 /// How a request came to its turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
-    /// Nothing speaks against its address, or nobody else is there.
+    /// Nothing speaks against its address.
+    Ordinary,
+    /// Nobody else is there.
     Free,
     /// What it is likely to take is spent already, in microseconds.
     Spent(i64),
@@ -105,7 +119,7 @@ impl Offenders {
             filled: Instant::now(),
             others: None,
             typical: 8 * BESIDES_US,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             is_watched: false,
         };
         Rc::new(Self {
@@ -122,16 +136,17 @@ impl Offenders {
         (now, moment): (Instant, Moment),
         on_wait: impl FnOnce(),
     ) -> Result<Turn, Full> {
-        if !self.is_offender(client, moment) {
+        let key = self.key_of(client);
+        if !self.is_offender(key, moment) {
             self.lane.borrow_mut().others = Some(now);
-            return Ok(Turn::Free);
+            return Ok(Turn::Ordinary);
         }
         if let Some(turn) = self.turn_at_once(now) {
             // Many requests may stand in the connection's buffer: whoever else comes has a turn after each.
             yield_now().await;
             return Ok(turn);
         }
-        let turn = self.line_up()?;
+        let turn = self.line_up(key)?;
         on_wait();
         // The lane does not go before its thread does.
         Ok(turn.await.unwrap_or(Turn::Free))
@@ -139,16 +154,12 @@ impl Offenders {
 
     fn turn_at_once(&self, now: Instant) -> Option<Turn> {
         let mut lane = self.lane.borrow_mut();
-        if lane.waiting.is_empty() { lane.admit(now) } else { None }
+        if lane.waiting.count == 0 { lane.admit(now) } else { None }
     }
 
-    fn line_up(self: &Rc<Self>) -> Result<oneshot::Receiver<Turn>, Full> {
+    fn line_up(self: &Rc<Self>, key: u64) -> Result<oneshot::Receiver<Turn>, Full> {
         let mut lane = self.lane.borrow_mut();
-        if lane.waiting.len() >= WAITING_MAX {
-            return Err(Full);
-        }
-        let (sender, turn) = oneshot::channel();
-        lane.waiting.push_back(sender);
+        let turn = lane.waiting.push(key).ok_or(Full)?;
         if !std::mem::replace(&mut lane.is_watched, true) {
             spawn_local(watch(Rc::downgrade(self)));
         }
@@ -166,9 +177,12 @@ impl Offenders {
     pub(crate) fn stopped(&self, client: IpAddr, moment: Moment, turn: Turn, took: Duration) {
         let took = i64::try_from(took.as_micros()).unwrap_or(CHARGE_MAX_US).min(CHARGE_MAX_US) + BESIDES_US;
         self.offences.with(self.key_of(client), moment, |offences| {
-            offences.count = offences.now(moment).saturating_add(1);
-            offences.counted = moment.as_secs();
+            *offences = offences.at(moment);
+            offences.count = offences.count.saturating_add(1);
         });
+        if turn == Turn::Ordinary {
+            return;
+        }
         let mut lane = self.lane.borrow_mut();
         lane.typical += took - lane.typical / 8;
         if let Turn::Spent(micros) = turn {
@@ -176,9 +190,8 @@ impl Offenders {
         }
     }
 
-    fn is_offender(&self, client: IpAddr, moment: Moment) -> bool {
-        let offences = self.offences.peek(self.key_of(client));
-        offences.is_some_and(|offences| offences.now(moment) >= OFFENCES)
+    fn is_offender(&self, key: u64, moment: Moment) -> bool {
+        self.offences.peek(key).is_some_and(|offences| offences.at(moment).count >= OFFENCES)
     }
 
     fn key_of(&self, client: IpAddr) -> u64 {
@@ -187,10 +200,48 @@ impl Offenders {
 }
 
 impl Offences {
-    /// How many count by now.
-    fn now(&self, moment: Moment) -> u16 {
-        let halvings = moment.as_secs().saturating_sub(self.counted) / HALVE_SECS;
-        u32::try_from(halvings).ok().and_then(|halvings| self.count.checked_shr(halvings)).unwrap_or(0)
+    /// What is left of them by now.
+    fn at(self, moment: Moment) -> Self {
+        let halvings = moment.as_secs().saturating_sub(self.since) / HALVE_SECS;
+        let left = u32::try_from(halvings).ok().and_then(|halvings| self.count.checked_shr(halvings));
+        match left.filter(|count| *count > 0) {
+            Some(count) => Self { count, since: self.since + halvings * HALVE_SECS },
+            None => Self { count: 0, since: moment.as_secs() },
+        }
+    }
+}
+
+impl Waiting {
+    /// One more of this address; `None`: there is no room.
+    fn push(&mut self, key: u64) -> Option<oneshot::Receiver<Turn>> {
+        if self.count >= WAITING_MAX {
+            return None;
+        }
+        let queue = self.of.entry(key).or_default();
+        if queue.len() >= WAITING_OF_ONE {
+            return None;
+        }
+        if queue.is_empty() {
+            self.turns.push_back(key);
+        }
+        let (sender, turn) = oneshot::channel();
+        queue.push_back(sender);
+        self.count += 1;
+        Some(turn)
+    }
+
+    /// Whose turn it is.
+    fn pop(&mut self) -> Option<oneshot::Sender<Turn>> {
+        let key = self.turns.pop_front()?;
+        let queue = self.of.get_mut(&key)?;
+        let first = queue.pop_front();
+        if queue.is_empty() {
+            self.of.remove(&key);
+        } else {
+            self.turns.push_back(key);
+        }
+        self.count = self.count.saturating_sub(1);
+        first
     }
 }
 
@@ -232,17 +283,17 @@ async fn watch(offenders: Weak<Offenders>) {
         let now = Instant::now();
         let mut free = 0;
         while free < QUIET_TICK
-            && !lane.waiting.is_empty()
+            && lane.waiting.count > 0
             && let Some(turn) = lane.admit(now)
         {
             free += usize::from(turn == Turn::Free);
-            let unheard = lane.waiting.pop_front().and_then(|waiting| waiting.send(turn).err());
+            let unheard = lane.waiting.pop().and_then(|waiting| waiting.send(turn).err());
             // Whoever is gone spends nothing.
             if let Some(Turn::Spent(micros)) = unheard {
                 lane.balance += micros;
             }
         }
-        if lane.waiting.is_empty() {
+        if lane.waiting.count == 0 {
             lane.is_watched = false;
             return;
         }
@@ -269,7 +320,7 @@ mod tests {
 
     fn offend(offenders: &Offenders, client: IpAddr) {
         for _ in 0..OFFENCES {
-            offenders.stopped(client, moment(), Turn::Free, TOOK);
+            offenders.stopped(client, moment(), Turn::Ordinary, TOOK);
         }
     }
 
@@ -277,13 +328,14 @@ mod tests {
     fn offences_are_forgotten_and_those_of_a_neighbour_are_not_ones_own() {
         let offenders = Offenders::new();
         offend(&offenders, address(1));
-        let is_one = |number, secs| offenders.is_offender(address(number), Moment::from_secs(secs));
+        let is_one =
+            |number, secs| offenders.is_offender(offenders.key_of(address(number)), Moment::from_secs(secs));
         assert!(is_one(1, 1_000) && !is_one(2, 1_000));
         assert!(is_one(1, 1_007) && !is_one(1, 1_008));
-        for number in 0..OFFENCES {
-            let secs = 1_100 + u64::from(number) * HALVE_SECS;
-            offenders.stopped(address(3), Moment::from_secs(secs), Turn::Free, TOOK);
-            assert!(!is_one(3, secs), "one now and then");
+        for number in 0..1_000 {
+            let secs = 1_100 + number;
+            offenders.stopped(address(3), Moment::from_secs(secs), Turn::Ordinary, TOOK);
+            assert!(!is_one(3, secs), "one each second");
         }
     }
 
@@ -304,7 +356,7 @@ mod tests {
             assert_eq!(waits.get(), 0, "nobody else is there");
             let begun = Instant::now();
             for _ in 0..100 {
-                assert_eq!(ask(2).await.unwrap(), Turn::Free);
+                assert_eq!(ask(2).await.unwrap(), Turn::Ordinary);
                 let turn = ask(1).await.unwrap();
                 offenders.stopped(address(1), moment(), turn, TOOK);
             }
@@ -315,21 +367,32 @@ mod tests {
             let before = offenders.lane.borrow().balance;
             offenders.passed(Turn::Spent(30));
             assert_eq!(offenders.lane.borrow().balance, before + 30);
-            // What waits is bounded, and whoever goes makes room.
+            // What waits is bounded, of each address; they come in turn, and whoever goes makes room.
+            offend(&offenders, address(3));
             ask(2).await.unwrap();
             offenders.lane.borrow_mut().balance = -1_000_000;
-            let mut waiting: Vec<_> = (0..WAITING_MAX).map(|_| Box::pin(ask(1))).collect();
+            let mut waiting: Vec<_> = (0..WAITING_OF_ONE).map(|_| Box::pin(ask(1))).collect();
             for waiting in &mut waiting {
                 assert!(futures_util::poll!(waiting.as_mut()).is_pending());
             }
             assert!(ask(1).await.is_err());
+            let mut another = Box::pin(ask(3));
+            assert!(futures_util::poll!(another.as_mut()).is_pending(), "another address has room");
+            {
+                let mut lane = offenders.lane.borrow_mut();
+                for _ in 0..2 {
+                    lane.waiting.pop().unwrap().send(Turn::Free).unwrap();
+                }
+            }
+            assert!(futures_util::poll!(another.as_mut()).is_ready(), "the second turn is the other's");
             drop(waiting);
             offenders.lane.borrow_mut().balance = BURST_US;
             while offenders.lane.borrow().is_watched {
                 ask(2).await.unwrap();
                 sleep(TICK).await;
             }
-            assert!(offenders.lane.borrow().waiting.is_empty());
+            let lane = offenders.lane.borrow();
+            assert!(lane.waiting.count == 0 && lane.waiting.of.is_empty() && lane.waiting.turns.is_empty());
         };
         LocalSet::new().run_until(test).await;
     }

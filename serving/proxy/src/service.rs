@@ -3,7 +3,7 @@
 //! request takes them (docs/request-path.md draws it).
 
 use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::rc::Rc;
@@ -33,7 +33,7 @@ use crate::context::{ConnectionInfo, RequestContext, is_idempotent, text};
 use crate::error_page::Denial;
 use crate::inspect::{Inspection, Looked, Spare, inspect_answer, look_at_body};
 use crate::judging;
-use crate::offenders::Offenders;
+use crate::offenders::{Offenders, Turn};
 use crate::request::{
     check_form, check_method, check_size, read_authority, strip_hop_by_hop, upstream_headers,
 };
@@ -157,6 +157,7 @@ impl Service {
     ) -> Result<Answer, Denial> {
         // What is refused here ends its connection, or is as quick to refuse as to count.
         refuse(context, refusal)?;
+        self.let_others_by(context).await?;
         check_size(context, &parts)?;
         check_form(&parts)?;
         check_method(&parts)?;
@@ -239,40 +240,42 @@ impl Service {
         finish_content(context, &route, &head.method, accepted, response).await.map(Answer::from)
     }
 
-    /// 429 for an address with too many requests at once; otherwise waits until it is this one's turn.
-    async fn take_turn(&self, context: &mut RequestContext) -> Result<Option<Slot>, Denial> {
-        let too_many = || {
-            Denial::new(StatusCode::TOO_MANY_REQUESTS, "too many requests at once")
-                .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
-        };
-        let share = context.connection.share.clone();
-        if let Some(share) = &share {
-            context.open = Some(share.open().ok_or_else(too_many)?);
-        }
-        let metrics = &context.shared.metrics;
+    /// Those who are stopped again and again wait while others are served. Where too many of them wait, the connection
+    /// ends: an answer to each would cost what stopping it does.
+    async fn let_others_by(&self, context: &mut RequestContext) -> Result<(), Denial> {
         let at = (context.started, context.shared.moment_of(context.started));
-        let has_waited = Cell::new(false);
-        let waits = || {
-            has_waited.set(true);
-            metrics.offender_waits().inc();
-        };
+        let waits = || context.shared.metrics.offender_waits().inc();
         let turn = self.offenders.turn(context.client, at, waits).await;
         let Ok(turn) = turn else {
             context.shared.listener_metrics.limit_hits("offenders_waiting").inc();
-            return Err(too_many());
+            // A proxy brings others on the same connection.
+            context.connection.is_cut.set(!context.from_trusted_proxy);
+            context.is_turned_away = true;
+            return Err(too_many().closing());
         };
         context.turn = turn;
-        if has_waited.get() {
+        Ok(())
+    }
+
+    /// 429 for an address with too many requests at once; otherwise waits until it is this one's turn.
+    async fn take_turn(&self, context: &mut RequestContext) -> Result<Option<Slot>, Denial> {
+        let mut slot = None;
+        if let Some(share) = context.connection.share.clone() {
+            context.open = Some(share.open().ok_or_else(too_many)?);
+            let waits = || context.shared.metrics.fair_share_waits().inc();
+            slot = Some(share.slot(context.started.into(), waits).await);
+        }
+        if context.turn != Turn::Ordinary {
             context.turned = Instant::now();
         }
-        let Some(share) = share else { return Ok(None) };
-        let waits = || metrics.fair_share_waits().inc();
-        Ok(Some(share.slot(context.started.into(), waits).await))
+        Ok(slot)
     }
 
     /// Those who are stopped again and again are known by it.
     fn note_turn(&self, context: &RequestContext, refused: Option<&Denial>) {
-        if !refused.is_some_and(Denial::is_refusal) {
+        // Whom others turn away has done nothing himself, and of some nobody keeps an account.
+        let is_offence = refused.is_some_and(Denial::is_refusal) && !context.is_turned_away;
+        if !is_offence || context.judged.as_ref().is_some_and(Judged::is_nobodys_offence) {
             return self.offenders.passed(context.turn);
         }
         let moment = context.shared.moment_of(context.started);
@@ -465,6 +468,11 @@ fn robots_txt(context: &RequestContext, status: StatusCode) -> Option<Response<A
     let text = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, text);
     Some(response)
+}
+
+fn too_many() -> Denial {
+    Denial::new(StatusCode::TOO_MANY_REQUESTS, "too many requests at once")
+        .header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
 /// A head that was not taken.

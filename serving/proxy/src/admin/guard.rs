@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -11,6 +12,7 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use sunbeam_routing::host_of;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -80,19 +82,26 @@ pub(super) async fn require_caller(
             Err(why) => failure(StatusCode::FORBIDDEN, why),
         };
     }
-    let turn = turn(&core).await;
+    let Some(turn) = turn(&core).await else {
+        return failure(StatusCode::SERVICE_UNAVAILABLE, "the node is stopping");
+    };
     let asked = (request.method().clone(), request.uri().clone());
     let change = async move {
         let _turn = turn;
         let answer = match may {
-            Ok(()) => next.run(request).await,
+            // What it did before it panicked is in the trail, too.
+            Ok(()) => AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(|_| failed()),
             Err(why) => failure(StatusCode::FORBIDDEN, why),
         };
         trail::told(&core, &caller, peer, asked, answer).await
     };
     // Whoever hangs up has asked all the same: what was begun is finished, and written down.
     let changed = tokio::spawn(change).await;
-    changed.unwrap_or_else(|_| failure(StatusCode::INTERNAL_SERVER_ERROR, "that failed; the log says why"))
+    changed.unwrap_or_else(|_| failed())
+}
+
+fn failed() -> Response {
+    failure(StatusCode::INTERNAL_SERVER_ERROR, "that failed; the log says why")
 }
 
 /// Whether a caller may do what is asked; if not, why.
@@ -105,13 +114,12 @@ fn may(caller: &Caller, request: &Request) -> Result<(), &'static str> {
     if is_enough { Ok(()) } else { Err(NEEDS_TOKEN) }
 }
 
-/// Waits until a change may begin. Whoever hangs up before that has changed nothing.
+/// Waits until a change may begin; `None`: none may any more. Whoever hangs up before that has changed nothing.
 async fn turn(core: &Core) -> Option<OwnedSemaphorePermit> {
     if let Ok(turn) = Arc::clone(&core.changes).try_acquire_owned() {
         return Some(turn);
     }
     core.shared.listener_metrics.limit_hits("management_changes").inc();
-    // It is never closed.
     Arc::clone(&core.changes).acquire_owned().await.ok()
 }
 

@@ -24,6 +24,7 @@ mod waf;
 pub(crate) use self::console::sessions::Sessions;
 pub(crate) use self::guard::CHANGES_MAX;
 pub(crate) use self::traffic::{STEP_SECS, Traffic};
+pub(crate) use self::trail::cut;
 
 use std::io;
 use std::net::SocketAddr;

@@ -72,7 +72,8 @@ pub(super) async fn told(
     Response::from_parts(head, body)
 }
 
-fn cut(text: &str) -> String {
+/// As much of a text as a line has room for.
+pub(crate) fn cut(text: &str) -> String {
     text.chars().take(TEXT_MAX).collect()
 }
 

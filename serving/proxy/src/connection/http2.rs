@@ -135,6 +135,7 @@ enum Verdict {
 /// does not read, for idleness (pings would keep a connection for ever), for the number of requests.
 struct Watchdog {
     ledger: Rc<Ledger>,
+    info: Rc<ConnectionInfo>,
     executor: LocalExecutor,
     metrics: ListenerMetrics,
     served: Cell<u64>,
@@ -151,6 +152,7 @@ impl Watchdog {
     fn new(limits: &LimitsSection, info: &Rc<ConnectionInfo>, metrics: ListenerMetrics) -> Self {
         Self {
             ledger: Ledger::new(Rc::clone(info), limits.max_streams_per_connection, metrics.clone()),
+            info: Rc::clone(info),
             executor: LocalExecutor::default(),
             metrics,
             served: Cell::new(0),
@@ -199,7 +201,7 @@ impl Watchdog {
 
     fn of_counts(&self) -> Option<Verdict> {
         let (served, is_closing) = (self.served.get(), self.closing.get().is_some());
-        if self.ledger.is_over() {
+        if self.ledger.is_over() || self.info.is_cut.get() {
             Some(Verdict::Cut)
         } else if served >= self.requests_max && !is_closing {
             Some(Verdict::Finish)

@@ -8,6 +8,7 @@ use serde_json::json;
 use tracing::{error, warn};
 
 use super::AGAIN_AFTER;
+use crate::admin::cut;
 use crate::core::{ChangeMode, Core, ReloadError};
 
 impl Core {
@@ -16,24 +17,27 @@ impl Core {
     pub(crate) fn take_back_after(self: &Arc<Self>, generation: u64, within: Duration) {
         let core = Arc::clone(self);
         self.runtime.spawn(async move {
-            let mut wait = within;
+            let (mut wait, mut failure) = (within, None);
             loop {
                 tokio::time::sleep(wait).await;
                 wait = AGAIN_AFTER;
                 let core = Arc::clone(&core);
                 let taken_back =
-                    tokio::task::spawn_blocking(move || core.take_back_configuration(generation));
+                    tokio::task::spawn_blocking(move || core.take_back_configuration(generation, failure));
                 // A panic in there was logged by the hook.
-                if taken_back.await.unwrap_or(false) {
-                    break;
-                }
+                failure = match taken_back.await {
+                    Ok(None) => break,
+                    Ok(why) => why,
+                    Err(_) => None,
+                };
             }
         });
     }
 
-    /// Whether nothing is left to be done.
-    fn take_back_configuration(self: &Arc<Self>, generation: u64) -> bool {
-        let Some(back_to) = self.begin_take_back(generation) else { return true };
+    /// Why it failed; `None`: nothing is left to be done. `before` is why it failed last: what fails again and again is told
+    /// once, or the trail would have nothing else in it.
+    fn take_back_configuration(self: &Arc<Self>, generation: u64, before: Option<String>) -> Option<String> {
+        let back_to = self.begin_take_back(generation)?;
         warn!(generation, "the change was not confirmed in time: taking it back");
         let mode = ChangeMode { only_after: Some(generation), ..ChangeMode::default() };
         let result = self.rollback(Some(back_to), mode);
@@ -49,21 +53,21 @@ impl Core {
             ),
         };
         self.shared.metrics.changes_confirmed(counted).inc();
-        if let Err(error) = &result {
-            error!(generation, %error, "an unconfirmed configuration could not be taken back");
-        }
-        self.trail(&json!({
-            "who": "node",
-            "from": "",
-            "what": "unconfirmed configuration",
-            "status": status,
-            "said": said,
-            "undo": result.as_ref().ok().and_then(|report| report.undo.clone()),
-        }));
-        let is_done = status == 200;
-        if !is_done {
+        let failure = result.as_ref().err().filter(|_| status != 200).map(ToString::to_string);
+        if let Some(error) = &failure {
+            error!(generation, error, "an unconfirmed configuration could not be taken back");
             self.wait_on(generation);
         }
-        is_done
+        if failure.is_none() || failure != before {
+            self.trail(&json!({
+                "who": "node",
+                "from": "",
+                "what": "unconfirmed configuration",
+                "status": status,
+                "said": cut(&said),
+                "undo": result.as_ref().ok().and_then(|report| report.undo.clone()),
+            }));
+        }
+        failure
     }
 }

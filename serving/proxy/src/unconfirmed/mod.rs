@@ -108,6 +108,8 @@ struct Timed {
     at: Instant,
     /// It is being taken back just now.
     is_ending: bool,
+    /// Why that failed last, if it did.
+    failure: Option<String>,
 }
 
 /// Why a change is not made.
@@ -150,7 +152,12 @@ impl Unconfirmed {
         let id = Uuid::new_v4().simple().to_string().chars().take(8).collect();
         let until = now.saturating_add(i64::try_from(within.as_secs()).unwrap_or(i64::MAX));
         let waiting = Waiting { id, what, made: now, until, undo };
-        all.push(Timed { waiting: waiting.clone(), at: Instant::now() + within, is_ending: false });
+        all.push(Timed {
+            waiting: waiting.clone(),
+            at: Instant::now() + within,
+            is_ending: false,
+            failure: None,
+        });
         if let Err(error) = keep(folder, &all) {
             all.pop();
             return Err(error.into());
@@ -219,6 +226,14 @@ impl Unconfirmed {
         .collect()
     }
 
+    /// It fails to be taken back; whether for another reason than last time. What fails again and again is told once, or the
+    /// trail would have nothing else in it.
+    fn fails_anew(&self, id: &str, why: &str) -> bool {
+        let mut all = self.all();
+        let Some(timed) = all.iter_mut().find(|timed| timed.waiting.id == id) else { return true };
+        timed.failure.replace(why.to_owned()).is_none_or(|before| before != why)
+    }
+
     /// It was taken back; or not, and is tried again.
     fn ended(&self, folder: &Path, id: &str, is_done: bool) -> Result<(), StateError> {
         let mut all = self.all();
@@ -253,7 +268,7 @@ impl Unconfirmed {
             let most = waiting.until.saturating_sub(waiting.made);
             let left = waiting.until.saturating_sub(now).clamp(0, most.max(0));
             let at = Instant::now() + Duration::from_secs(u64::try_from(left).unwrap_or(0));
-            Timed { waiting, at, is_ending: false }
+            Timed { waiting, at, is_ending: false, failure: None }
         };
         *self.all() = kept.into_iter().take(WAITING_MAX).map(timed).collect();
         Ok(())

@@ -12,6 +12,7 @@ use sunbeam_reputation::{List, Origin};
 use tracing::{error, warn};
 
 use super::{Undo, Waiting};
+use crate::admin::cut;
 use crate::core::{Core, ReloadError};
 use crate::exceptions::{KeptException, Known, id_text};
 use crate::judging::switches::{Switches, layer_of, mode_of};
@@ -70,13 +71,19 @@ impl Core {
                 }
                 Ok(_) => warn!(id = one.id, said, "a change was not confirmed in time"),
             }
-            self.trail(&json!({
-                "who": "node",
-                "from": "",
-                "what": format!("unconfirmed change {}", one.id),
-                "status": if result.is_ok() { 200 } else { 500 },
-                "said": said,
-            }));
+            let is_news = match &result {
+                Err(error) => self.unconfirmed.fails_anew(&one.id, &error.to_string()),
+                Ok(_) => true,
+            };
+            if is_news {
+                self.trail(&json!({
+                    "who": "node",
+                    "from": "",
+                    "what": format!("unconfirmed change {}", one.id),
+                    "status": if result.is_ok() { 200 } else { 500 },
+                    "said": cut(&said),
+                }));
+            }
             if let Err(error) = self.unconfirmed.ended(self.state.folder(), &one.id, result.is_ok()) {
                 // Taken back once more, it is what it is.
                 error!(%error, "what was taken back is still written down as waiting");
