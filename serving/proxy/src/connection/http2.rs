@@ -127,7 +127,7 @@ enum Verdict {
     Finish,
     /// It is over a limit: GOAWAY, and out.
     Cut,
-    /// It was told to go, and has not gone.
+    /// It was told to go, and has not gone; or sends more than may wait.
     HangUp,
 }
 
@@ -201,7 +201,10 @@ impl Watchdog {
 
     fn of_counts(&self) -> Option<Verdict> {
         let (served, is_closing) = (self.served.get(), self.closing.get().is_some());
-        if self.ledger.is_over() || self.info.is_cut.get() {
+        if self.info.is_cut.get() {
+            // To let it go on until it has heard would be what it wants.
+            Some(Verdict::HangUp)
+        } else if self.ledger.is_over() {
             Some(Verdict::Cut)
         } else if served >= self.requests_max && !is_closing {
             Some(Verdict::Finish)
