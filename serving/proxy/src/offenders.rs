@@ -29,7 +29,7 @@ const OFFENCES: u16 = 32;
 
 const HALVE_SECS: u64 = 8;
 
-/// Addresses that a thread remembers: 100 KiB. Those that offend most keep their place.
+/// Addresses that a thread remembers: 128 KiB. Those that offend most keep their place.
 const ADDRESSES: usize = 4_096;
 
 /// Of a thread's time, one part in so many.

@@ -254,6 +254,10 @@ impl Service {
             return Err(too_many().closing());
         };
         context.turn = turn;
+        if turn != Turn::Ordinary {
+            // What is refused next is not charged for the wait.
+            context.turned = Instant::now();
+        }
         Ok(())
     }
 
